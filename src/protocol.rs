@@ -1,0 +1,31 @@
+//! What a device, a server and anyone else agree on: money, the catalogue, orders, receipts and how they are signed.
+//!
+//! Nothing here does I/O, reads a clock or knows an engine. A game's own back end that only wants to verify a receipt
+//! depends on `bevy_iap` without default features and gets this module alone.
+//!
+//! The formats are written down byte by byte in `docs/protocol.md`.
+
+pub mod catalog;
+pub mod digest;
+pub mod envelope;
+pub mod keys;
+pub mod money;
+pub mod name;
+pub mod order;
+pub mod problem;
+pub mod receipt;
+pub mod sync;
+mod text;
+
+pub use catalog::{Catalog, CatalogError, Product, ProductKind};
+pub use digest::Sha256;
+pub use envelope::{EnvelopeError, Token};
+pub use keys::{Jwk, JwkSet, KeyError, KeyId, PublicKey, SecretKey};
+pub use money::{Currency, Micros, Money, MoneyError};
+pub use name::{AccountId, EntitlementId, GameId, ItemId, NameError, OrderId, ProductId, ReceiptId};
+pub use order::{Order, OrderError};
+pub use problem::ProblemType;
+pub use receipt::{Grant, Reason, Receipt, ReceiptError, Status};
+
+/// Seconds since 1970-01-01 00:00 UTC, as in the `iat` claim of a JWT (RFC 7519, section 2, `NumericDate`), whole.
+pub type UnixSeconds = i64;

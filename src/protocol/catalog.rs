@@ -1,0 +1,190 @@
+//! The catalogue: what is sold, for how much, and what a buyer gets.
+//!
+//! It is written in RON and read whole or not at all: [`Catalog::parse`] gives either a catalogue in which everything
+//! is right, or every mistake in the file at once, each with its place and what to write instead.
+
+mod parse;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::UnixSeconds;
+use super::digest::Sha256;
+use super::money::{Currency, Micros, Money};
+use super::name::{EntitlementId, GameId, ItemId, ProductId};
+use super::order::MAX_QUANTITY;
+use super::receipt::Grant;
+
+/// The largest catalogue file, in bytes.
+pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// The products of one game.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// The game that sells them.
+    pub game: GameId,
+    products: BTreeMap<ProductId, Product>,
+    canonical: String,
+    digest: Sha256,
+}
+
+/// One thing that can be bought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Product {
+    /// What kind of thing it is.
+    #[serde(flatten)]
+    pub kind: ProductKind,
+    /// Its name for players.
+    pub title: String,
+    /// A sentence for players; may be empty.
+    pub description: String,
+    /// The price of one, in each currency it is sold in.
+    pub prices: BTreeMap<Currency, Micros>,
+    /// What one of it gives.
+    pub grants: Vec<CatalogGrant>,
+}
+
+/// The kinds of product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ProductKind {
+    /// Bought once, kept for ever.
+    Unlock,
+    /// Bought any number of times, and used up.
+    Consumable,
+    /// Rights for a time; can be bought again when they have ended.
+    Pass {
+        /// How long they last.
+        hours: u32,
+    },
+}
+
+/// What a product gives, as the catalogue says it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatalogGrant {
+    /// A right.
+    Entitlement(EntitlementId),
+    /// A number of countable things.
+    Item(ItemId, u32),
+}
+
+impl Catalog {
+    /// Reads a catalogue from the text of a RON file; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// Every mistake in the text, in the order of the file. Never panics, whatever the text.
+    pub fn parse(file: &str, text: &str) -> Result<Self, CatalogError> {
+        let (game, products) = parse::parse(file, text)?;
+        Ok(Self::new(game, products))
+    }
+
+    fn new(game: GameId, products: BTreeMap<ProductId, Product>) -> Self {
+        #[derive(Serialize)]
+        struct Canonical<'a> {
+            game: &'a GameId,
+            products: &'a BTreeMap<ProductId, Product>,
+        }
+        let canonical = serde_json::to_string(&Canonical { game: &game, products: &products })
+            .expect("string keys, integers and strings always serialise");
+        let digest = Sha256::of(&canonical);
+        Self { game, products, canonical, digest }
+    }
+
+    /// The products in the order of their names.
+    pub fn products(&self) -> impl ExactSizeIterator<Item = (&ProductId, &Product)> {
+        self.products.iter()
+    }
+
+    /// The product called `name`.
+    pub fn product(&self, name: &str) -> Option<(&ProductId, &Product)> {
+        self.products.get_key_value(name)
+    }
+
+    /// The catalogue as canonical JSON: members sorted, no spaces. Comments and layout of the RON file make no difference.
+    pub fn canonical_json(&self) -> &str {
+        &self.canonical
+    }
+
+    /// The SHA-256 digest of [`Catalog::canonical_json`]: the catalogue's version.
+    pub fn digest(&self) -> Sha256 {
+        self.digest
+    }
+}
+
+impl Product {
+    /// The price of one in `currency`, if it is sold in it.
+    pub fn price(&self, currency: Currency) -> Option<Money> {
+        self.prices.get(&currency).map(|&micros| Money::new(micros, currency))
+    }
+
+    /// The largest quantity of one order: 1 for what can only be owned once.
+    pub fn max_quantity(&self) -> u32 {
+        match self.kind {
+            ProductKind::Consumable => MAX_QUANTITY,
+            ProductKind::Unlock | ProductKind::Pass { .. } => 1,
+        }
+    }
+
+    /// What `quantity` of it gives when bought at `now`.
+    pub fn grants(&self, quantity: u32, now: UnixSeconds) -> Vec<Grant> {
+        let until = match self.kind {
+            ProductKind::Pass { hours } => Some(now.saturating_add(i64::from(hours) * 3_600)),
+            ProductKind::Unlock | ProductKind::Consumable => None,
+        };
+        let grant = |grant: &CatalogGrant| match grant {
+            CatalogGrant::Entitlement(entitlement) => Grant::Entitlement { entitlement: entitlement.clone(), until },
+            CatalogGrant::Item(item, each) => {
+                Grant::Item { item: item.clone(), quantity: u64::from(*each) * u64::from(quantity) }
+            }
+        };
+        self.grants.iter().map(grant).collect()
+    }
+}
+
+/// Everything that is wrong with a catalogue file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogError {
+    /// The mistakes, in the order of the file; never empty.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// One mistake in a catalogue file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// The product it is in, where it is in one.
+    pub product: Option<String>,
+    /// What is wrong and what to write.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        if let Some(product) = &self.product {
+            write!(f, "product {product:?}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// One line per mistake.
+impl fmt::Display for CatalogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.mistakes.iter().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            write!(f, "{end}{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for CatalogError {}

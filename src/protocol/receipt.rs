@@ -1,0 +1,212 @@
+//! The receipt: a server's signed answer to an order, and the check that it is for this game and account.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::UnixSeconds;
+use super::digest::Sha256;
+use super::envelope::{self, Claims, EnvelopeError, Token};
+use super::keys::{KeyId, PublicKey, SecretKey};
+use super::money::Money;
+use super::name::{AccountId, EntitlementId, GameId, ItemId, OrderId, ProductId, ReceiptId};
+
+/// The claims of an `iap-receipt+jwt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The receipt's own id.
+    #[serde(rename = "jti")]
+    pub id: ReceiptId,
+    /// The server that signs, by its key.
+    #[serde(rename = "iss")]
+    pub server: KeyId,
+    /// The game.
+    #[serde(rename = "aud")]
+    pub game: GameId,
+    /// The account.
+    #[serde(rename = "sub")]
+    pub account: AccountId,
+    /// When it was signed, by the server's clock.
+    #[serde(rename = "iat")]
+    pub issued_at: UnixSeconds,
+    /// Its place in the account's feed: 1, 2, 3 …
+    pub feed: u64,
+    /// The order it answers.
+    pub order: OrderId,
+    /// The digest of that order's token.
+    pub order_sha256: Sha256,
+    /// What became of the order.
+    pub status: Status,
+    /// Why, where the status is not `granted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What was ordered.
+    pub product: ProductId,
+    /// How many were ordered.
+    pub quantity: u32,
+    /// What was charged, or given back; zero for a declined order.
+    pub amount: Money,
+    /// What the account gets, or loses again; empty for a declined order.
+    pub grants: Vec<Grant>,
+}
+
+impl Claims for Receipt {
+    const TYPE: &'static str = "iap-receipt+jwt";
+    const MAX_LENGTH: usize = 32 * 1024;
+}
+
+impl Receipt {
+    /// Signs the receipt.
+    ///
+    /// # Errors
+    /// As [`envelope::sign`].
+    pub fn sign(&self, key: &SecretKey) -> Result<Token, EnvelopeError> {
+        envelope::sign(self, key)
+    }
+
+    /// Verifies a receipt of one of the trusted server `keys`, for `game`, whoever's it is.
+    ///
+    /// This is what a game's back end calls; it then looks at `account`, `status` and `grants` itself.
+    ///
+    /// # Errors
+    /// The token does not verify, names another issuer than its signer, or is for another game.
+    pub fn verify(token: &Token, keys: &[PublicKey], game: &GameId) -> Result<Self, ReceiptError> {
+        let (kid, receipt) = envelope::verify::<Self>(token, keys)?;
+        if receipt.server != kid {
+            return Err(ReceiptError::WrongIssuer { expected: kid, found: receipt.server });
+        }
+        if receipt.game != *game {
+            return Err(ReceiptError::WrongAudience { expected: game.clone(), found: receipt.game });
+        }
+        Ok(receipt)
+    }
+
+    /// Verifies a receipt that must be `account`'s.
+    ///
+    /// # Errors
+    /// As [`Receipt::verify`], or the receipt is another account's.
+    pub fn verify_for(
+        token: &Token,
+        keys: &[PublicKey],
+        game: &GameId,
+        account: &AccountId,
+    ) -> Result<Self, ReceiptError> {
+        let receipt = Self::verify(token, keys, game)?;
+        if receipt.account != *account {
+            return Err(ReceiptError::WrongAccount { expected: account.clone(), found: receipt.account });
+        }
+        Ok(receipt)
+    }
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Paid, and the grants are the account's.
+    Granted,
+    /// Not paid, and never will be.
+    Declined,
+    /// Waiting for somebody else, for example a parent; another receipt will follow.
+    Pending,
+    /// Paid back; the grants are the account's no longer.
+    Refunded,
+    /// Taken back without a refund.
+    Revoked,
+}
+
+/// Why an order was declined, refunded or revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// The wallet holds less than the price.
+    InsufficientFunds,
+    /// The server's catalogue has no such product.
+    UnknownProduct,
+    /// The order names the server's catalogue but another price than is in it.
+    PriceMismatch,
+    /// The order was made from a catalogue that is no longer the server's, in which the price was another.
+    StaleCatalog,
+    /// The account has this unlock, or the pass is still running.
+    AlreadyOwned,
+    /// The quantity is not one that the product can be bought in.
+    QuantityOutOfRange,
+    /// The order does not follow the device's last one: the save was copied or rolled back.
+    ChainBroken,
+    /// The operator decided it.
+    Operator,
+    /// A reason that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// A sentence for a person.
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::InsufficientFunds => "there is not enough in the wallet",
+            Self::UnknownProduct => "the store does not sell this product",
+            Self::PriceMismatch => "the price in the order is not the catalogue's",
+            Self::StaleCatalog => "the price has changed since this catalogue; update the game",
+            Self::AlreadyOwned => "it is already owned",
+            Self::QuantityOutOfRange => "it cannot be bought in this quantity",
+            Self::ChainBroken => "this save was copied or rolled back; buy again",
+            Self::Operator => "the operator of the store decided so",
+            Self::Other => "the store gave a reason that this version of the game does not know",
+        })
+    }
+}
+
+/// What an account gets from an order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", untagged)]
+pub enum Grant {
+    /// A right: for ever, or until a time by the server's clock.
+    Entitlement {
+        /// The right's name.
+        entitlement: EntitlementId,
+        /// When it ends; never, if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<UnixSeconds>,
+    },
+    /// A number of countable things.
+    Item {
+        /// The thing's name.
+        item: ItemId,
+        /// How many, at least one.
+        quantity: u64,
+    },
+}
+
+/// Why a token is not a receipt to be believed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ReceiptError {
+    /// The token itself is not to be believed.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// It names an issuer other than the key that signed it.
+    #[error("the receipt names the issuer {found}, but {expected} signed it")]
+    WrongIssuer {
+        /// The key that signed.
+        expected: KeyId,
+        /// The issuer named in the claims.
+        found: KeyId,
+    },
+    /// It is for another game.
+    #[error("the receipt is for the game {found}, and this is {expected}")]
+    WrongAudience {
+        /// This game.
+        expected: GameId,
+        /// The game named in the claims.
+        found: GameId,
+    },
+    /// It is somebody else's.
+    #[error("the receipt is for the account {found}, and this is {expected}")]
+    WrongAccount {
+        /// This account.
+        expected: AccountId,
+        /// The account named in the claims.
+        found: AccountId,
+    },
+}

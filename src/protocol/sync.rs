@@ -1,0 +1,282 @@
+//! One exchange between a device and its server: enrolment, and orders up, receipts down.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::UnixSeconds;
+use super::digest::Sha256;
+use super::envelope::{self, Claims, EnvelopeError, Token};
+use super::keys::{Jwk, KeyError, KeyId, PublicKey, SecretKey};
+use super::money::{Currency, Micros};
+use super::name::{AccountId, GameId, ReceiptId};
+
+/// The most orders in one sync.
+pub const MAX_ORDERS: usize = 256;
+
+/// The most receipts of the feed in one answer; `more` says that there are others.
+pub const MAX_RECEIPTS: usize = 256;
+
+/// The body of `POST /v1/devices`: a public key, and its own word that it wants to join.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enrolment {
+    /// The device's public key.
+    pub jwk: Jwk,
+    /// An `iap-device+jwt`, signed by that key.
+    pub proof: Token,
+}
+
+/// The claims of an `iap-device+jwt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceProof {
+    /// The device that signs.
+    #[serde(rename = "iss")]
+    pub device: KeyId,
+    /// The account that it opens: its own guest account.
+    #[serde(rename = "sub")]
+    pub account: AccountId,
+    /// The game.
+    #[serde(rename = "aud")]
+    pub game: GameId,
+    /// When, by the device's clock.
+    #[serde(rename = "iat")]
+    pub issued_at: UnixSeconds,
+}
+
+impl Claims for DeviceProof {
+    const TYPE: &'static str = "iap-device+jwt";
+}
+
+impl Enrolment {
+    /// Asks for the device with `key` to be enrolled in `game` as a guest.
+    ///
+    /// # Errors
+    /// As [`envelope::sign`].
+    pub fn sign(key: &SecretKey, game: &GameId, now: UnixSeconds) -> Result<Self, EnvelopeError> {
+        let device = key.id();
+        let proof = DeviceProof { device, account: device.guest_account(), game: game.clone(), issued_at: now };
+        Ok(Self { jwk: key.public().into(), proof: envelope::sign(&proof, key)? })
+    }
+
+    /// Verifies that the holder of the key asks to join `game`, and that the key may be enrolled.
+    ///
+    /// # Errors
+    /// The key breaks the enrolment rule, the proof does not verify, or it is for another game or account.
+    pub fn verify(&self, game: &GameId) -> Result<(PublicKey, DeviceProof), SyncError> {
+        let key = self.jwk.public_key()?;
+        let (kid, proof) = envelope::verify::<DeviceProof>(&self.proof, &[key])?;
+        check_parties(kid, proof.device, game, &proof.game, &kid.guest_account(), &proof.account)?;
+        Ok((key, proof))
+    }
+}
+
+/// The claims of an `iap-sync+jwt`: what a device sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncRequest {
+    /// The device that signs.
+    #[serde(rename = "iss")]
+    pub device: KeyId,
+    /// The account.
+    #[serde(rename = "sub")]
+    pub account: AccountId,
+    /// The game.
+    #[serde(rename = "aud")]
+    pub game: GameId,
+    /// When, by the device's clock.
+    #[serde(rename = "iat")]
+    pub issued_at: UnixSeconds,
+    /// 128 random bits, so that no two requests are alike.
+    #[serde(rename = "jti")]
+    pub id: ReceiptId,
+    /// The place in the feed up to which the device has everything.
+    pub cursor: u64,
+    /// Orders that have no receipt yet, oldest first; at most [`MAX_ORDERS`].
+    pub orders: Vec<Token>,
+}
+
+impl Claims for SyncRequest {
+    const TYPE: &'static str = "iap-sync+jwt";
+    const MAX_LENGTH: usize = 1024 * 1024;
+}
+
+impl SyncRequest {
+    /// Signs the request.
+    ///
+    /// # Errors
+    /// As [`envelope::sign`].
+    pub fn sign(&self, key: &SecretKey) -> Result<Token, EnvelopeError> {
+        envelope::sign(self, key)
+    }
+
+    /// Verifies a request of the device with `key`, which belongs to `account`, for `game`.
+    ///
+    /// # Errors
+    /// The token does not verify, is another device's, account's or game's, or holds too many orders.
+    pub fn verify(token: &Token, key: PublicKey, account: &AccountId, game: &GameId) -> Result<Self, SyncError> {
+        let (kid, request) = envelope::verify::<Self>(token, &[key])?;
+        check_parties(kid, request.device, game, &request.game, account, &request.account)?;
+        if request.orders.len() > MAX_ORDERS {
+            return Err(SyncError::TooManyOrders(request.orders.len()));
+        }
+        Ok(request)
+    }
+
+    /// The device that a request says it is from, before anything is verified: only good for looking up its key.
+    ///
+    /// # Errors
+    /// The token is too long, or not one of this kind at all.
+    pub fn claimed_device(token: &Token) -> Result<KeyId, EnvelopeError> {
+        if token.as_str().len() > Self::MAX_LENGTH {
+            return Err(EnvelopeError::TooLong { length: token.as_str().len(), limit: Self::MAX_LENGTH });
+        }
+        envelope::claimed_key::<Self>(token)
+    }
+}
+
+/// The claims of an `iap-sync-response+jwt`: what the server answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncResponse {
+    /// The server that signs, by its key.
+    #[serde(rename = "iss")]
+    pub server: KeyId,
+    /// The account.
+    #[serde(rename = "sub")]
+    pub account: AccountId,
+    /// The game.
+    #[serde(rename = "aud")]
+    pub game: GameId,
+    /// When, by the server's clock.
+    #[serde(rename = "iat")]
+    pub issued_at: UnixSeconds,
+    /// The digest of the request that this answers, so that no old answer can be played again.
+    pub request_sha256: Sha256,
+    /// The answers to the orders sent, then the feed after the cursor.
+    pub receipts: Vec<Token>,
+    /// The place in the feed up to which the device has everything once it has these.
+    pub cursor: u64,
+    /// Whether the feed goes on after that place.
+    pub more: bool,
+    /// The wallet, one entry per currency.
+    pub wallet: Vec<Balance>,
+    /// The last order of this device that was settled, for its next one to follow; none if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<ChainHead>,
+    /// The digest of the catalogue that the server sells from.
+    pub catalog: Sha256,
+}
+
+impl Claims for SyncResponse {
+    const TYPE: &'static str = "iap-sync-response+jwt";
+    const MAX_LENGTH: usize = 32 * 1024 * 1024;
+}
+
+impl SyncResponse {
+    /// Signs the response.
+    ///
+    /// # Errors
+    /// As [`envelope::sign`].
+    pub fn sign(&self, key: &SecretKey) -> Result<Token, EnvelopeError> {
+        envelope::sign(self, key)
+    }
+
+    /// Verifies that one of the trusted server `keys` answers `request`, for `account` and `game`.
+    ///
+    /// # Errors
+    /// The token does not verify, is for another account or game, or answers another request.
+    pub fn verify(
+        token: &Token,
+        keys: &[PublicKey],
+        account: &AccountId,
+        game: &GameId,
+        request: &Token,
+    ) -> Result<Self, SyncError> {
+        let (kid, response) = envelope::verify::<Self>(token, keys)?;
+        check_parties(kid, response.server, game, &response.game, account, &response.account)?;
+        if response.request_sha256 != request.sha256() {
+            return Err(SyncError::AnswersAnotherRequest);
+        }
+        Ok(response)
+    }
+}
+
+/// What a wallet holds in one currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// The currency.
+    pub currency: Currency,
+    /// What can be spent; below zero only after a refund of something used.
+    pub available: Micros,
+    /// What is set aside.
+    pub held: Micros,
+}
+
+/// A place in a device's chain of orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainHead {
+    /// The number of the last order.
+    pub sequence: u64,
+    /// The digest of its token.
+    pub order_sha256: Sha256,
+}
+
+fn check_parties(
+    signer: KeyId,
+    issuer: KeyId,
+    game: &GameId,
+    audience: &GameId,
+    account: &AccountId,
+    subject: &AccountId,
+) -> Result<(), SyncError> {
+    if issuer != signer {
+        return Err(SyncError::WrongIssuer { expected: signer, found: issuer });
+    }
+    if audience != game {
+        return Err(SyncError::WrongAudience { expected: game.clone(), found: audience.clone() });
+    }
+    if subject != account {
+        return Err(SyncError::WrongAccount { expected: account.clone(), found: subject.clone() });
+    }
+    Ok(())
+}
+
+/// Why a message between a device and its server is not to be acted on.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The token itself is not to be believed.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// The key may not be enrolled.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// It names an issuer other than the key that signed it.
+    #[error("the message names the issuer {found}, but {expected} signed it")]
+    WrongIssuer {
+        /// The key that signed.
+        expected: KeyId,
+        /// The issuer named in the claims.
+        found: KeyId,
+    },
+    /// It is for another game.
+    #[error("the message is for the game {found}, and this is {expected}")]
+    WrongAudience {
+        /// This game.
+        expected: GameId,
+        /// The game named in the claims.
+        found: GameId,
+    },
+    /// It is for another account.
+    #[error("the message is for the account {found}, and this is {expected}")]
+    WrongAccount {
+        /// The account it should be for.
+        expected: AccountId,
+        /// The account named in the claims.
+        found: AccountId,
+    },
+    /// It holds more orders than one sync may.
+    #[error("the request holds {0} orders, and may hold {MAX_ORDERS}; send the rest in the next one")]
+    TooManyOrders(usize),
+    /// It answers a request that was not this one.
+    #[error("the response answers another request")]
+    AnswersAnotherRequest,
+}

@@ -1,0 +1,100 @@
+//! The catalogue is refused whole, with every mistake at once, or accepted whole.
+
+use bevy_iap::protocol::{Catalog, Micros};
+use proptest::prelude::*;
+
+const GOOD: &str = r#"
+Catalog(
+    game: "arcade",
+    products: {
+        // A comment.
+        "double_jump": Unlock(title: "Double jump", prices: { "EUR": "0.05", "USD": "0.06" }),
+        "shield": Consumable(title: "Shield", prices: { "EUR": "0.005" }),
+        "starter": Unlock(
+            title: "Starter pack",
+            description: "A bundle.",
+            prices: { "EUR": "0.10" },
+            grants: [Entitlement("skin"), Item("shield", 5)],
+        ),
+        "day_pass": Pass(title: "Day pass", hours: 24, prices: { "EUR": "0.01" }),
+    },
+)
+"#;
+
+fn mistakes(text: &str) -> Vec<String> {
+    match Catalog::parse("catalog.ron", text) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.mistakes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_good_catalogue_is_read_exactly() {
+    let catalog = Catalog::parse("catalog.ron", GOOD).expect("a good catalogue");
+    let (_, shield) = catalog.product("shield").expect("the shield");
+    assert_eq!(shield.price("EUR".parse().unwrap()).map(|price| price.micros), Micros::new(5_000).ok());
+    assert_eq!(shield.grants(3, 0).len(), 1);
+    assert_eq!(catalog.products().len(), 4);
+}
+
+#[test]
+fn layout_and_comments_make_no_other_version() {
+    let squeezed = GOOD.replace("// A comment.", "").replace('\n', "\r\n");
+    let digest = |text| Catalog::parse("catalog.ron", text).expect("a good catalogue").digest();
+    assert_eq!(digest(GOOD), digest(&squeezed));
+    assert_ne!(digest(GOOD), digest(&GOOD.replace("0.005", "0.006")));
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place_and_what_to_write() {
+    let text = r#"Catalog(
+    game: "arcade",
+    products: {
+        "sheild": Consumable(title: "Shield", prices: { "EUR": "0,005" }),
+        "Jump": Unlock(title: "Jump", prices: { "EUR": "0.05" }),
+        "skin": Unlock(title: "", prices: { "euro": "-1", "USD": 0.5 }, grants: []),
+        "coins": Consumable(title: "Coins", prices: {}, grants: [Item("coin", 0), Entitlement("x")]),
+        "pass": Pass(title: "Pass", prices: { "EUR": "0.0000001" }, hours: 0),
+        "odd": Rental(title: "Odd", prices: { "EUR": "1" }),
+    },
+)"#;
+    let found = mistakes(text);
+    let expected = [
+        r#"catalog.ron:4:64: product "sheild": price "0,005" is not a decimal number (write 0.005)"#,
+        r#"catalog.ron:5:9: product "Jump": "Jump" is not a valid product name: use 1 to 64 lower-case letters, digits, and _ - . : with a letter first"#,
+        r#"catalog.ron:6:31: product "skin": the title is empty; write what players should read"#,
+        r#"catalog.ron:6:45: product "skin": "euro" is not an ISO 4217 currency code (write EUR)"#,
+        r#"catalog.ron:6:53: product "skin": price "-1" is negative (write 1)"#,
+        r#"catalog.ron:6:66: product "skin": price 0.5 must be in quotes, so that it stays exact (write "0.5")"#,
+        r#"catalog.ron:6:81: product "skin": there is nothing in `grants`; leave it out or name what is given"#,
+        r#"catalog.ron:7:53: product "coins": there is no price; write for example { "EUR": "0.05" }"#,
+        r#"catalog.ron:7:79: product "coins": quantity 0 is out of range (write 1 to 1000000)"#,
+        r#"catalog.ron:7:83: product "coins": a Consumable is used up, so it cannot grant an entitlement (write Item("…", 1), or make it an Unlock)"#,
+        r#"catalog.ron:8:54: product "pass": price "0.0000001" has more than six decimals; the smallest amount is 0.000001"#,
+        r#"catalog.ron:8:76: product "pass": hours 0 is out of range (write 1 to 87600)"#,
+    ];
+    assert_eq!(found[..expected.len()], expected);
+    assert!(found[expected.len()].starts_with(r#"catalog.ron:9:16: product "odd": "#), "{}", found[expected.len()]);
+    assert!(found[expected.len()].contains("Consumable"), "{}", found[expected.len()]);
+}
+
+#[test]
+fn broken_ron_is_told_with_its_place() {
+    let found = mistakes(&GOOD.replace("hours: 24,", "hours: 24"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("catalog.ron:14:"), "{found:?}");
+}
+
+proptest! {
+    #[test]
+    fn the_parser_never_panics_on_any_text(text in "\\PC{0,400}") {
+        let _ = Catalog::parse("any", &text);
+    }
+
+    #[test]
+    fn the_parser_never_panics_on_a_damaged_catalogue(at in 0..GOOD.len(), cut in 0..40usize, put in "[\\PC\n]{0,4}") {
+        prop_assume!(GOOD.is_char_boundary(at) && GOOD.is_char_boundary((at + cut).min(GOOD.len())));
+        let damaged = format!("{}{put}{}", &GOOD[..at], &GOOD[(at + cut).min(GOOD.len())..]);
+        let _ = Catalog::parse("damaged", &damaged);
+    }
+}
