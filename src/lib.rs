@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod protocol;

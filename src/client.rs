@@ -1,0 +1,25 @@
+//! The purchasing client: a state machine without I/O, and the adapters that run it.
+//!
+//! [`machine`] decides everything: it numbers and signs orders, says what to append and what to send, and what the
+//! game should hear. [`storage`] makes what it says durable, [`transport`] carries what it sends, and [`worker`] runs
+//! the three on a thread of their own, with two queues to the game: commands in, updates out. Nothing here knows an
+//! engine; [`crate::plugin`] is one user of it.
+
+pub mod clock;
+pub mod inventory;
+pub mod journal;
+pub mod machine;
+pub mod record;
+pub mod storage;
+pub mod transport;
+pub mod view;
+pub mod worker;
+
+pub use clock::{Clock, SystemClock, Tick};
+pub use inventory::{Holdings, Ownership, Quantity};
+pub use machine::{Input, Machine, Output, Settings};
+pub use record::Record;
+pub use storage::{Access, Storage, StorageError};
+pub use transport::{Request, Response, ServerAddress, Transport, TransportError};
+pub use view::{Connection, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Snapshot, Update};
+pub use worker::Client;

@@ -1,0 +1,259 @@
+//! The purchasing client as a state machine: inputs in, outputs out, and no I/O, clock or random source inside.
+//!
+//! An order's way: [`Input::Purchase`] waits in a queue; when the journal is free, it is numbered, chained to the
+//! device's previous order, signed, and asked to be appended ([`Output::Append`]); when that is durable
+//! ([`Input::Appended`]) it is *queued*, and goes into the next sync ([`Output::Send`]). A response that verifies puts
+//! its receipts into the same queue, and only when they are durable do they change anything. One append and one
+//! request are under way at most. The same inputs give the same outputs.
+
+mod appending;
+mod opening;
+mod syncing;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use appending::Waiting;
+use syncing::Link;
+
+use super::clock::Tick;
+use super::inventory::{Holdings, Inventory};
+use super::record::Record;
+use super::storage::Access;
+use super::transport::{Request, Response};
+use super::view::{Connection, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Snapshot, Update};
+use crate::protocol::sync::{Balance, ChainHead};
+use crate::protocol::{
+    AccountId, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, ReceiptId, SecretKey, Sha256, Token,
+    UnixSeconds,
+};
+
+/// What the machine is set to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The game.
+    pub game: GameId,
+    /// The server keys to believe; none where no server is set.
+    pub server_keys: Vec<PublicKey>,
+    /// When what was ordered is given.
+    pub offline_grants: OfflineGrants,
+    /// How long after a sync to ask again for news.
+    pub poll: Duration,
+    /// The longest wait before the first retry; it doubles with each one (AWS Architecture Blog, "Exponential Backoff
+    /// and Jitter", full jitter).
+    pub first_retry: Duration,
+    /// The longest wait before any retry.
+    pub longest_retry: Duration,
+}
+
+impl Settings {
+    /// The usual settings for a game with a server of these keys.
+    pub fn new(game: GameId, server_keys: Vec<PublicKey>) -> Self {
+        Self {
+            game,
+            server_keys,
+            offline_grants: OfflineGrants::default(),
+            poll: Duration::from_secs(300),
+            first_retry: Duration::from_millis(500),
+            longest_retry: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What to buy, as the player saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The order's id.
+    pub id: OrderId,
+    /// The product.
+    pub product: ProductId,
+    /// How many.
+    pub quantity: u32,
+    /// The price of one.
+    pub price: Money,
+    /// The price of all.
+    pub total: Money,
+    /// The catalogue that the price is from.
+    pub catalog: Sha256,
+    /// What the catalogue says it gives, for granting before the receipt. Times count from the Unix epoch.
+    pub grants: Vec<Grant>,
+}
+
+/// What happens to the machine.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// The game wants to buy.
+    Purchase(Terms),
+    /// The game uses up items.
+    Consume {
+        /// The item.
+        item: ItemId,
+        /// How many.
+        quantity: u64,
+    },
+    /// The last append is durable.
+    Appended,
+    /// The last append failed, and nothing of it is in the journal.
+    AppendFailed(String),
+    /// The last request was answered.
+    Answered(Response),
+    /// The last request was not answered.
+    NotAnswered(String),
+    /// Ask the server now.
+    SyncNow,
+    /// Stop asking the server, or start again.
+    SetOffline(bool),
+    /// Time passed: the moment that [`Machine::wake_at`] named has come.
+    TimePassed,
+}
+
+/// What the machine wants done.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Append these records, make them durable, and say so.
+    Append(Vec<Record>),
+    /// Send this request, and say what came of it.
+    Send(Request),
+    /// Tell the game.
+    Tell(Update),
+}
+
+/// The purchasing client's state.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    key: SecretKey,
+    device: KeyId,
+    account: AccountId,
+    access: Access,
+
+    orders: BTreeMap<OrderId, Known>,
+    /// Durable orders of this device that no receipt has answered, by their number in its chain.
+    unanswered: BTreeMap<u64, (OrderId, Token)>,
+    receipt_ids: BTreeSet<ReceiptId>,
+    inventory: Inventory,
+    told: Holdings,
+    wallet: Vec<Balance>,
+    /// The device's last durable order, or the one that the server told it to follow.
+    chain: Option<ChainHead>,
+    cursor: u64,
+    /// The highest time that the server ever signed.
+    server_time: UnixSeconds,
+
+    waiting: VecDeque<Waiting>,
+    /// What the append under way will mean once it is durable.
+    appending: Vec<Waiting>,
+    /// The chain as it will be once the append under way is durable.
+    appending_chain: Option<ChainHead>,
+
+    link: Link,
+    connection: Connection,
+    offline: bool,
+    enrolled: bool,
+    sync_wanted: bool,
+    next_poll: Duration,
+    failures: u32,
+}
+
+/// An order that the machine knows, and what it has to remember of it.
+#[derive(Clone, Debug)]
+struct Known {
+    order: PlacedOrder,
+    sha256: Option<Sha256>,
+    /// The feed's place of the receipt that decided its state, so that a late one changes nothing.
+    decided_at: u64,
+}
+
+impl Machine {
+    /// This device.
+    pub fn device(&self) -> KeyId {
+        self.device
+    }
+
+    /// Its account.
+    pub fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    /// Takes an input, and says what to do now.
+    pub fn handle(&mut self, input: Input, tick: Tick) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        match input {
+            Input::Purchase(terms) => self.waiting.push_back(Waiting::Purchase(Box::new(terms))),
+            Input::Consume { item, quantity } => self.waiting.push_back(Waiting::Consume { item, quantity }),
+            Input::Appended => self.appended(tick, &mut outputs),
+            Input::AppendFailed(trouble) => self.append_failed(&trouble, tick, &mut outputs),
+            Input::Answered(response) => self.answered(&response, tick),
+            Input::NotAnswered(trouble) => self.failed(&trouble, None, tick),
+            Input::SyncNow => self.sync_now(),
+            Input::SetOffline(offline) => {
+                self.offline = offline;
+                self.sync_now();
+            }
+            Input::TimePassed => {}
+        }
+        self.append_next(tick, &mut outputs);
+        self.send_next(tick, &mut outputs);
+        self.tell_holdings(tick, &mut outputs);
+        self.tell_connection(&mut outputs);
+        outputs
+    }
+
+    /// When to come back with [`Input::TimePassed`], if nothing happens before; measured like [`Tick::elapsed`].
+    pub fn wake_at(&self, tick: Tick) -> Option<Duration> {
+        let seconds =
+            |until: UnixSeconds| Duration::from_secs(until.saturating_sub(self.now(tick)).max(1).unsigned_abs());
+        let end_of_a_right = self.inventory.next_end(self.now(tick)).map(|until| tick.elapsed + seconds(until));
+        [end_of_a_right, self.next_send()].into_iter().flatten().min()
+    }
+
+    /// The present by the device's clock, but never before a time that the server signed.
+    fn now(&self, tick: Tick) -> UnixSeconds {
+        tick.unix.max(self.server_time)
+    }
+
+    /// Everything the game should know.
+    pub fn snapshot(&self, tick: Tick, receipts: Vec<SignedReceipt>, troubles: Vec<String>) -> Snapshot {
+        let mut orders: Vec<_> = self.orders.values().map(|known| known.order.clone()).collect();
+        orders.sort_by_key(|order| (order.placed_at, order.id));
+        Snapshot {
+            device: self.device,
+            account: self.account.clone(),
+            access: self.access.clone(),
+            orders,
+            receipts,
+            holdings: self.inventory.holdings(self.now(tick)),
+            wallet: self.wallet.clone(),
+            troubles,
+        }
+    }
+
+    /// Changes an order and tells the game.
+    fn update(&mut self, id: OrderId, outputs: &mut Vec<Output>, change: impl FnOnce(&mut PlacedOrder)) {
+        if let Some(known) = self.orders.get_mut(&id) {
+            change(&mut known.order);
+            known.order.provisional = self.inventory.is_provisional(id);
+            outputs.push(Output::Tell(Update::Order(known.order.clone())));
+        }
+    }
+
+    fn tell_holdings(&mut self, tick: Tick, outputs: &mut Vec<Output>) {
+        let holdings = self.inventory.holdings(self.now(tick));
+        if holdings != self.told {
+            self.told = holdings.clone();
+            // Before whatever speaks of an order, so that who hears of it finds its grants there.
+            let first_news = outputs.iter().position(|output| matches!(output, Output::Tell(_)));
+            outputs.insert(first_news.unwrap_or(outputs.len()), Output::Tell(Update::Holdings(holdings)));
+        }
+    }
+
+    fn tell_connection(&mut self, outputs: &mut Vec<Output>) {
+        let connection = self.connection_now();
+        if connection != self.connection {
+            self.connection = connection.clone();
+            outputs.push(Output::Tell(Update::Connection(connection)));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! From the records of a journal to a machine: every receipt is verified again before it gives anything.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::{ChainHead, Inventory, Known, Link, Machine, OrderState, PlacedOrder, Settings, SignedReceipt};
+use crate::client::clock::Tick;
+use crate::client::inventory::Holdings;
+use crate::client::record::{Identity, Record};
+use crate::client::storage::Opened;
+use crate::client::view::{Connection, Snapshot};
+use crate::protocol::{Money, Order, Receipt, Token};
+
+impl Machine {
+    /// Reads what a storage opened. Gives the machine, what to show the game, and the records to append first.
+    ///
+    /// # Errors
+    /// The journal belongs to another game or to another device's key; in words for a person.
+    pub fn open(settings: Settings, opened: Opened, tick: Tick) -> Result<(Self, Snapshot, Vec<Record>), String> {
+        let device = opened.key.id();
+        let identity = Identity { game: settings.game.clone(), device, account: device.guest_account() };
+        let first = match opened.records.first() {
+            None => Some(Record::Identity(identity.clone())),
+            Some(Record::Identity(found)) if *found == identity => None,
+            Some(Record::Identity(found)) if found.game != identity.game => {
+                return Err(format!(
+                    "the journal belongs to the game {}, and this is {}; choose another folder for one of them",
+                    found.game, identity.game
+                ));
+            }
+            Some(Record::Identity(found)) => {
+                return Err(format!(
+                    "the journal belongs to the device {}, and the key in `device.key` is {device}; put the right key \
+                     back, or move the journal away to start as a new player",
+                    found.device
+                ));
+            }
+            Some(_) => return Err("the journal does not say whose it is; move it away to start anew".to_owned()),
+        };
+
+        let mut machine = Self {
+            settings,
+            key: opened.key,
+            device,
+            account: identity.account,
+            access: opened.access,
+            orders: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
+            receipt_ids: BTreeSet::new(),
+            inventory: Inventory::default(),
+            told: Holdings::default(),
+            wallet: Vec::new(),
+            chain: None,
+            cursor: 0,
+            server_time: 0,
+            waiting: VecDeque::new(),
+            appending: Vec::new(),
+            appending_chain: None,
+            link: Link::Idle,
+            connection: Connection::NoServer,
+            offline: false,
+            enrolled: false,
+            sync_wanted: true,
+            next_poll: Duration::ZERO,
+            failures: 0,
+        };
+        let mut receipts = Vec::new();
+        let mut troubles = opened.troubles;
+        for record in opened.records {
+            if let Err(trouble) = machine.replay(record, &mut receipts) {
+                troubles.push(trouble);
+            }
+        }
+        machine.told = machine.inventory.holdings(machine.now(tick));
+        let snapshot = machine.snapshot(tick, receipts, troubles);
+        Ok((machine, snapshot, first.into_iter().collect()))
+    }
+
+    fn replay(&mut self, record: Record, receipts: &mut Vec<SignedReceipt>) -> Result<(), String> {
+        match record {
+            Record::Identity(_) => {}
+            Record::Order(token) => self.replay_order(token)?,
+            Record::Receipt(token) => {
+                let keys = &self.settings.server_keys;
+                let claims = Receipt::verify_for(&token, keys, &self.settings.game, &self.account)
+                    .map_err(|error| format!("a receipt in the journal is not believed: {error}"))?;
+                let receipt = SignedReceipt { claims, token };
+                if self.apply(&receipt) {
+                    receipts.push(receipt);
+                }
+            }
+            Record::Provisional(provisional) => {
+                let unanswered = self.unanswered.values().any(|(id, _)| *id == provisional.order);
+                if let Some(known) = self.orders.get_mut(&provisional.order)
+                    && unanswered
+                {
+                    self.inventory.grant(provisional.order, provisional.grants, true);
+                    known.order.provisional = true;
+                }
+            }
+            Record::Consumed(consumed) => self.inventory.consume(&consumed.item, consumed.quantity),
+            Record::Synced(synced) => {
+                self.cursor = synced.cursor;
+                self.wallet = synced.wallet;
+                self.server_time = self.server_time.max(synced.server_time);
+                self.chain = synced.chain.or(self.chain);
+                self.enrolled = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_order(&mut self, token: Token) -> Result<(), String> {
+        let order = Order::verify(&token, self.key.public(), &self.account, &self.settings.game)
+            .map_err(|error| format!("an order in the journal is not believed: {error}"))?;
+        let sha256 = token.sha256();
+        self.chain = Some(ChainHead { sequence: order.sequence, order_sha256: sha256 });
+        let total = order.price.checked_mul(order.quantity);
+        let placed = PlacedOrder {
+            id: order.id,
+            product: order.product,
+            quantity: order.quantity,
+            total: total.unwrap_or(Money::new(order.price.micros, order.price.currency)),
+            state: OrderState::Queued,
+            provisional: false,
+            reason: None,
+            trouble: None,
+            placed_at: order.issued_at,
+        };
+        self.orders.insert(order.id, Known { order: placed, sha256: Some(sha256), decided_at: 0 });
+        self.unanswered.insert(order.sequence, (order.id, token));
+        Ok(())
+    }
+}

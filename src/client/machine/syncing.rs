@@ -1,0 +1,231 @@
+//! One request at a time to the server, retried with the same bytes, and what its answers may change.
+
+use std::time::Duration;
+
+use super::{Machine, OrderState, Output, SignedReceipt, Tick, Waiting};
+use crate::client::record::Synced;
+use crate::client::transport::{Request, Response};
+use crate::client::view::Connection;
+use crate::protocol::problem::Problem;
+use crate::protocol::sync::{Enrolment, MAX_ORDERS, SyncRequest, SyncResponse};
+use crate::protocol::{OrderId, ProblemType, Reason, Receipt, ReceiptId, Token};
+
+/// The longest that a server's `Retry-After` is obeyed.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
+/// The way to the server.
+#[derive(Clone, Debug)]
+pub(super) enum Link {
+    /// No request is made.
+    Idle,
+    /// A device's enrolment is under way; `then` is sent after it.
+    Enrolling { then: Option<Sync> },
+    /// A sync is under way.
+    Syncing(Sync),
+    /// The last request failed: wait, then enrol if the device is unknown, then send `again`.
+    Waiting { until: Duration, again: Option<Sync>, trouble: String },
+    /// Receipts of the last answer wait to become durable.
+    Storing,
+}
+
+/// A sync, with the bytes that every retry repeats.
+#[derive(Clone, Debug)]
+pub(super) struct Sync {
+    token: Token,
+    orders: Vec<OrderId>,
+}
+
+impl Machine {
+    /// Sends the next request, if it is time for one.
+    pub(super) fn send_next(&mut self, tick: Tick, outputs: &mut Vec<Output>) {
+        if self.offline || self.settings.server_keys.is_empty() || !self.access.may_write() {
+            return;
+        }
+        let again = match &mut self.link {
+            Link::Idle if self.sync_wanted || tick.elapsed >= self.next_poll => None,
+            Link::Waiting { until, again, .. } if tick.elapsed >= *until => again.take(),
+            _ => return,
+        };
+        let request = if self.enrolled { self.sync(again, tick, outputs) } else { self.enrol(again, tick) };
+        match request {
+            Ok(request) => outputs.push(Output::Send(request)),
+            Err(trouble) => self.failed(&trouble, None, tick),
+        }
+    }
+
+    fn enrol(&mut self, then: Option<Sync>, tick: Tick) -> Result<Request, String> {
+        let enrolment =
+            Enrolment::sign(&self.key, &self.settings.game, tick.unix).map_err(|error| error.to_string())?;
+        let body = serde_json::to_vec(&enrolment).map_err(|error| error.to_string())?;
+        self.link = Link::Enrolling { then };
+        Ok(Request { path: "/v1/devices", content_type: "application/json", body: body.into() })
+    }
+
+    fn sync(&mut self, again: Option<Sync>, tick: Tick, outputs: &mut Vec<Output>) -> Result<Request, String> {
+        let sync = match again {
+            Some(sync) => sync,
+            None => self.new_sync(tick)?,
+        };
+        for &id in &sync.orders {
+            if self.orders.get(&id).is_some_and(|known| known.order.state == OrderState::Queued) {
+                self.update(id, outputs, |order| order.state = OrderState::Sent);
+            }
+        }
+        let body = sync.token.as_str().as_bytes().into();
+        self.link = Link::Syncing(sync);
+        Ok(Request { path: "/v1/sync", content_type: "application/jose", body })
+    }
+
+    fn new_sync(&mut self, tick: Tick) -> Result<Sync, String> {
+        let batch = self.unanswered.values().take(MAX_ORDERS);
+        let (orders, tokens) = batch.cloned().unzip();
+        let request = SyncRequest {
+            device: self.device,
+            account: self.account.clone(),
+            game: self.settings.game.clone(),
+            issued_at: tick.unix,
+            id: ReceiptId(tick.random),
+            cursor: self.cursor,
+            orders: tokens,
+        };
+        self.sync_wanted = false;
+        let token = request.sign(&self.key).map_err(|error| error.to_string())?;
+        Ok(Sync { token, orders })
+    }
+
+    /// The server, or somebody in its place, answered.
+    pub(super) fn answered(&mut self, response: &Response, tick: Tick) {
+        if !(200..300).contains(&response.status) {
+            let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
+            if problem.as_ref().is_some_and(|problem| problem.kind == ProblemType::UnknownDevice.as_str()) {
+                // Enrolling again does no harm, so an unsigned word is enough for it.
+                self.enrolled = false;
+            }
+            let detail = problem.map_or(String::new(), |problem| format!(": {}", problem.detail));
+            let trouble = format!("the server answered with status {}{detail}", response.status);
+            return self.failed(&trouble, response.retry_after, tick);
+        }
+        match std::mem::replace(&mut self.link, Link::Idle) {
+            Link::Enrolling { then } => {
+                self.enrolled = true;
+                self.failures = 0;
+                self.link = Link::Waiting { until: tick.elapsed, again: then, trouble: String::new() };
+            }
+            Link::Syncing(sync) => match self.read_answer(&sync, response) {
+                Ok(waiting) => {
+                    self.failures = 0;
+                    self.next_poll = tick.elapsed + self.settings.poll;
+                    if self.is_news(&waiting) {
+                        self.link = Link::Storing;
+                        self.waiting.push_back(waiting);
+                    }
+                }
+                Err(trouble) => {
+                    self.link = Link::Syncing(sync);
+                    self.failed(&trouble, None, tick);
+                }
+            },
+            other => self.link = other,
+        }
+    }
+
+    /// Verifies an answer and everything in it. Believes all of it or nothing.
+    fn read_answer(&self, sync: &Sync, response: &Response) -> Result<Waiting, String> {
+        let text = std::str::from_utf8(&response.body).map_err(|_| "the answer is not text".to_owned())?;
+        let keys = &self.settings.server_keys;
+        let answer =
+            SyncResponse::verify(&Token::from_text(text), keys, &self.account, &self.settings.game, &sync.token)
+                .map_err(|error| format!("the answer is not believed: {error}"))?;
+        let mut receipts = Vec::new();
+        for token in &answer.receipts {
+            let claims = Receipt::verify_for(token, keys, &self.settings.game, &self.account)
+                .map_err(|error| format!("a receipt is not believed: {error}"))?;
+            if !self.answers_what_was_signed(claims.order, claims.order_sha256) {
+                return Err(format!("a receipt for the order {} answers another order than was signed", claims.order));
+            }
+            if !self.receipt_ids.contains(&claims.id) {
+                receipts.push(SignedReceipt { claims, token: token.clone() });
+            }
+        }
+        let broken = receipts.iter().any(|receipt| receipt.claims.reason == Some(Reason::ChainBroken));
+        let behind = answer.chain.map(|head| head.sequence) > self.chain.map(|head| head.sequence);
+        // A copied or rolled-back save goes on from where the server is, once nothing signed is left unanswered.
+        let all_answered = self.unanswered.values().all(|(id, _)| receipts.iter().any(|it| it.claims.order == *id));
+        let signing = self.appending.iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
+        let chain = answer.chain.filter(|_| (broken || behind) && all_answered && !signing);
+        let synced = Synced { cursor: answer.cursor, wallet: answer.wallet, server_time: answer.issued_at, chain };
+        Ok(Waiting::Receipts { receipts, synced, more: answer.more })
+    }
+
+    /// Whether an answer says anything that the journal does not: most polls bring nothing, and must cost no disk.
+    fn is_news(&self, waiting: &Waiting) -> bool {
+        let Waiting::Receipts { receipts, synced, more } = waiting else { return true };
+        let same = synced.cursor == self.cursor && synced.wallet == self.wallet && synced.chain.is_none();
+        !receipts.is_empty() || !same || *more
+    }
+
+    /// What came of a request was not an answer to believe: wait, and send the same bytes again.
+    pub(super) fn failed(&mut self, trouble: &str, retry_after: Option<Duration>, tick: Tick) {
+        let again = match std::mem::replace(&mut self.link, Link::Idle) {
+            Link::Syncing(sync) => Some(sync),
+            Link::Enrolling { then } | Link::Waiting { again: then, .. } => then,
+            Link::Idle | Link::Storing => {
+                self.sync_wanted = true;
+                None
+            }
+        };
+        let doubled = 2u32.saturating_pow(self.failures.min(16));
+        let longest = self.settings.first_retry.saturating_mul(doubled).min(self.settings.longest_retry);
+        let wait = jitter(longest, tick.random).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
+        self.failures = self.failures.saturating_add(1);
+        self.link = Link::Waiting { until: tick.elapsed + wait, again, trouble: trouble.to_owned() };
+    }
+
+    /// The receipts of the last answer are durable.
+    pub(super) fn stored(&mut self) {
+        if matches!(self.link, Link::Storing) {
+            self.link = Link::Idle;
+        }
+    }
+
+    pub(super) fn sync_now(&mut self) {
+        self.sync_wanted = true;
+        if let Link::Waiting { until, .. } = &mut self.link {
+            *until = Duration::ZERO;
+        }
+    }
+
+    /// When to send next, if nothing happens before.
+    pub(super) fn next_send(&self) -> Option<Duration> {
+        if self.offline || self.settings.server_keys.is_empty() || !self.access.may_write() {
+            return None;
+        }
+        match &self.link {
+            Link::Idle => Some(self.next_poll),
+            Link::Waiting { until, .. } => Some(*until),
+            Link::Enrolling { .. } | Link::Syncing(_) | Link::Storing => None,
+        }
+    }
+
+    pub(super) fn connection_now(&self) -> Connection {
+        if self.settings.server_keys.is_empty() {
+            return Connection::NoServer;
+        }
+        if self.offline {
+            return Connection::Offline;
+        }
+        match &self.link {
+            Link::Waiting { trouble, .. } if !trouble.is_empty() => Connection::Retrying { trouble: trouble.clone() },
+            Link::Idle | Link::Storing if self.enrolled => Connection::Online,
+            Link::Syncing(_) if self.connection == Connection::Online => Connection::Online,
+            _ => Connection::Connecting,
+        }
+    }
+}
+
+/// A wait between nothing and `longest`, chosen by random bits: "full jitter".
+fn jitter(longest: Duration, random: [u8; 16]) -> Duration {
+    let share = u128::from(u32::from_be_bytes([random[0], random[1], random[2], random[3]]));
+    let nanoseconds = longest.as_nanos() * share / u128::from(u32::MAX);
+    Duration::from_nanos(nanoseconds.try_into().unwrap_or(u64::MAX))
+}

@@ -1,0 +1,109 @@
+//! What the journal holds: the exact bytes that were signed, and small facts of this device's own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::sync::{Balance, ChainHead};
+use crate::protocol::{AccountId, GameId, Grant, ItemId, KeyId, OrderId, Token, UnixSeconds};
+
+/// One record of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Record {
+    /// Whose journal this is; always the first.
+    Identity(Identity),
+    /// An order of this device, as signed.
+    Order(Token),
+    /// A receipt, as the server signed it.
+    Receipt(Token),
+    /// Items that the game used up.
+    Consumed(Consumed),
+    /// What the last sync said besides its receipts.
+    Synced(Synced),
+    /// What an order gives before its receipt; written together with the order.
+    Provisional(Provisional),
+}
+
+/// Whose journal this is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The game.
+    pub game: GameId,
+    /// The device.
+    pub device: KeyId,
+    /// The account.
+    pub account: AccountId,
+}
+
+/// What an order gives before its receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisional {
+    /// The order.
+    pub order: OrderId,
+    /// What it gives until a receipt says otherwise.
+    pub grants: Vec<Grant>,
+}
+
+/// Items that the game used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumed {
+    /// The item.
+    pub item: ItemId,
+    /// How many.
+    pub quantity: u64,
+    /// When, by the device's clock.
+    pub at: UnixSeconds,
+}
+
+/// What a sync said besides its receipts. Only for showing and for asking again: nothing is granted on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    /// The place in the feed up to which this device has everything.
+    pub cursor: u64,
+    /// The wallet.
+    pub wallet: Vec<Balance>,
+    /// The server's time.
+    pub server_time: UnixSeconds,
+    /// The order that the next one follows, where that is not the last one in this journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<ChainHead>,
+}
+
+impl Record {
+    /// The number that says the record's kind on disk.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Identity(_) => 1,
+            Self::Order(_) => 2,
+            Self::Receipt(_) => 3,
+            Self::Consumed(_) => 4,
+            Self::Synced(_) => 5,
+            Self::Provisional(_) => 6,
+        }
+    }
+
+    /// The record's bytes: a token's text, or JSON.
+    pub fn payload(&self) -> Vec<u8> {
+        let json = match self {
+            Self::Order(token) | Self::Receipt(token) => return token.as_str().as_bytes().to_vec(),
+            Self::Identity(identity) => serde_json::to_vec(identity),
+            Self::Consumed(consumed) => serde_json::to_vec(consumed),
+            Self::Synced(synced) => serde_json::to_vec(synced),
+            Self::Provisional(provisional) => serde_json::to_vec(provisional),
+        };
+        json.expect("structs of strings and integers always serialise")
+    }
+
+    /// Reads a record of `kind`, or `None` if it is not one that this version writes.
+    pub fn read(kind: u8, payload: &[u8]) -> Option<Self> {
+        let token = || std::str::from_utf8(payload).ok().map(Token::from_text);
+        match kind {
+            1 => serde_json::from_slice(payload).ok().map(Self::Identity),
+            2 => token().map(Self::Order),
+            3 => token().map(Self::Receipt),
+            4 => serde_json::from_slice(payload).ok().map(Self::Consumed),
+            5 => serde_json::from_slice(payload).ok().map(Self::Synced),
+            6 => serde_json::from_slice(payload).ok().map(Self::Provisional),
+            _ => None,
+        }
+    }
+}

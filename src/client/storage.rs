@@ -1,0 +1,110 @@
+//! Where a client keeps its key and its journal, behind an interface as narrow as what the machine needs.
+
+pub mod file;
+pub mod memory;
+
+use std::fmt::Debug;
+
+use thiserror::Error;
+
+use super::record::Record;
+use crate::protocol::SecretKey;
+
+/// Whether this copy of the game may write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It may: it holds the lock.
+    ReadWrite,
+    /// It may only look; in words, why.
+    ReadOnly(String),
+}
+
+impl Access {
+    /// Whether orders can be placed.
+    pub fn may_write(&self) -> bool {
+        *self == Self::ReadWrite
+    }
+}
+
+/// What a storage holds when it is opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The device's key, made if there was none.
+    pub key: SecretKey,
+    /// The journal's records.
+    pub records: Vec<Record>,
+    /// Whether this copy may write.
+    pub access: Access,
+    /// What was wrong and how it was mended, in words.
+    pub troubles: Vec<String>,
+}
+
+/// A place for a device's key and journal. Called on the worker's thread, one call at a time.
+pub trait Storage: Debug + Send + 'static {
+    /// Reads everything, mending what a crash left.
+    ///
+    /// # Errors
+    /// Nothing can be read, or nothing should be touched; whatever is there is left as it is.
+    fn open(&mut self) -> Result<Opened, StorageError>;
+
+    /// Appends records, all or none, and returns when they are durable.
+    ///
+    /// # Errors
+    /// Nothing of `records` is in the journal. If even that is not sure, every later call fails with
+    /// [`StorageError::Poisoned`] until the storage is opened again.
+    fn append(&mut self, records: &[Record]) -> Result<(), StorageError>;
+}
+
+/// Why a storage cannot be used. Each says what is wrong, where, and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The operating system refused something.
+    #[error("{action} {path} failed: {source}; {advice}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The journal is not one that can be read.
+    #[error("the journal {path} cannot be read: {source}")]
+    Format {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: super::journal::FormatError,
+    },
+    /// The device's key is damaged.
+    #[error(
+        "the device key {path} is damaged; put it back from a copy, or move the folder away to start as a new player"
+    )]
+    KeyDamaged {
+        /// The file.
+        path: String,
+    },
+    /// There is a journal, but no key.
+    #[error(
+        "the device key {path} is missing beside a journal; put it back from a copy, or move the folder away to start as a new player"
+    )]
+    KeyMissing {
+        /// Where it should be.
+        path: String,
+    },
+    /// There is no folder for a player's data on this system.
+    #[error("this system names no folder for a player's data; set `folder` in the plugin")]
+    NoDataFolder,
+    /// The random source failed.
+    #[error("the system's random source failed, so no device key can be made; try again")]
+    NoRandomness,
+    /// This copy may only look.
+    #[error("this copy of the game may not write: {0}")]
+    ReadOnly(String),
+    /// An earlier failure left the file in an unknown state.
+    #[error("an earlier write failed and could not be undone; restart the game")]
+    Poisoned,
+}

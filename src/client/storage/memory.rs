@@ -1,0 +1,65 @@
+//! A storage that forgets everything with the process: for tests, and for games that want no file.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Access, Opened, Storage, StorageError};
+use crate::client::clock::random_bits;
+use crate::client::record::Record;
+use crate::protocol::SecretKey;
+
+/// A storage in memory. Clones share it, so that a second client can open what a first one left.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStorage {
+    shared: Arc<Mutex<Contents>>,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    key: Option<SecretKey>,
+    records: Vec<Record>,
+}
+
+impl MemoryStorage {
+    /// A storage that already has a device key.
+    pub fn with_key(key: SecretKey) -> Self {
+        let contents = Contents { key: Some(key), records: Vec::new() };
+        Self { shared: Arc::new(Mutex::new(contents)) }
+    }
+
+    /// The records in it.
+    pub fn records(&self) -> Vec<Record> {
+        self.contents(|contents| contents.records.clone())
+    }
+
+    fn contents<T>(&self, use_them: impl FnOnce(&mut Contents) -> T) -> T {
+        // A panic elsewhere cannot leave a vector half pushed, so a poisoned lock still guards good contents.
+        use_them(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn open(&mut self) -> Result<Opened, StorageError> {
+        let seed = new_seed()?;
+        self.contents(|contents| {
+            let key = contents.key.get_or_insert_with(|| SecretKey::from_seed(&seed)).clone();
+            let records = contents.records.clone();
+            Ok(Opened { key, records, access: Access::ReadWrite, troubles: Vec::new() })
+        })
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
+        self.contents(|contents| contents.records.extend_from_slice(records));
+        Ok(())
+    }
+}
+
+/// 32 random bytes for a new device key.
+pub(super) fn new_seed() -> Result<[u8; 32], StorageError> {
+    let (Some(first), Some(second)) = (random_bits(), random_bits()) else {
+        return Err(StorageError::NoRandomness);
+    };
+    let mut seed = [0; 32];
+    seed[..16].copy_from_slice(&first);
+    seed[16..].copy_from_slice(&second);
+    Ok(seed)
+}

@@ -1,0 +1,82 @@
+//! How requests reach the server: one small trait, HTTP behind a feature, and a function in memory for tests.
+
+#[cfg(feature = "http")]
+pub mod http;
+pub mod memory;
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::protocol::{KeyError, PublicKey};
+
+/// A server: where it is, and which keys its word is believed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Its URL, without a path: `https://store.example.com`.
+    pub url: String,
+    /// Its public keys. Keep retired ones in the list: old receipts are verified again at every start.
+    pub keys: Vec<PublicKey>,
+}
+
+impl ServerAddress {
+    /// A server with one key, as `iap-server serve` prints them.
+    ///
+    /// # Errors
+    /// The key is not an Ed25519 public key that may be trusted.
+    pub fn new(url: &str, key: &str) -> Result<Self, KeyError> {
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), keys: vec![key.parse()?] })
+    }
+}
+
+/// A POST to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The path, from the root.
+    pub path: &'static str,
+    /// The content type of the body.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Arc<[u8]>,
+}
+
+/// What came back. Nothing in it is believed before a signature in the body verifies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// How long the server asks to wait.
+    pub retry_after: Option<Duration>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A response on its way.
+pub type Pending = Pin<Box<dyn Future<Output = Result<Response, TransportError>> + Send>>;
+
+/// A way to the server. Every request ends within a time limit, one way or the other.
+pub trait Transport: Debug + Send + Sync + 'static {
+    /// Sends a request. The future runs on the worker's Tokio runtime.
+    fn send(&self, request: Request) -> Pending;
+}
+
+/// Why there is no response. The request may have arrived all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The URL or the system's certificates cannot be used.
+    #[error("the connection to the server cannot be set up: {0}")]
+    SetUp(String),
+    /// The server was not reached.
+    #[error("the server cannot be reached: {0}")]
+    NotReached(String),
+    /// The time limit passed.
+    #[error("the server did not answer in time")]
+    TimedOut,
+    /// The body is longer than any answer may be.
+    #[error("the server's answer is longer than {0} bytes")]
+    TooLong(usize),
+}

@@ -1,0 +1,154 @@
+//! What the game sees: orders on their way, receipts, and the news that the worker sends.
+
+use serde::{Deserialize, Serialize};
+
+use super::inventory::Holdings;
+use super::storage::Access;
+use crate::protocol::sync::Balance;
+use crate::protocol::{AccountId, ItemId, KeyId, Money, OrderId, ProductId, Reason, Receipt, Token, UnixSeconds};
+
+/// When what was ordered is given: with the receipt, or at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum OfflineGrants {
+    /// With the receipt. Nothing is given that was not paid for.
+    #[default]
+    Wait,
+    /// As soon as the order is safe in the journal; taken back if it is declined. Until its receipt it is marked
+    /// provisional. Choose it for what does no harm when it was never paid.
+    Provisional,
+}
+
+/// How far an order is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OrderState {
+    /// Asked for; not yet safe on the disk.
+    Placed,
+    /// Signed, and safe in the journal: it survives a crash and will be sent.
+    Queued,
+    /// Sent to the server, and not yet answered.
+    Sent,
+    /// The server waits for somebody, for example a parent.
+    Pending,
+    /// A receipt grants it.
+    Granted,
+    /// A receipt declines it; it will never be charged.
+    Declined,
+    /// It was paid back.
+    Refunded,
+    /// It was taken back.
+    Revoked,
+    /// It could not be made safe on the disk, and is gone: nothing is charged. Order again.
+    NotSaved,
+}
+
+impl OrderState {
+    /// Whether the order waits for the disk, the network, the server or somebody.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Placed | Self::Queued | Self::Sent | Self::Pending)
+    }
+}
+
+/// An order, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedOrder {
+    /// Its id.
+    pub id: OrderId,
+    /// What was ordered.
+    pub product: ProductId,
+    /// How many.
+    pub quantity: u32,
+    /// What it costs in all.
+    pub total: Money,
+    /// How far it is.
+    pub state: OrderState,
+    /// Whether what it gives is already there although no receipt has answered it yet.
+    pub provisional: bool,
+    /// Why it was declined, refunded or revoked.
+    pub reason: Option<Reason>,
+    /// What went wrong on this device, in words, where something did.
+    pub trouble: Option<String>,
+    /// When it was placed by the device's clock, or else answered by the server's.
+    pub placed_at: UnixSeconds,
+}
+
+/// A receipt that verified, and the bytes to show to anybody who wants to verify it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedReceipt {
+    /// What it says.
+    pub claims: Receipt,
+    /// The signed text.
+    pub token: Token,
+}
+
+/// How the client and its server stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Connection {
+    /// No server is set: orders are queued, and stay so.
+    #[default]
+    NoServer,
+    /// The game set it offline.
+    Offline,
+    /// A request is on its way, and the last one was not answered.
+    Connecting,
+    /// The last request was answered.
+    Online,
+    /// The last request failed; another will follow by itself.
+    Retrying {
+        /// What went wrong, in words.
+        trouble: String,
+    },
+}
+
+/// Everything there is when the journal has been read.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// This device.
+    pub device: KeyId,
+    /// Its account.
+    pub account: AccountId,
+    /// Whether this copy of the game may write.
+    pub access: Access,
+    /// All orders, oldest first.
+    pub orders: Vec<PlacedOrder>,
+    /// All receipts, in the order in which they came.
+    pub receipts: Vec<SignedReceipt>,
+    /// What is owned.
+    pub holdings: Holdings,
+    /// The wallet as last heard.
+    pub wallet: Vec<Balance>,
+    /// What was wrong with the journal, in words.
+    pub troubles: Vec<String>,
+}
+
+/// News for the game.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Update {
+    /// The journal has been read.
+    Opened(Box<Snapshot>),
+    /// The journal could not be opened; nothing can be bought.
+    OpenFailed(String),
+    /// An order is new or has come further.
+    Order(PlacedOrder),
+    /// A receipt verified and is safe in the journal.
+    Receipt(Box<SignedReceipt>),
+    /// Something is owned that was not, or the other way round.
+    Holdings(Holdings),
+    /// Items asked to be consumed are used up, or (`saved` false) could not be, and are still there.
+    Consumed {
+        /// The item.
+        item: ItemId,
+        /// How many.
+        quantity: u64,
+        /// Whether it is safe in the journal.
+        saved: bool,
+    },
+    /// The wallet changed.
+    Wallet(Vec<Balance>),
+    /// The connection changed.
+    Connection(Connection),
+    /// Something was wrong that an order's state does not tell, in words.
+    Trouble(String),
+}
