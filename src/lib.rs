@@ -4,4 +4,17 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "plugin")]
+pub mod plugin;
 pub mod protocol;
+
+/// What a game that sells something usually names.
+#[cfg(feature = "plugin")]
+pub mod prelude {
+    pub use crate::client::{Connection, OfflineGrants, OrderState, PlacedOrder, ServerAddress};
+    pub use crate::plugin::{
+        CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeError, EntitlementsChanged, IapPlugin, PurchaseError,
+        PurchaseUpdated, Save, Store, StoreSystems, StoreTrouble, WalletChanged, owns, store_ready,
+    };
+    pub use crate::protocol::{Currency, Money, OrderId};
+}

@@ -98,11 +98,6 @@ impl Inventory {
         counts.used = counts.used.saturating_add(quantity);
     }
 
-    /// How many of an item are left.
-    pub(crate) fn left(&self, item: &ItemId) -> u64 {
-        self.items.get(item).map_or(0, |counts| counts.quantity().left)
-    }
-
     /// What is owned at `now`.
     pub(crate) fn holdings(&self, now: UnixSeconds) -> Holdings {
         let entitlements = self.entitlements.iter().filter_map(|(name, sources)| {

@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
@@ -29,7 +30,7 @@ pub struct Client {
     commands: Option<Sender<Input>>,
     updates: UnboundedReceiver<Update>,
     news: Arc<AtomicBool>,
-    ended: std::sync::mpsc::Receiver<()>,
+    thread: JoinHandle<()>,
 }
 
 /// Why a command was not taken.
@@ -54,16 +55,13 @@ impl Client {
     ) -> std::io::Result<Self> {
         let (commands, inbox) = channel(QUEUE);
         let (outbox, updates) = unbounded_channel();
-        let (end, ended) = std::sync::mpsc::channel();
         let news = Arc::new(AtomicBool::new(false));
         let game = ToGame { outbox, news: news.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new().name("bevy_iap".to_owned()).spawn(move || {
-            runtime.block_on(run(settings, storage, transport, clock, inbox, &game));
-            // Nobody may be listening any more, and that is fine.
-            let _ = end.send(());
-        })?;
-        Ok(Self { commands: Some(commands), updates, news, ended })
+        let thread = std::thread::Builder::new()
+            .name("bevy_iap".to_owned())
+            .spawn(move || runtime.block_on(run(settings, storage, transport, clock, inbox, &game)))?;
+        Ok(Self { commands: Some(commands), updates, news, thread })
     }
 
     /// Hands a command to the thread without waiting.
@@ -98,8 +96,11 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.commands = None;
+        let started = Instant::now();
         // Past the limit the process may end: whatever was acknowledged is durable already.
-        let _ = self.ended.recv_timeout(FLUSH_LIMIT);
+        while !self.thread.is_finished() && started.elapsed() < FLUSH_LIMIT {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -162,11 +163,12 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     async fn run(&mut self, machine: &mut Machine, inbox: &mut Receiver<Input>) {
-        self.step(machine, Input::TimePassed);
+        self.step(machine, VecDeque::from([Input::TimePassed]));
         loop {
             let tick = self.clock.tick();
             let wake_at = machine.wake_at(tick).map(|at| at.saturating_sub(tick.elapsed));
-            let input = tokio::select! {
+            let mut inputs = VecDeque::new();
+            inputs.push_back(tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => command,
                     None => return,
@@ -179,31 +181,42 @@ impl Worker<'_> {
                     }
                 }
                 () = sleep(wake_at) => Input::TimePassed,
-            };
-            self.step(machine, input);
+            });
+            while inputs.len() < QUEUE
+                && let Ok(command) = inbox.try_recv()
+            {
+                inputs.push_back(command);
+            }
+            self.step(machine, inputs);
         }
     }
 
-    /// Puts one input into the machine, and does what comes of it until nothing is left to do at once.
-    fn step(&mut self, machine: &mut Machine, input: Input) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            for output in machine.handle(input, self.clock.tick()) {
-                match output {
-                    Output::Append(records) => inputs.push_back(match self.storage.append(&records) {
-                        Ok(()) => Input::Appended,
-                        Err(error) => {
-                            tracing::warn!("{error}");
-                            Input::AppendFailed(error.to_string())
-                        }
-                    }),
-                    Output::Send(request) => match &self.transport {
-                        Some(transport) => self.request = Some(transport.send(request)),
-                        None => inputs.push_back(Input::NotAnswered("there is no way to the server".to_owned())),
-                    },
-                    Output::Tell(update) => self.game.tell(update),
+    /// Puts inputs into the machine, and does what comes of them until nothing is left to do at once.
+    ///
+    /// The disk is touched after all of them, so that orders which came together share one append.
+    fn step(&mut self, machine: &mut Machine, mut inputs: VecDeque<Input>) {
+        loop {
+            let mut append = None;
+            while let Some(input) = inputs.pop_front() {
+                for output in machine.handle(input, self.clock.tick()) {
+                    match output {
+                        Output::Append(records) => append = Some(records),
+                        Output::Send(request) => match &self.transport {
+                            Some(transport) => self.request = Some(transport.send(request)),
+                            None => inputs.push_back(Input::NotAnswered("there is no way to the server".to_owned())),
+                        },
+                        Output::Tell(update) => self.game.tell(update),
+                    }
                 }
             }
+            let Some(records) = append else { return };
+            inputs.push_back(match self.storage.append(&records) {
+                Ok(()) => Input::Appended,
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    Input::AppendFailed(error.to_string())
+                }
+            });
         }
     }
 }

@@ -1,0 +1,155 @@
+//! The Bevy face of the client: a plugin, a [`Store`] resource, and news as messages and as events.
+//!
+//! The worker's updates are taken in [`StoreSystems::Receive`], which runs in `PreUpdate` in frames in which there are
+//! any; in all others the plugin's systems do not run. What a message says is already in the [`Store`] when it is
+//! read, and stays there for whoever missed it.
+
+mod catalog_asset;
+mod conditions;
+mod messages;
+mod receive;
+mod reflect;
+mod store;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bevy::app::{App, Plugin, PreUpdate};
+use bevy::ecs::schedule::{IntoScheduleConfigs, SystemSet};
+
+pub use catalog_asset::{CatalogAsset, CatalogLoader};
+pub use conditions::{owns, store_ready};
+pub use messages::{
+    CatalogFailed, CatalogLoaded, ConnectionChanged, EntitlementsChanged, PurchaseUpdated, StoreTrouble, WalletChanged,
+};
+pub use store::{ConsumeError, PurchaseError, Store};
+
+use crate::client::machine::Settings;
+use crate::client::storage::file::FileStorage;
+use crate::client::storage::memory::MemoryStorage;
+use crate::client::{Client, Clock, OfflineGrants, ServerAddress, Storage, SystemClock, Transport};
+use crate::protocol::{Currency, GameId};
+
+/// In-app purchases for this app. Add it after the asset plugin (`DefaultPlugins` has that).
+///
+/// ```no_run
+/// use bevy::prelude::*;
+/// use bevy_iap::prelude::*;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = ServerAddress::new("https://store.example.com", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")?;
+/// App::new().add_plugins((
+///     DefaultPlugins,
+///     IapPlugin { server: Some(server), ..IapPlugin::new("my_game", "my_game.catalog.ron") },
+/// ));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct IapPlugin {
+    /// The game's name: the same as in its catalogue.
+    pub game: String,
+    /// The catalogue's asset path.
+    pub catalog: String,
+    /// The server. None (the default): orders are queued, and stay so.
+    pub server: Option<ServerAddress>,
+    /// The currency to buy in. EUR by default.
+    pub currency: Currency,
+    /// When what was ordered is given. With the receipt by default.
+    pub offline_grants: OfflineGrants,
+    /// Where the key and the journal are kept. In the player's data folder by default.
+    pub save: Save,
+    /// A product bought again within this time is taken for a double tap. A quarter of a second by default.
+    pub double_tap: Duration,
+    /// How long after a sync to ask the server for news by itself. Five minutes by default.
+    pub poll: Duration,
+    /// Another way to the server than HTTP. None by default.
+    pub transport: Option<Arc<dyn Transport>>,
+    /// Time and randomness. The system's by default.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where a game's purchases are kept on the device.
+#[derive(Clone, Debug, Default)]
+pub enum Save {
+    /// In the folder that the system has for a player's data, under the game's name.
+    #[default]
+    PlayerFolder,
+    /// In this folder.
+    Folder(PathBuf),
+    /// In memory alone: gone with the process. For tests.
+    Memory(MemoryStorage),
+}
+
+impl IapPlugin {
+    /// The usual settings for a game and its catalogue.
+    pub fn new(game: &str, catalog: &str) -> Self {
+        Self {
+            game: game.to_owned(),
+            catalog: catalog.to_owned(),
+            server: None,
+            currency: Currency::EUR,
+            offline_grants: OfflineGrants::default(),
+            save: Save::default(),
+            double_tap: Duration::from_millis(250),
+            poll: Duration::from_secs(300),
+            transport: None,
+            clock: Arc::new(SystemClock::default()),
+        }
+    }
+
+    /// Starts the client, or says in words why it cannot.
+    fn start(&self) -> Result<Client, String> {
+        let game: GameId = self.game.parse().map_err(|error| format!("{error}"))?;
+        let storage: Box<dyn Storage> = match &self.save {
+            Save::PlayerFolder => Box::new(FileStorage::for_game(&game).map_err(|error| error.to_string())?),
+            Save::Folder(folder) => Box::new(FileStorage::new(folder)),
+            Save::Memory(memory) => Box::new(memory.clone()),
+        };
+        let keys = self.server.as_ref().map_or_else(Vec::new, |server| server.keys.clone());
+        let settings = Settings { offline_grants: self.offline_grants, poll: self.poll, ..Settings::new(game, keys) };
+        Client::start(settings, storage, self.transport()?, self.clock.clone())
+            .map_err(|error| format!("the purchasing thread cannot be started: {error}"))
+    }
+
+    fn transport(&self) -> Result<Option<Arc<dyn Transport>>, String> {
+        if self.transport.is_some() {
+            return Ok(self.transport.clone());
+        }
+        match &self.server {
+            #[cfg(feature = "http")]
+            Some(server) => match crate::client::transport::http::HttpTransport::new(&server.url) {
+                Ok(transport) => Ok(Some(Arc::new(transport))),
+                Err(error) => Err(error.to_string()),
+            },
+            #[cfg(not(feature = "http"))]
+            Some(_) => Err("a server is set, but neither the feature `http` nor a `transport`".to_owned()),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Plugin for IapPlugin {
+    fn build(&self, app: &mut App) {
+        let client = self.start();
+        if let Err(trouble) = &client {
+            tracing::error!("nothing can be bought: {trouble}");
+        }
+        reflect::register(app);
+        messages::register(app);
+        app.insert_resource(Store::new(client, self.currency, self.double_tap, self.clock.clone()));
+        app.configure_sets(PreUpdate, (StoreSystems::Catalog, StoreSystems::Receive).chain());
+        app.add_systems(PreUpdate, receive::receive.in_set(StoreSystems::Receive).run_if(receive::has_news));
+        catalog_asset::register(app, &self.game, &self.catalog);
+    }
+}
+
+/// The plugin's systems, for ordering against them. All run in `PreUpdate`.
+#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StoreSystems {
+    /// A catalogue that was loaded or changed on disk is taken over, or refused.
+    Catalog,
+    /// The worker's updates are put into the [`Store`], messages written and events triggered.
+    Receive,
+}

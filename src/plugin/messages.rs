@@ -1,0 +1,81 @@
+//! News for the game, each as a buffered message and as an event for observers.
+//!
+//! They are wake-ups: the truth is in the [`Store`](super::Store), also for whoever missed one.
+
+use bevy::app::App;
+use bevy::ecs::event::Event;
+use bevy::ecs::message::Message;
+use bevy::reflect::Reflect;
+
+use crate::client::{Connection, OrderState};
+use crate::protocol::sync::Balance;
+use crate::protocol::{EntitlementId, ItemId, OrderId, ProductId, Sha256};
+
+/// An order came further on its way.
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+pub struct PurchaseUpdated {
+    /// The order.
+    pub order: OrderId,
+    /// What was ordered.
+    pub product: ProductId,
+    /// How far it is.
+    pub state: OrderState,
+    /// Whether what it gives is there already, before any receipt.
+    pub provisional: bool,
+}
+
+/// What is owned changed.
+#[derive(Message, Event, Clone, Debug, Default, PartialEq, Eq, Reflect)]
+pub struct EntitlementsChanged {
+    /// Rights that are owned now and were not.
+    pub gained: Vec<EntitlementId>,
+    /// Rights that were owned and are not now.
+    pub lost: Vec<EntitlementId>,
+    /// Items of which there are more or fewer, and rights whose standing or end changed are in neither list.
+    pub items: Vec<ItemId>,
+}
+
+/// The wallet changed.
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+pub struct WalletChanged {
+    /// What it holds now, one entry per currency.
+    pub wallet: Vec<Balance>,
+}
+
+/// The connection to the server changed.
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+pub struct ConnectionChanged {
+    /// How it stands now.
+    pub connection: Connection,
+}
+
+/// A catalogue was taken over: the first, or one that changed on disk.
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+pub struct CatalogLoaded {
+    /// Its digest.
+    pub digest: Sha256,
+}
+
+/// A catalogue was refused. If there was one before, it stays.
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+pub struct CatalogFailed {
+    /// What is wrong with it, where, and what to write, one mistake a line.
+    pub reason: String,
+}
+
+/// Something was wrong that no order's state tells: a damaged journal that was mended, a full disk.
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+pub struct StoreTrouble {
+    /// What, in words.
+    pub trouble: String,
+}
+
+pub(super) fn register(app: &mut App) {
+    app.add_message::<PurchaseUpdated>()
+        .add_message::<EntitlementsChanged>()
+        .add_message::<WalletChanged>()
+        .add_message::<ConnectionChanged>()
+        .add_message::<CatalogLoaded>()
+        .add_message::<CatalogFailed>()
+        .add_message::<StoreTrouble>();
+}

@@ -1,0 +1,88 @@
+//! From the worker's queue into the store, and out again as messages and events.
+
+use bevy::ecs::event::Event;
+use bevy::ecs::message::Message;
+use bevy::ecs::system::{Commands, Res, ResMut};
+
+use super::{ConnectionChanged, EntitlementsChanged, PurchaseUpdated, Store, StoreTrouble, WalletChanged};
+use crate::client::{Holdings, Update};
+
+/// Whether the worker has news: one atomic load.
+pub(super) fn has_news(store: Res<Store>) -> bool {
+    store.has_news()
+}
+
+pub(super) fn receive(mut store: ResMut<Store>, mut commands: Commands) {
+    while let Some(update) = store.next_update() {
+        match update {
+            Update::Opened(snapshot) => {
+                let (before, connection) = (store.holdings().clone(), store.connection().clone());
+                let wallet = snapshot.wallet.clone();
+                for trouble in &snapshot.troubles {
+                    tell(&mut commands, StoreTrouble { trouble: trouble.clone() });
+                }
+                store.open(*snapshot);
+                tell_holdings(&mut commands, &before, store.holdings());
+                if !wallet.is_empty() {
+                    tell(&mut commands, WalletChanged { wallet });
+                }
+                tell(&mut commands, ConnectionChanged { connection });
+            }
+            Update::OpenFailed(trouble) => {
+                store.fail(trouble.clone());
+                tell(&mut commands, StoreTrouble { trouble });
+            }
+            Update::Order(order) => {
+                let news = PurchaseUpdated {
+                    order: order.id,
+                    product: order.product.clone(),
+                    state: order.state,
+                    provisional: order.provisional,
+                };
+                store.put_order(order);
+                tell(&mut commands, news);
+            }
+            Update::Receipt(receipt) => store.put_receipt(*receipt),
+            Update::Holdings(holdings) => {
+                let before = store.take_holdings(holdings);
+                tell_holdings(&mut commands, &before, store.holdings());
+            }
+            Update::Consumed { item, quantity, saved } => {
+                store.consumed(&item, quantity);
+                if !saved {
+                    tell(&mut commands, EntitlementsChanged { items: vec![item], ..EntitlementsChanged::default() });
+                }
+            }
+            Update::Wallet(wallet) => {
+                store.take_wallet(wallet.clone());
+                tell(&mut commands, WalletChanged { wallet });
+            }
+            Update::Connection(connection) => {
+                store.take_connection(connection.clone());
+                tell(&mut commands, ConnectionChanged { connection });
+            }
+            Update::Trouble(trouble) => tell(&mut commands, StoreTrouble { trouble }),
+        }
+    }
+}
+
+fn tell<T>(commands: &mut Commands, news: T)
+where
+    T: Message + Event + Clone,
+    for<'a> <T as Event>::Trigger<'a>: Default,
+{
+    commands.write_message(news.clone());
+    commands.trigger(news);
+}
+
+fn tell_holdings(commands: &mut Commands, before: &Holdings, after: &Holdings) {
+    let missing = |from: &Holdings, other: &Holdings| {
+        let names = from.entitlements.keys().filter(|name| !other.entitlements.contains_key(*name));
+        names.cloned().collect::<Vec<_>>()
+    };
+    let names = before.items.keys().chain(after.items.keys().filter(|name| !before.items.contains_key(*name)));
+    let items: Vec<_> = names.filter(|name| before.items.get(*name) != after.items.get(*name)).cloned().collect();
+    if before != after {
+        tell(commands, EntitlementsChanged { gained: missing(after, before), lost: missing(before, after), items });
+    }
+}

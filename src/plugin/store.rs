@@ -1,0 +1,395 @@
+//! The store: what the game asks and tells, answered at once from memory.
+
+mod errors;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bevy::ecs::resource::Resource;
+
+pub use errors::{ConsumeError, PurchaseError};
+
+use crate::client::machine::{Input, Terms};
+use crate::client::worker::NotTaken;
+use crate::client::{
+    Access, Client, Clock, Connection, Holdings, OrderState, PlacedOrder, SignedReceipt, Snapshot, Update,
+};
+use crate::protocol::sync::Balance;
+use crate::protocol::{
+    AccountId, Catalog, Currency, Grant, ItemId, KeyId, Money, OrderId, Product, ProductId, ProductKind,
+};
+
+/// What can be bought, what is owned, and what is on its way.
+///
+/// Every method answers from memory at once: none waits for the disk, the network or a lock.
+#[derive(Resource, Debug)]
+pub struct Store {
+    client: Option<Client>,
+    state: State,
+    clock: Arc<dyn Clock>,
+    currency: Currency,
+    double_tap: Duration,
+    catalog: Option<Arc<Catalog>>,
+    catalog_trouble: Option<String>,
+    orders: BTreeMap<OrderId, PlacedOrder>,
+    /// The orders' ids, oldest first.
+    history: Vec<OrderId>,
+    /// Orders that are open or granted, by product.
+    standing: BTreeMap<ProductId, BTreeSet<OrderId>>,
+    receipts: Vec<SignedReceipt>,
+    holdings: Holdings,
+    /// Items asked to be used up and not yet reported as such.
+    consuming: BTreeMap<ItemId, u64>,
+    wallet: Vec<Balance>,
+    connection: Connection,
+    offline: bool,
+    last_tap: Option<(ProductId, Duration)>,
+}
+
+#[derive(Debug)]
+enum State {
+    Opening,
+    Open { device: KeyId, account: AccountId, access: Access },
+    Failed(String),
+}
+
+impl Store {
+    pub(super) fn new(
+        client: Result<Client, String>,
+        currency: Currency,
+        double_tap: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (client, state) = match client {
+            Ok(client) => (Some(client), State::Opening),
+            Err(trouble) => (None, State::Failed(trouble)),
+        };
+        Self {
+            client,
+            state,
+            clock,
+            currency,
+            double_tap,
+            catalog: None,
+            catalog_trouble: None,
+            orders: BTreeMap::new(),
+            history: Vec::new(),
+            standing: BTreeMap::new(),
+            receipts: Vec::new(),
+            holdings: Holdings::default(),
+            consuming: BTreeMap::new(),
+            wallet: Vec::new(),
+            connection: Connection::NoServer,
+            offline: false,
+            last_tap: None,
+        }
+    }
+
+    /// Buys one of `product`.
+    ///
+    /// Returns at once. The order is *queued*, and survives a crash, when [`PurchaseUpdated`](super::PurchaseUpdated)
+    /// says so, usually in the next frame.
+    ///
+    /// # Errors
+    /// Why nothing was ordered; nothing is charged.
+    pub fn purchase(&mut self, product: &str) -> Result<OrderId, PurchaseError> {
+        self.purchase_many(product, 1)
+    }
+
+    /// Buys `quantity` of `product` in one order, all or none.
+    ///
+    /// # Errors
+    /// Why nothing was ordered; nothing is charged.
+    pub fn purchase_many(&mut self, product: &str, quantity: u32) -> Result<OrderId, PurchaseError> {
+        let client = self.client_for_writing()?;
+        let catalog = self.catalog.as_ref().ok_or_else(|| match &self.catalog_trouble {
+            Some(reason) => PurchaseError::CatalogFailed { reason: reason.clone() },
+            None => PurchaseError::CatalogNotLoaded,
+        })?;
+        let (name, product) =
+            catalog.product(product).ok_or_else(|| PurchaseError::UnknownProduct { product: product.to_owned() })?;
+        let most = product.max_quantity();
+        let price = product.price(self.currency).ok_or(PurchaseError::NotSoldIn { currency: self.currency })?;
+        let total = price.checked_mul(quantity).filter(|_| (1..=most).contains(&quantity));
+        let total = total.ok_or(PurchaseError::QuantityOutOfRange { quantity, most })?;
+        self.check_not_owned(name, product)?;
+        let tick = self.clock.tick();
+        if self.is_double_tap(name, tick.elapsed) {
+            return Err(PurchaseError::DoubleTap);
+        }
+        if tick.random == [0; 16] {
+            return Err(PurchaseError::NoRandomness);
+        }
+        let terms = Terms {
+            id: OrderId(tick.random),
+            product: name.clone(),
+            quantity,
+            price,
+            total,
+            catalog: catalog.digest(),
+            grants: product.grants(quantity, 0),
+        };
+        let order = placed(&terms, tick.unix);
+        let tap = (name.clone(), tick.elapsed);
+        client.command(Input::Purchase(terms)).map_err(not_taken)?;
+        self.last_tap = Some(tap);
+        let id = order.id;
+        self.put_order(order);
+        Ok(id)
+    }
+
+    /// Uses up `quantity` of an item at once; the journal follows within a frame or so.
+    ///
+    /// # Errors
+    /// There are not as many, or nothing can be written; nothing is used up.
+    pub fn consume(&mut self, item: &str, quantity: u64) -> Result<(), ConsumeError> {
+        let client = self.client_for_writing().map_err(ConsumeError::Store)?;
+        let left = self.quantity(item);
+        let name = self.holdings.items.get_key_value(item).map(|(name, _)| name.clone());
+        let (Some(name), true) = (name, (1..=left).contains(&quantity)) else {
+            return Err(ConsumeError::NotEnough { item: item.to_owned(), quantity, left });
+        };
+        let command = Input::Consume { item: name.clone(), quantity };
+        client.command(command).map_err(|error| ConsumeError::Store(not_taken(error)))?;
+        *self.consuming.entry(name).or_default() += quantity;
+        Ok(())
+    }
+
+    /// Whether the right called `entitlement` is owned now; also while it is provisional.
+    pub fn owns(&self, entitlement: &str) -> bool {
+        self.holdings.entitlements.contains_key(entitlement)
+    }
+
+    /// How many of an item are left to use.
+    pub fn quantity(&self, item: &str) -> u64 {
+        let left = self.holdings.items.get(item).map_or(0, |quantity| quantity.left);
+        left.saturating_sub(self.consuming.get(item).copied().unwrap_or_default())
+    }
+
+    /// What is owned, with what is provisional and when it ends.
+    pub fn holdings(&self) -> &Holdings {
+        &self.holdings
+    }
+
+    /// An order of this account, and what became of it.
+    pub fn order(&self, id: OrderId) -> Option<&PlacedOrder> {
+        self.orders.get(&id)
+    }
+
+    /// All orders, oldest first.
+    pub fn orders(&self) -> impl DoubleEndedIterator<Item = &PlacedOrder> {
+        self.history.iter().filter_map(|id| self.orders.get(id))
+    }
+
+    /// All receipts, verified, in the order in which they came; what each says, and the signed text to show to others.
+    pub fn receipts(&self) -> &[SignedReceipt] {
+        &self.receipts
+    }
+
+    /// What the wallet holds, as last heard, one entry per currency.
+    pub fn wallet(&self) -> &[Balance] {
+        &self.wallet
+    }
+
+    /// How this client and its server stand.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The catalogue, once it is loaded.
+    pub fn catalog(&self) -> Option<&Catalog> {
+        self.catalog.as_deref()
+    }
+
+    /// Why the last catalogue was refused, if it was: what is wrong, where, and what to write.
+    pub fn catalog_trouble(&self) -> Option<&str> {
+        self.catalog_trouble.as_deref()
+    }
+
+    /// The price of one of `product` in the currency that this store buys in.
+    pub fn price(&self, product: &str) -> Option<Money> {
+        self.catalog.as_ref()?.product(product)?.1.price(self.currency)
+    }
+
+    /// The currency that this store buys in.
+    pub fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// This device's account, once the journal is open. It names no person.
+    pub fn account(&self) -> Option<&AccountId> {
+        match &self.state {
+            State::Open { account, .. } => Some(account),
+            State::Opening | State::Failed(_) => None,
+        }
+    }
+
+    /// This device's id, once the journal is open.
+    pub fn device(&self) -> Option<KeyId> {
+        match &self.state {
+            State::Open { device, .. } => Some(*device),
+            State::Opening | State::Failed(_) => None,
+        }
+    }
+
+    /// Whether things can be bought: the journal is open for writing and the catalogue is loaded.
+    pub fn is_ready(&self) -> bool {
+        self.catalog.is_some() && self.client_for_writing().is_ok()
+    }
+
+    /// Asks the server for news now, also in the middle of a wait. Does nothing while offline or without a server.
+    pub fn sync_now(&self) {
+        if let Some(client) = &self.client {
+            // A full queue means that the worker is about to sync as it is.
+            let _ = client.command(Input::SyncNow);
+        }
+    }
+
+    /// Stops asking the server, or starts again. Orders are queued either way.
+    ///
+    /// # Errors
+    /// The worker is too busy to hear it; try again in the next frame.
+    pub fn set_offline(&mut self, offline: bool) -> Result<(), PurchaseError> {
+        let Some(client) = &self.client else { return Ok(()) };
+        client.command(Input::SetOffline(offline)).map_err(not_taken)?;
+        self.offline = offline;
+        Ok(())
+    }
+
+    /// Whether the game set it offline.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    fn client_for_writing(&self) -> Result<&Client, PurchaseError> {
+        match &self.state {
+            State::Opening => Err(PurchaseError::NotOpen),
+            State::Failed(reason) => Err(PurchaseError::Failed { reason: reason.clone() }),
+            State::Open { access: Access::ReadOnly(reason), .. } => {
+                Err(PurchaseError::ReadOnly { reason: reason.clone() })
+            }
+            State::Open { access: Access::ReadWrite, .. } => self.client.as_ref().ok_or(PurchaseError::NotOpen),
+        }
+    }
+
+    fn check_not_owned(&self, name: &ProductId, product: &Product) -> Result<(), PurchaseError> {
+        if product.kind == ProductKind::Consumable {
+            return Ok(());
+        }
+        let standing = self.standing.get(name).into_iter().flatten().filter_map(|id| self.orders.get(id));
+        for order in standing {
+            match (order.state.is_open(), product.kind) {
+                (true, _) => return Err(PurchaseError::AlreadyOrdered { order: order.id }),
+                (false, ProductKind::Unlock) => return Err(PurchaseError::AlreadyOwned),
+                (false, _) => {}
+            }
+        }
+        let owned = |grant: &Grant| match grant {
+            Grant::Entitlement { entitlement, .. } => self.owns(entitlement.as_str()),
+            Grant::Item { .. } => false,
+        };
+        match product.grants(1, 0).iter().all(owned) {
+            true => Err(PurchaseError::AlreadyOwned),
+            false => Ok(()),
+        }
+    }
+
+    fn is_double_tap(&self, product: &ProductId, now: Duration) -> bool {
+        let last = self.last_tap.as_ref().filter(|(last, _)| last == product);
+        last.is_some_and(|(_, at)| now.saturating_sub(*at) < self.double_tap)
+    }
+}
+
+/// What the systems put in.
+impl Store {
+    pub(super) fn has_news(&self) -> bool {
+        self.client.as_ref().is_some_and(Client::has_news)
+    }
+
+    pub(super) fn next_update(&mut self) -> Option<Update> {
+        self.client.as_mut()?.update()
+    }
+
+    pub(super) fn open(&mut self, snapshot: Snapshot) {
+        for order in snapshot.orders {
+            self.put_order(order);
+        }
+        self.receipts = snapshot.receipts;
+        self.holdings = snapshot.holdings;
+        self.wallet = snapshot.wallet;
+        let Snapshot { device, account, access, .. } = snapshot;
+        self.state = State::Open { device, account, access };
+    }
+
+    pub(super) fn fail(&mut self, reason: String) {
+        self.state = State::Failed(reason);
+    }
+
+    pub(super) fn put_order(&mut self, order: PlacedOrder) {
+        let standing = self.standing.entry(order.product.clone()).or_default();
+        if order.state.is_open() || order.state == OrderState::Granted {
+            standing.insert(order.id);
+        } else {
+            standing.remove(&order.id);
+        }
+        let id = order.id;
+        if self.orders.insert(id, order).is_none() {
+            self.history.push(id);
+        }
+    }
+
+    pub(super) fn put_receipt(&mut self, receipt: SignedReceipt) {
+        self.receipts.push(receipt);
+    }
+
+    /// Puts in what is owned now, and returns what was.
+    pub(super) fn take_holdings(&mut self, holdings: Holdings) -> Holdings {
+        std::mem::replace(&mut self.holdings, holdings)
+    }
+
+    /// Items asked to be used up are, or could not be: what is owned says which.
+    pub(super) fn consumed(&mut self, item: &ItemId, quantity: u64) {
+        if let Some(waiting) = self.consuming.get_mut(item) {
+            *waiting = waiting.saturating_sub(quantity);
+        }
+    }
+
+    pub(super) fn take_wallet(&mut self, wallet: Vec<Balance>) {
+        self.wallet = wallet;
+    }
+
+    pub(super) fn take_connection(&mut self, connection: Connection) {
+        self.connection = connection;
+    }
+
+    pub(super) fn take_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.catalog = Some(catalog);
+        self.catalog_trouble = None;
+    }
+
+    pub(super) fn refuse_catalog(&mut self, reason: String) {
+        self.catalog_trouble = Some(reason);
+    }
+}
+
+fn placed(terms: &Terms, now: crate::protocol::UnixSeconds) -> PlacedOrder {
+    PlacedOrder {
+        id: terms.id,
+        product: terms.product.clone(),
+        quantity: terms.quantity,
+        total: terms.total,
+        state: OrderState::Placed,
+        provisional: false,
+        reason: None,
+        trouble: None,
+        placed_at: now,
+    }
+}
+
+fn not_taken(error: NotTaken) -> PurchaseError {
+    match error {
+        NotTaken::Full => PurchaseError::Busy,
+        NotTaken::Ended => PurchaseError::Failed { reason: "the purchasing thread has ended".to_owned() },
+    }
+}
