@@ -3,3 +3,6 @@
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
 pub mod protocol;
+
+#[cfg(feature = "server")]
+pub mod server;
