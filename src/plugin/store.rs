@@ -103,10 +103,7 @@ impl Store {
     /// Why nothing was ordered; nothing is charged.
     pub fn purchase_many(&mut self, product: &str, quantity: u32) -> Result<OrderId, PurchaseError> {
         let client = self.client_for_writing()?;
-        let catalog = self.catalog.as_ref().ok_or_else(|| match &self.catalog_trouble {
-            Some(reason) => PurchaseError::CatalogFailed { reason: reason.clone() },
-            None => PurchaseError::CatalogNotLoaded,
-        })?;
+        let catalog = self.loaded_catalog()?;
         let (name, product) =
             catalog.product(product).ok_or_else(|| PurchaseError::UnknownProduct { product: product.to_owned() })?;
         let most = product.max_quantity();
@@ -235,7 +232,16 @@ impl Store {
 
     /// Whether things can be bought: the journal is open for writing and the catalogue is loaded.
     pub fn is_ready(&self) -> bool {
-        self.catalog.is_some() && self.client_for_writing().is_ok()
+        self.availability().is_ok()
+    }
+
+    /// Whether things can be bought, and if not, why.
+    ///
+    /// # Errors
+    /// What [`Store::purchase`] would say of any product.
+    pub fn availability(&self) -> Result<(), PurchaseError> {
+        self.client_for_writing()?;
+        self.loaded_catalog().map(|_| ())
     }
 
     /// Asks the server for news now, also in the middle of a wait. Does nothing while offline or without a server.
@@ -271,6 +277,13 @@ impl Store {
             }
             State::Open { access: Access::ReadWrite, .. } => self.client.as_ref().ok_or(PurchaseError::NotOpen),
         }
+    }
+
+    fn loaded_catalog(&self) -> Result<&Arc<Catalog>, PurchaseError> {
+        self.catalog.as_ref().ok_or_else(|| match &self.catalog_trouble {
+            Some(reason) => PurchaseError::CatalogFailed { reason: reason.clone() },
+            None => PurchaseError::CatalogNotLoaded,
+        })
     }
 
     fn check_not_owned(&self, name: &ProductId, product: &Product) -> Result<(), PurchaseError> {
