@@ -37,6 +37,8 @@ pub struct Settings {
     pub server_keys: Vec<PublicKey>,
     /// When what was ordered is given.
     pub offline_grants: OfflineGrants,
+    /// Whether to begin offline: to send nothing until [`Input::SetOffline`] says so.
+    pub offline: bool,
     /// How long after a sync to ask again for news.
     pub poll: Duration,
     /// The longest wait before the first retry; it doubles with each one (AWS Architecture Blog, "Exponential Backoff
@@ -53,6 +55,7 @@ impl Settings {
             game,
             server_keys,
             offline_grants: OfflineGrants::default(),
+            offline: false,
             poll: Duration::from_secs(300),
             first_retry: Duration::from_millis(500),
             longest_retry: Duration::from_secs(60),

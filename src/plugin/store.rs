@@ -10,6 +10,7 @@ use bevy::ecs::resource::Resource;
 
 pub use errors::{ConsumeError, PurchaseError};
 
+use super::IapPlugin;
 use crate::client::machine::{Input, Terms};
 use crate::client::worker::NotTaken;
 use crate::client::{
@@ -55,12 +56,7 @@ enum State {
 }
 
 impl Store {
-    pub(super) fn new(
-        client: Result<Client, String>,
-        currency: Currency,
-        double_tap: Duration,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(super) fn new(client: Result<Client, String>, plugin: &IapPlugin) -> Self {
         let (client, state) = match client {
             Ok(client) => (Some(client), State::Opening),
             Err(trouble) => (None, State::Failed(trouble)),
@@ -68,9 +64,9 @@ impl Store {
         Self {
             client,
             state,
-            clock,
-            currency,
-            double_tap,
+            clock: plugin.clock.clone(),
+            currency: plugin.currency,
+            double_tap: plugin.double_tap,
             catalog: None,
             catalog_trouble: None,
             orders: BTreeMap::new(),
@@ -81,7 +77,7 @@ impl Store {
             consuming: BTreeMap::new(),
             wallet: Vec::new(),
             connection: Connection::NoServer,
-            offline: false,
+            offline: plugin.offline,
             last_tap: None,
         }
     }

@@ -39,6 +39,7 @@ impl Machine {
         };
 
         let mut machine = Self {
+            offline: settings.offline,
             settings,
             key: opened.key,
             device,
@@ -58,7 +59,6 @@ impl Machine {
             appending_chain: None,
             link: Link::Idle,
             connection: Connection::NoServer,
-            offline: false,
             enrolled: false,
             sync_wanted: true,
             next_poll: Duration::ZERO,
