@@ -1,6 +1,6 @@
 //! The client's state machine, driven input by input, against a server that may lie.
 
-mod machine_world;
+mod world;
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bevy_iap::client::machine::{Input, Output};
 use bevy_iap::client::{Connection, OfflineGrants, OrderState, Record, Response, Update};
 use bevy_iap::protocol::sync::ChainHead;
 use bevy_iap::protocol::{Reason, SecretKey, Sha256, Status};
-use machine_world::{World, order_id};
+use world::{World, order_id};
 
 #[test]
 fn an_order_is_queued_only_once_it_is_durable() {

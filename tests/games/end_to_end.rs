@@ -1,15 +1,13 @@
 //! Games, files, HTTP and a server with a database: everything that is real, together.
 
-mod shop;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::shop::{LossyTransport, Shop};
 use bevy::prelude::*;
 use bevy_iap::client::{Connection, OrderState};
 use bevy_iap::plugin::{ConsumeError, EntitlementsChanged, IapPlugin, PurchaseError, PurchaseUpdated};
 use bevy_iap::protocol::{Reason, Status};
-use shop::{LossyTransport, Shop};
 
 #[test]
 fn what_is_bought_is_granted_with_a_receipt_that_verifies() {
@@ -166,7 +164,7 @@ fn pp08_a_journal_of_another_device_is_refused_whole() {
     theirs.buy_until("shield", OrderState::Granted);
     drop((mine, theirs));
     std::fs::copy(shop.save("mine").join("journal.iap"), shop.save("theirs").join("journal.iap")).expect("copied");
-    let mut game = shop::Game::start(&shop.folder.path().join("assets"), shop.plugin("theirs"));
+    let mut game = crate::shop::Game::start(&shop.folder.path().join("assets"), shop.plugin("theirs"));
     game.until("it is refused", |store| {
         matches!(store.availability(), Err(PurchaseError::Failed { reason }) if reason.contains("belongs to the device"))
     });
@@ -205,7 +203,7 @@ fn a_save_that_was_rolled_back_pays_nothing_twice_and_loses_nothing() {
 #[test]
 fn a_price_tampered_with_in_the_games_catalogue_is_declined() {
     let shop = Shop::open("1.00EUR");
-    let cheap = shop::CATALOG.replace("\"0.05\"", "\"0.01\"");
+    let cheap = crate::shop::CATALOG.replace("\"0.05\"", "\"0.01\"");
     std::fs::write(shop.folder.path().join("assets/test.catalog.ron"), cheap).expect("written");
     let mut game = shop.play_provisional("save");
     let order = game.buy_until("double_jump", OrderState::Declined);
@@ -278,7 +276,8 @@ fn a_server_that_is_gone_is_told_in_words_and_found_again() {
     shop.server.take().expect("runs").stop();
     let order = game.buy_until("shield", OrderState::Sent);
     game.until("the trouble is told", |store| matches!(store.connection(), Connection::Retrying { .. }));
-    let mut config = bevy_iap::server::ServerConfig::new(shop.save("server"), shop::catalog(shop::CATALOG));
+    let mut config =
+        bevy_iap::server::ServerConfig::new(shop.save("server"), crate::shop::catalog(crate::shop::CATALOG));
     config.listen = address;
     shop.server = Some(bevy_iap::server::LocalServer::start(config).expect("starts again"));
     game.wait_for(order, OrderState::Granted);
