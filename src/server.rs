@@ -33,6 +33,7 @@
 //! against themselves.
 
 pub mod audit;
+pub mod cli;
 pub mod clock;
 mod error;
 mod folder;
@@ -62,7 +63,7 @@ use tokio::sync::watch;
 use self::clock::{Clock, SystemClock};
 pub use self::error::{OperationError, ServerError};
 pub use self::folder::DataFolder;
-use self::http::App;
+use self::http::{AdminToken, App};
 pub use self::local::LocalServer;
 use self::metrics::Metrics;
 pub use self::operator::Books;
@@ -84,7 +85,7 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// What every new account gets; nothing unless it is set.
     pub welcome: Option<Money>,
-    /// The token for `/v1/admin/…`; those paths are closed unless it is set.
+    /// The token for `/v1/admin/…`; those paths are closed unless it is set, and not empty.
     pub admin_token: Option<String>,
     /// How much the server takes on at once.
     pub limits: Limits,
@@ -149,6 +150,9 @@ impl Server {
     /// # Errors
     /// The data folder cannot be used, or the address cannot be listened at.
     pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
+        if let Some(welcome) = config.welcome.filter(|money| money.micros.is_negative()) {
+            return Err(ServerError::NegativeWelcome(welcome));
+        }
         let folder = DataFolder::create(&config.data)?;
         let lock = folder.lock()?;
         let key = Arc::new(folder.key_or_new()?);
@@ -189,7 +193,7 @@ impl Server {
             reader: Mutex::new(Box::new(reader)),
             workers,
             metrics,
-            admin_token: config.admin_token,
+            admin_token: config.admin_token.as_deref().and_then(AdminToken::new),
             time_limit: config.limits.time,
             stopping: AtomicBool::new(false),
         });
