@@ -198,11 +198,11 @@ impl World {
     }
 
     pub fn last_order_token(&self) -> Token {
-        let orders = self.records.iter().filter_map(|record| match record {
+        let mut orders = self.records.iter().filter_map(|record| match record {
             Record::Order(token) => Some(token.clone()),
             _ => None,
         });
-        orders.last().expect("an order")
+        orders.next_back().expect("an order")
     }
 
     pub fn last_order(&self) -> Order {

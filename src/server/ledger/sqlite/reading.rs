@@ -9,12 +9,15 @@ use super::values;
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey, Token};
 
+/// A row of `devices`: account, public key, number and digest of the last order.
+type DeviceRow = (String, [u8; 32], i64, Option<[u8; 32]>);
+
 pub(super) fn device(connection: &Connection, id: KeyId) -> Result<Option<Device>, LedgerError> {
-    let row: Option<(String, [u8; 32], i64, Option<[u8; 32]>)> = connection
+    let row: Option<DeviceRow> = connection
         .prepare_cached("SELECT account, public_key, sequence, chain_head FROM devices WHERE id = ?1")?
         .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let device = |(account, key, sequence, head): (String, _, _, _)| {
+    let device = |(account, key, sequence, head): DeviceRow| {
         Ok(Device {
             account: values::parsed(&account)?,
             key: PublicKey::new(&key).map_err(LedgerError::damaged)?,
