@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 #[cfg(feature = "server")]
 fn main() -> ExitCode {
+    use std::io::IsTerminal as _;
+
     use tracing_subscriber::EnvFilter;
 
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     ExitCode::from(bevy_iap::server::cli::run(std::env::args_os(), &mut out, &mut err))
 }

@@ -143,7 +143,7 @@ struct ServeArguments {
 #[derive(Args, Debug)]
 #[command(disable_help_flag = true)]
 struct CreditArguments {
-    /// The account: `show` and the game's log tell it
+    /// The player's account, as the game shows it
     #[arg(allow_hyphen_values = true)]
     account: AccountId,
     /// How much, for example 5 or 0.50
@@ -161,7 +161,7 @@ struct CreditArguments {
 #[derive(Args, Debug)]
 #[command(disable_help_flag = true)]
 struct ShowArguments {
-    /// The account: the game's log tells it
+    /// The player's account, as the game shows it
     #[arg(allow_hyphen_values = true)]
     account: AccountId,
     #[command(flatten)]

@@ -133,7 +133,7 @@ fn health_counts_and_description_are_there_for_whoever_runs_it() {
 
 #[test]
 fn server_that_has_no_room_says_when_to_come_back() {
-    let shop = Shop::with(|config| config.limits.queue = 1);
+    let shop = Shop::with(|config| (config.limits.queue, config.limits.batch) = (0, 0));
     let mut device = shop.device();
     let mut request = || {
         let order = device.order("gift", 1);
@@ -178,4 +178,31 @@ fn server_whose_books_fail_changes_nothing_and_goes_on_when_they_are_back() {
     assert_eq!(send_sync(shop.address(), &request).status, 200);
     assert_eq!(device.euros(&shop), 995_000);
     assert!(shop.server.audit().expect("audits").is_clean());
+}
+
+#[test]
+fn server_that_stops_finishes_what_was_begun_and_waits_for_nobody_idle() {
+    let shop = Shop::open();
+    let mut device = shop.device();
+    let order = device.order("shield", 1);
+    let request = device.request(0, &[order]).sign(&device.key).expect("signs");
+    let (address, key) = (shop.address(), shop.server.public_key());
+    let idle = TcpStream::connect(address).expect("connects");
+    let Shop { server, folder } = shop;
+    let other = Connection::open(folder.path().join("store.sqlite")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let begun = scope.spawn(|| send_sync(address, &request));
+        thread::sleep(Duration::from_millis(300));
+        let stopped = scope.spawn(move || server.stop());
+        thread::sleep(Duration::from_millis(300));
+        assert!(TcpStream::connect(address).is_err(), "it still listens");
+        other.execute_batch("ROLLBACK").expect("unlocks");
+        let answer = begun.join().expect("answers");
+        assert_eq!(device.read(key, &request, &answer).receipts.len(), 1);
+        stopped.join().expect("stops");
+    });
+    assert!(start.elapsed() < Duration::from_secs(5), "it waited for the idle connection");
+    drop(idle);
 }

@@ -1,6 +1,6 @@
 //! The rules of selling, on every engine.
 
-use bevy_iap::protocol::{Catalog, Currency, Order, Reason, Receipt, Status};
+use bevy_iap::protocol::{Catalog, Currency, Order, OrderId, Reason, Receipt, Status};
 use bevy_iap::server::ledger::{Credit, CreditError, Outcome, RefundError, TransferId};
 
 use super::{Desk, head, signed, verified};
@@ -145,6 +145,21 @@ fn order_that_is_there_twice_in_one_batch_is_one_order() {
         assert_eq!(outcomes[2], Outcome::Conflict);
         assert_eq!(desk.settle(&[order]), [Outcome::Replayed(entry.clone())]);
         assert_eq!(desk.euros(device), 995_000);
+    });
+}
+
+#[test]
+fn order_under_the_id_of_another_transfer_stands_in_nobodys_way() {
+    on_each_engine(|desk, device| {
+        let victim = signed(device, &device.claims("shield", 1));
+        device.chain = Some(head(&victim));
+        desk.settle(std::slice::from_ref(&victim));
+        let refund = TransferId::of_refund(victim.order().id);
+        let purchase = TransferId::of_purchase(victim.order().id);
+        for id in [TransferId::of_welcome(&device.account()), refund, purchase] {
+            assert_eq!(reason(desk, device, "shield", |order| order.id = OrderId(id.0)), None);
+        }
+        assert!(desk.ledger.refund(victim.order().id, &mut desk.signer, 0).is_ok());
     });
 }
 
