@@ -7,6 +7,8 @@ pub mod client;
 #[cfg(feature = "plugin")]
 pub mod plugin;
 pub mod protocol;
+#[cfg(feature = "server")]
+pub mod server;
 
 /// What a game that sells something usually names.
 #[cfg(feature = "plugin")]

@@ -47,6 +47,8 @@ problem_types! {
     MethodNotAllowed = "method-not-allowed", 405;
     /// The request did not arrive in time.
     RequestTimeout = "request-timeout", 408;
+    /// The operation contradicts what was done before, as a second refund of one order does.
+    Conflict = "conflict", 409;
     /// The body is too large.
     BodyTooLarge = "body-too-large", 413;
     /// The content type is not the one this path takes.

@@ -115,6 +115,9 @@ impl Machine {
                 Ok(waiting) => {
                     self.failures = 0;
                     self.next_poll = tick.elapsed + self.settings.poll;
+                    if let Waiting::Receipts { synced, .. } = &waiting {
+                        self.server_time = self.server_time.max(synced.server_time);
+                    }
                     if self.is_news(&waiting) {
                         self.link = Link::Storing;
                         self.waiting.push_back(waiting);

@@ -1,0 +1,37 @@
+//! Sells one thing. Start a server first: see "Run the server" in the README.
+
+use bevy::app::ScheduleRunnerPlugin;
+use bevy::prelude::*;
+use bevy_iap::prelude::*;
+use std::time::Duration;
+
+fn main() -> Result {
+    // `iap-server serve` prints its key; a real game has it in its source.
+    let key = std::env::var("IAP_SERVER_KEY").map_err(|_| "set IAP_SERVER_KEY to the key that `iap-server` printed")?;
+    let server = ServerAddress::new("http://127.0.0.1:7878", &key)?;
+    App::new()
+        .add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(Duration::from_millis(16))))
+        .add_plugins(AssetPlugin::default())
+        .add_plugins(IapPlugin { server: Some(server), ..IapPlugin::new("minimal", "minimal.catalog.ron") })
+        .add_systems(Update, buy.run_if(store_ready).run_if(run_once))
+        .add_systems(Update, jump_twice.run_if(owns("double_jump")))
+        .add_observer(tell)
+        .run();
+    Ok(())
+}
+
+fn buy(mut store: ResMut<Store>) {
+    match store.purchase("double_jump") {
+        Ok(order) => println!("ordered: {order}"),
+        Err(error) => println!("not ordered: {error}"),
+    }
+}
+
+fn tell(update: On<PurchaseUpdated>) {
+    println!("{} is {:?}", update.product, update.state);
+}
+
+fn jump_twice(mut exit: MessageWriter<AppExit>) {
+    println!("the double jump is yours");
+    exit.write(AppExit::Success);
+}

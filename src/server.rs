@@ -1,0 +1,261 @@
+//! The store server: it keeps the wallets, settles orders and answers each with a signed receipt.
+//!
+//! # Quick start
+//!
+//! On the command line, `iap-server serve --catalog catalog.ron --data store` is all: it makes what is missing in the
+//! data folder and prints the line to paste into the game. In code, [`LocalServer`] runs the same server on threads of
+//! its own, which is what demos and tests do, and [`Server`] runs it on a Tokio runtime that is there already:
+//!
+//! ```no_run
+//! use bevy_iap::protocol::Catalog;
+//! use bevy_iap::server::{LocalServer, ServerConfig};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let catalog = Catalog::parse("catalog.ron", &std::fs::read_to_string("catalog.ron")?)?;
+//! let mut config = ServerConfig::new("store", catalog);
+//! config.welcome = Some("1.00EUR".parse()?);
+//! let server = LocalServer::start(config)?;
+//! println!("{} {}", server.url(), server.public_key());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How a purchase flows
+//!
+//! `http` reads a request and verifies every signature in it, on several threads. `pipeline` gathers verified requests
+//! into a batch. [`ledger`] settles the batch in one transaction by the rules of `settle`: order, transfer, receipt and
+//! the receipt's place in the feed are written together or not at all. Only then is anybody answered.
+//!
+//! # What it keeps
+//!
+//! The data folder holds the books (`store.sqlite`) and the server's key (`server.key`). Copy both: without the key, no
+//! game believes the server; without the books, nobody's purchases are known. [`audit`](mod@audit) checks the books
+//! against themselves.
+
+pub mod audit;
+pub mod clock;
+mod error;
+mod folder;
+mod http;
+pub mod ledger;
+mod local;
+mod metrics;
+mod operator;
+mod pipeline;
+mod problem;
+mod settle;
+pub mod signing;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use self::clock::{Clock, SystemClock};
+pub use self::error::{OperationError, ServerError};
+pub use self::folder::DataFolder;
+use self::http::App;
+pub use self::local::LocalServer;
+use self::metrics::Metrics;
+pub use self::operator::Books;
+use self::pipeline::{Pipeline, Writer};
+use self::signing::Signer;
+use crate::protocol::{Catalog, Money, PublicKey};
+
+/// Where the command line's server listens unless it is told otherwise.
+pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7878);
+
+/// How a server is set up. [`ServerConfig::new`] says what each is unless it is set.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// The data folder; what is missing in it is made.
+    pub data: PathBuf,
+    /// What is sold.
+    pub catalog: Catalog,
+    /// Where to listen: any free port of this computer alone, unless it is set.
+    pub listen: SocketAddr,
+    /// What every new account gets; nothing unless it is set.
+    pub welcome: Option<Money>,
+    /// The token for `/v1/admin/…`; those paths are closed unless it is set.
+    pub admin_token: Option<String>,
+    /// How much the server takes on at once.
+    pub limits: Limits,
+    /// The clock; the operating system's unless it is set.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ServerConfig {
+    /// A server of `catalog` that keeps its store in the folder `data`.
+    pub fn new(data: impl Into<PathBuf>, catalog: Catalog) -> Self {
+        Self {
+            data: data.into(),
+            catalog,
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            welcome: None,
+            admin_token: None,
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// The administrator's token is left out.
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConfig")
+            .field("data", &self.data)
+            .field("game", &self.catalog.game)
+            .field("listen", &self.listen)
+            .field("welcome", &self.welcome)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much a server takes on at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections; more wait to be accepted. 1,024 unless it is set.
+    pub connections: usize,
+    /// Verified requests that wait to be settled; more are told to come back. 4,096 unless it is set.
+    pub queue: usize,
+    /// The number of orders at which a batch is full. 1,000 unless it is set.
+    pub batch: usize,
+    /// How long a request's head, and then its body, may take to arrive. Ten seconds unless it is set.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1_024, queue: 4_096, batch: 1_000, time: Duration::from_secs(10) }
+    }
+}
+
+/// The store server, on the Tokio runtime that it is started from.
+#[derive(Clone, Copy, Debug)]
+pub struct Server;
+
+impl Server {
+    /// Starts a server, and returns when it can be reached.
+    ///
+    /// # Errors
+    /// The data folder cannot be used, or the address cannot be listened at.
+    pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
+        let folder = DataFolder::create(&config.data)?;
+        let lock = folder.lock()?;
+        let key = Arc::new(folder.key_or_new()?);
+        let ledger = folder.books_of(&config.catalog.game)?;
+        let reader = folder.books()?;
+        // Last, so that nobody reaches a server that then does not start.
+        let listener = TcpListener::bind(config.listen).await.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => ServerError::AddressInUse(config.listen),
+            _ => ServerError::Listen { address: config.listen, source },
+        })?;
+        let address = listener.local_addr().map_err(|source| ServerError::Listen { address: config.listen, source })?;
+
+        let workers = rayon::ThreadPoolBuilder::new()
+            .thread_name(|index| format!("iap-worker-{index}"))
+            // Whoever waits for the result is told that there is none.
+            .panic_handler(|_| tracing::error!("a worker panicked"))
+            .build()
+            .map_err(|error| ServerError::Threads(io::Error::other(error)))?;
+        let (workers, metrics, catalog) = (Arc::new(workers), Arc::new(Metrics::default()), Arc::new(config.catalog));
+        let public_key = key.public();
+        let writer = Writer {
+            ledger: Box::new(ledger),
+            signer: Signer::new(key, catalog.game.clone()),
+            catalog: Arc::clone(&catalog),
+            clock: Arc::clone(&config.clock),
+            welcome: config.welcome,
+            batch: config.limits.batch,
+            metrics: Arc::clone(&metrics),
+            workers: Arc::clone(&workers),
+        };
+        let (pipeline, writer) = Pipeline::start(writer, config.limits.queue).map_err(ServerError::Threads)?;
+        let books = Books::new(pipeline.clone(), Arc::clone(&config.clock), folder);
+        let app = Arc::new(App {
+            catalog,
+            key: public_key,
+            pipeline,
+            books: books.clone(),
+            reader: Mutex::new(Box::new(reader)),
+            workers,
+            metrics,
+            admin_token: config.admin_token,
+            time_limit: config.limits.time,
+            stopping: AtomicBool::new(false),
+        });
+        let (stop, stopping) = watch::channel(false);
+        let router = http::router(Arc::clone(&app));
+        let serving = tokio::spawn(http::serve(listener, router, config.limits, stopping));
+        tracing::info!("serving `{}` at `{address}`", app.catalog.game);
+        Ok(RunningServer { address, app, books: Arc::new(books), stop, serving, writer, _lock: lock })
+    }
+}
+
+/// A server that is running. Dropping it stops it too, without waiting for the end; [`RunningServer::stop`] waits.
+#[derive(Debug)]
+pub struct RunningServer {
+    address: SocketAddr,
+    app: Arc<App>,
+    books: Arc<Books>,
+    stop: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<()>,
+    writer: JoinHandle<()>,
+    _lock: File,
+}
+
+impl RunningServer {
+    /// Where it is reached, for example `http://127.0.0.1:7878`.
+    pub fn url(&self) -> String {
+        url(self.address)
+    }
+
+    /// The address that it listens at.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The key that signs its receipts.
+    pub fn public_key(&self) -> PublicKey {
+        self.app.key
+    }
+
+    /// What the operator can do to its books.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Stops the server: it takes nothing new, finishes what was begun, and closes its books.
+    pub async fn stop(self) {
+        self.app.stop();
+        // Errors say that the task or the thread has ended already.
+        let _ = self.stop.send(true);
+        let _ = self.serving.await;
+        self.app.pipeline.stop().await;
+        let writer = self.writer;
+        let ended = tokio::task::spawn_blocking(move || writer.join()).await;
+        if !matches!(ended, Ok(Ok(()))) {
+            tracing::error!("the writer thread panicked");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// The URL of a server at `address`. One that listens everywhere is shown where this computer reaches it.
+fn url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}

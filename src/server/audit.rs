@@ -1,0 +1,139 @@
+//! The audit: reads every row of the books and checks it against all the others, and every signature once more.
+//!
+//! It trusts nothing that is stored: sums are added again from the transfers, and what a row says about an order or a
+//! receipt is compared with what was signed.
+
+mod money;
+mod signatures;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use self::money::MoneyAudit;
+use self::signatures::SignatureAudit;
+use super::ledger::{
+    AccountRow, BookReader, DeviceRow, Ledger, LedgerError, OrderRow, ReceiptRow, TransferId, TransferRow,
+};
+use crate::protocol::{GameId, OrderId, PublicKey};
+
+/// Audits the books of `game`, whose receipts are signed by one of `keys`.
+///
+/// # Errors
+/// The books cannot be read at all. What is wrong in them is in the report.
+pub fn audit(ledger: &mut dyn Ledger, keys: &[PublicKey], game: &GameId) -> Result<AuditReport, LedgerError> {
+    let mut auditor = Auditor {
+        report: AuditReport::default(),
+        money: MoneyAudit::new(game),
+        signatures: SignatureAudit::new(keys, game),
+        paid: BTreeMap::new(),
+    };
+    ledger.read(&mut auditor)?;
+    Ok(auditor.finish())
+}
+
+/// What an audit has read, and everything that is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditReport {
+    /// How many accounts of the ledger were added up.
+    pub accounts: u64,
+    /// How many transfers were read.
+    pub transfers: u64,
+    /// How many devices were read.
+    pub devices: u64,
+    /// How many orders were verified.
+    pub orders: u64,
+    /// How many receipts were verified.
+    pub receipts: u64,
+    /// Everything that is wrong, one sentence each; empty if the books are right.
+    pub differences: Vec<String>,
+}
+
+impl AuditReport {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.differences.is_empty()
+    }
+
+    fn differs(&mut self, difference: impl fmt::Display) {
+        self.differences.push(difference.to_string());
+    }
+}
+
+impl fmt::Display for AuditReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { accounts, transfers, devices, orders, receipts, differences } = self;
+        write!(
+            f,
+            "{accounts} accounts, {transfers} transfers, {devices} devices, {orders} orders, {receipts} receipts: "
+        )?;
+        match differences.len() {
+            0 => f.write_str("no differences"),
+            1 => f.write_str("1 difference"),
+            count => write!(f, "{count} differences"),
+        }?;
+        differences.iter().try_for_each(|difference| write!(f, "\n{difference}"))
+    }
+}
+
+/// What an order should have moved.
+#[derive(Clone, Debug)]
+struct Paid {
+    account: String,
+    currency: String,
+    amount: i64,
+    refunded: bool,
+}
+
+struct Auditor<'a> {
+    report: AuditReport,
+    money: MoneyAudit,
+    signatures: SignatureAudit<'a>,
+    paid: BTreeMap<OrderId, Paid>,
+}
+
+impl BookReader for Auditor<'_> {
+    fn account(&mut self, row: AccountRow) {
+        self.report.accounts += 1;
+        self.money.account(row);
+    }
+
+    fn transfer(&mut self, row: TransferRow) {
+        self.report.transfers += 1;
+        self.money.transfer(row, &mut self.report);
+    }
+
+    fn device(&mut self, row: DeviceRow) {
+        self.report.devices += 1;
+        self.signatures.device(row, &mut self.report);
+    }
+
+    fn order(&mut self, row: OrderRow) {
+        self.report.orders += 1;
+        let refunded = row.status == "refunded";
+        if (row.status == "granted" || refunded) && row.amount > 0 {
+            let (account, currency) = (row.account.clone(), row.currency.clone());
+            self.paid.insert(OrderId(row.id), Paid { account, currency, amount: row.amount, refunded });
+        }
+        self.signatures.order(&row, &mut self.report);
+    }
+
+    fn receipt(&mut self, row: ReceiptRow) {
+        self.report.receipts += 1;
+        self.signatures.receipt(&row, &mut self.report);
+    }
+}
+
+impl Auditor<'_> {
+    fn finish(mut self) -> AuditReport {
+        let report = &mut self.report;
+        for (order, paid) in &self.paid {
+            self.money.expect(TransferId::of_purchase(*order), "purchase", *order, paid, report);
+            if paid.refunded {
+                self.money.expect(TransferId::of_refund(*order), "refund", *order, paid, report);
+            }
+        }
+        self.money.finish(report);
+        self.signatures.finish(report);
+        self.report
+    }
+}

@@ -1,0 +1,90 @@
+//! Why a server does not start, and why an operator's request is not done.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::ledger::{CreditError, LedgerError, RefundError};
+use crate::protocol::AccountId;
+
+/// Why a server does not start, or a data folder is not opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The data folder cannot be made, read or written.
+    #[error("the data folder `{}` cannot be used: {source}; make it writable or pass another", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// There is no store in the folder.
+    #[error("there is no store in `{}`; pass the folder that `iap-server serve --data` was given", .0.display())]
+    NoStore(PathBuf),
+    /// Another server serves the folder.
+    #[error("the data folder `{}` is served by another `iap-server`; stop that one or pass another folder", .0.display())]
+    FolderInUse(PathBuf),
+    /// The key file is not one.
+    #[error("the key file `{}` cannot be used: {problem}; restore it from a copy", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The books are there, but not the key that signed their receipts.
+    #[error(
+        "the key file `{}` is missing beside its store; restore it from a copy, since games trust no other key",
+        .0.display()
+    )]
+    KeyMissing(PathBuf),
+    /// The books cannot be opened.
+    #[error("`{}`: {source}", path.display())]
+    Books {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: LedgerError,
+    },
+    /// Another program listens at the address.
+    #[error("address {0} is in use; stop the other server or pass --listen")]
+    AddressInUse(SocketAddr),
+    /// The address cannot be listened at.
+    #[error("cannot listen at {address}: {source}; pass another --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The operating system gave no thread.
+    #[error("the server's threads could not be started: {0}")]
+    Threads(#[source] io::Error),
+}
+
+/// Why an operator's request was not done.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OperationError {
+    /// An account was not credited.
+    #[error(transparent)]
+    Credit(#[from] CreditError),
+    /// An order was not refunded.
+    #[error(transparent)]
+    Refund(#[from] RefundError),
+    /// There is no such account.
+    #[error("there is no account {0}; a device opens one when it first reaches this server")]
+    UnknownAccount(AccountId),
+    /// The books could not be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The data folder could not be read.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The server is busy or stopping; nothing was done.
+    #[error("the server is busy or stopping; try again")]
+    Unavailable,
+}

@@ -1,0 +1,144 @@
+//! The data folder: the books in `store.sqlite`, the key in `server.key`, and the lock of whoever serves them.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+
+use super::error::ServerError;
+use super::ledger::SqliteLedger;
+use crate::protocol::digest::base64url_32;
+use crate::protocol::{GameId, SecretKey};
+
+/// A folder that holds one game's store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFolder {
+    path: PathBuf,
+}
+
+impl DataFolder {
+    /// The folder at `path`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(path: &Path) -> Result<Self, ServerError> {
+        let folder = Self { path: path.to_owned() };
+        fs::create_dir_all(path).map_err(|error| folder.unusable(error))?;
+        Ok(folder)
+    }
+
+    /// The folder at `path`, which must hold a store.
+    ///
+    /// # Errors
+    /// It holds none.
+    pub fn open(path: &Path) -> Result<Self, ServerError> {
+        let folder = Self { path: path.to_owned() };
+        match folder.store().exists() {
+            true => Ok(folder),
+            false => Err(ServerError::NoStore(folder.path)),
+        }
+    }
+
+    /// The file that holds the books.
+    pub fn store(&self) -> PathBuf {
+        self.path.join("store.sqlite")
+    }
+
+    /// The file that holds the key.
+    pub fn key_file(&self) -> PathBuf {
+        self.path.join("server.key")
+    }
+
+    /// Keeps other servers off the folder for as long as the file that this gives is open. The lock file stays: were it
+    /// deleted, two servers could each lock a file of that name.
+    ///
+    /// # Errors
+    /// Another server has the lock, or it cannot be taken.
+    pub(crate) fn lock(&self) -> Result<File, ServerError> {
+        let path = self.path.join("server.lock");
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).open(path);
+        let file = file.map_err(|error| self.unusable(error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(ServerError::FolderInUse(self.path.clone())),
+            Err(TryLockError::Error(error)) => Err(self.unusable(error)),
+        }
+    }
+
+    /// The server's key.
+    ///
+    /// # Errors
+    /// The file is missing or is not a key.
+    pub fn key(&self) -> Result<SecretKey, ServerError> {
+        let path = self.key_file();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ServerError::KeyMissing(path)),
+            Err(error) => return Err(ServerError::Key { path, problem: error.to_string() }),
+        };
+        let seed = text.strip_suffix('\n').and_then(base64url_32);
+        let seed = seed.ok_or_else(|| {
+            let problem = "it is not 43 characters of unpadded base64url and a line feed".to_owned();
+            ServerError::Key { path, problem }
+        })?;
+        Ok(SecretKey::from_seed(&seed))
+    }
+
+    /// The server's key, which is made if the folder is new. Call it under the lock.
+    ///
+    /// # Errors
+    /// As [`DataFolder::key`], or the file cannot be made.
+    pub(crate) fn key_or_new(&self) -> Result<SecretKey, ServerError> {
+        match self.key() {
+            // A new key beside books that an old one signed would be trusted by nobody.
+            Err(ServerError::KeyMissing(_)) if !self.store().exists() => {
+                self.make_key().map_err(|error| self.unusable(error))?;
+                self.key()
+            }
+            result => result,
+        }
+    }
+
+    /// Writes a new key so that a crash leaves either no key file or a whole one.
+    fn make_key(&self) -> io::Result<()> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+        let temporary = self.path.join("server.key.new");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(true).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&temporary)?;
+        file.write_all(format!("{}\n", Base64UrlUnpadded::encode_string(&seed)).as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, self.key_file())?;
+        // Only Unix lets a folder be opened to sync its entries.
+        #[cfg(unix)]
+        File::open(&self.path)?.sync_all()?;
+        Ok(())
+    }
+
+    /// The books of `game`, which are made if the folder is new.
+    ///
+    /// # Errors
+    /// They cannot be opened or are another game's.
+    pub(crate) fn books_of(&self, game: &GameId) -> Result<SqliteLedger, ServerError> {
+        let path = self.store();
+        SqliteLedger::open(&path, game).map_err(|source| ServerError::Books { path, source })
+    }
+
+    /// The books, whichever game's they are.
+    ///
+    /// # Errors
+    /// They are missing or cannot be opened.
+    pub fn books(&self) -> Result<SqliteLedger, ServerError> {
+        let path = self.store();
+        SqliteLedger::open_existing(&path).map_err(|source| ServerError::Books { path, source })
+    }
+
+    fn unusable(&self, source: io::Error) -> ServerError {
+        ServerError::Folder { path: self.path.clone(), source }
+    }
+}

@@ -1,0 +1,59 @@
+//! Reading a request's body: of the right type, not too large, in time.
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::header;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::App;
+use crate::protocol::envelope::Claims as _;
+use crate::protocol::problem::ProblemType;
+use crate::protocol::sync::SyncRequest;
+use crate::server::problem::Refusal;
+
+/// The largest body: that of a sync request. A little more may arrive, so that a request that is only just too long is
+/// told so by the envelope, with both numbers.
+const MAX_LENGTH: usize = SyncRequest::MAX_LENGTH + 4096;
+
+/// The whole body of a request whose `Content-Type` must be `content_type`.
+pub(super) async fn read(app: &App, request: Request, content_type: &str) -> Result<Bytes, Refusal> {
+    check_headers(&request, content_type)?;
+    let body = Limited::new(request.into_body(), MAX_LENGTH);
+    match tokio::time::timeout(app.time_limit, body.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Refusal::malformed(format!("the body did not arrive whole: {error}"))),
+        Err(_) => {
+            let detail = format!("the body did not arrive within {} seconds", app.time_limit.as_secs());
+            Err(Refusal::new(ProblemType::RequestTimeout, detail))
+        }
+    }
+}
+
+/// What the head already says about the body: nothing of a wrong one is read.
+fn check_headers(request: &Request, content_type: &str) -> Result<(), Refusal> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let found = header(header::CONTENT_TYPE).unwrap_or_default();
+    let essence = found.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case(content_type) {
+        let detail = format!("the content type is {found:?}; send {content_type}");
+        return Err(Refusal::new(ProblemType::UnsupportedMediaType, detail));
+    }
+    let length = header(header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_LENGTH as u64) {
+        return Err(too_large());
+    }
+    Ok(())
+}
+
+/// The body of a request, from JSON.
+pub(super) async fn json<T: DeserializeOwned>(app: &App, request: Request) -> Result<T, Refusal> {
+    let body = read(app, request, "application/json").await?;
+    serde_json::from_slice(&body).map_err(|error| Refusal::malformed(format!("the body is not as described: {error}")))
+}
+
+fn too_large() -> Refusal {
+    let limit = SyncRequest::MAX_LENGTH;
+    Refusal::new(ProblemType::BodyTooLarge, format!("the body may be {limit} bytes long; send fewer orders at once"))
+}

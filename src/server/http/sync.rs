@@ -1,0 +1,49 @@
+//! `POST /v1/sync`: orders and a cursor up, receipts and the wallet down, signed both ways.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use rayon::prelude::*;
+
+use super::{App, answer, body};
+use crate::protocol::Token;
+use crate::protocol::problem::ProblemType;
+use crate::protocol::sync::SyncRequest;
+use crate::server::ledger::{Place, VerifiedOrder};
+use crate::server::pipeline::SyncJob;
+use crate::server::problem::Refusal;
+
+const JOSE: &str = "application/jose";
+
+pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    let body = body::read(&app, request, JOSE).await?;
+    let job = app.work(move |app| verified(app, &body)).await?;
+    let token = app.pipeline.sync(job).await?;
+    Ok(answer(JOSE, Body::from(token.as_str().to_owned())))
+}
+
+/// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones.
+fn verified(app: &App, body: &[u8]) -> Result<SyncJob, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|_| Refusal::malformed("the body is not a compact JWS"))?;
+    let token = Token::from_text(text);
+    let id = SyncRequest::claimed_device(&token)?;
+    let device = app.device(id)?.ok_or_else(|| {
+        let detail = format!("the device {id} is not enrolled here; enrol it with /v1/devices, then send this again");
+        Refusal::new(ProblemType::UnknownDevice, detail)
+    })?;
+    let game = &app.catalog.game;
+    let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
+    let verify = |(index, order): (usize, Token)| {
+        VerifiedOrder::verify(order, device.key, &device.account, game)
+            .map_err(|error| Refusal::of_order(index, &error))
+    };
+    // Collecting results in parallel gives any of the errors; the first one is the same on every run.
+    let orders: Vec<Result<VerifiedOrder, Refusal>> = request.orders.into_par_iter().enumerate().map(verify).collect();
+    Ok(SyncJob {
+        place: Place { device: id, account: device.account, cursor: request.cursor },
+        request_sha256: token.sha256(),
+        orders: orders.into_iter().collect::<Result<_, _>>()?,
+    })
+}

@@ -1,0 +1,263 @@
+//! The books: who owns what, who was charged what, and every receipt that says so.
+//!
+//! [`Ledger`] is what the rest of the server sees of them. Two engines keep it: [`ModelLedger`] in memory, the reference
+//! that reads like the rules, and [`SqliteLedger`] on disk. The same tests run on both.
+//!
+//! The books are double entry: money moves between accounts of the ledger by transfers, which never change once they are
+//! written, and a stored balance is only a sum kept at hand. An order, its transfer, its receipt and the receipt's place
+//! in the feed are written in one transaction or not at all.
+
+pub(crate) mod books;
+mod error;
+mod model;
+mod sqlite;
+mod transfer;
+
+pub use books::{AccountRow, BookReader, DeviceRow, OrderRow, ReceiptRow, TransferRow};
+pub use error::{CreditError, LedgerError, RefundError};
+pub use model::ModelLedger;
+pub use sqlite::SqliteLedger;
+pub use transfer::{AccountKind, TransferId, TransferKind};
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::signing::Signer;
+use crate::protocol::order::OrderError;
+use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
+use crate::protocol::{
+    AccountId, Catalog, GameId, KeyId, Money, Order, OrderId, ProductId, PublicKey, Receipt, Sha256, Status, Token,
+    UnixSeconds,
+};
+
+/// The books of one game.
+pub trait Ledger: fmt::Debug + Send {
+    /// Enrols devices, each with its own guest account, and gives every new account its welcome credit; in one
+    /// transaction. A device that is enrolled already stays as it is.
+    ///
+    /// # Errors
+    /// The books could not be read or written; nothing changed.
+    fn enrol(
+        &mut self,
+        keys: &[PublicKey],
+        welcome: Option<Money>,
+        now: UnixSeconds,
+    ) -> Result<Vec<Enrolled>, LedgerError>;
+
+    /// The device called `id`, if it is enrolled.
+    ///
+    /// # Errors
+    /// The books could not be read.
+    fn device(&mut self, id: KeyId) -> Result<Option<Device>, LedgerError>;
+
+    /// Decides what becomes of each order, in this order and in one transaction: an id that is known gets the receipt
+    /// it has, and a new one is settled, posted and answered with a signed receipt.
+    ///
+    /// # Errors
+    /// The books could not be read or written, or a receipt not signed; nothing changed.
+    fn settle(&mut self, batch: &[VerifiedOrder], context: &mut Context<'_>) -> Result<Vec<Outcome>, LedgerError>;
+
+    /// What each of several devices should hear: the feed after its cursor, its account's wallet and its chain.
+    ///
+    /// # Errors
+    /// The books could not be read.
+    fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError>;
+
+    /// Adds money to an account's wallet, once per transfer id, and returns the balance after it.
+    ///
+    /// # Errors
+    /// The account or the amount is not one that can be credited, or the books could not be written; nothing changed.
+    fn credit(&mut self, credit: &Credit, now: UnixSeconds) -> Result<Balance, CreditError>;
+
+    /// Gives back what a granted order cost, and answers it with another receipt.
+    ///
+    /// # Errors
+    /// The order is not one that can be refunded, or the books could not be written; nothing changed.
+    fn refund(&mut self, order: OrderId, signer: &mut Signer, now: UnixSeconds) -> Result<Receipt, RefundError>;
+
+    /// What the books say about an account, if it exists.
+    ///
+    /// # Errors
+    /// The books could not be read.
+    fn show(&mut self, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError>;
+
+    /// Shows every row of the books, as of one moment, to `reader`.
+    ///
+    /// # Errors
+    /// The books could not be read.
+    fn read(&mut self, reader: &mut dyn BookReader) -> Result<(), LedgerError>;
+}
+
+/// What settling needs besides the books.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// What is sold, and for how much.
+    pub catalog: &'a Catalog,
+    /// Who signs the receipts.
+    pub signer: &'a mut Signer,
+    /// The time now.
+    pub now: UnixSeconds,
+}
+
+/// An order whose signature, device, account and game were checked: the only kind that reaches the books.
+#[derive(Clone, Debug)]
+pub struct VerifiedOrder {
+    order: Order,
+    token: Token,
+    sha256: Sha256,
+}
+
+impl VerifiedOrder {
+    /// Verifies an order of the device with `key`, which belongs to `account`, for `game`.
+    ///
+    /// # Errors
+    /// As [`Order::verify`].
+    pub fn verify(token: Token, key: PublicKey, account: &AccountId, game: &GameId) -> Result<Self, OrderError> {
+        let order = Order::verify(&token, key, account, game)?;
+        let sha256 = token.sha256();
+        Ok(Self { order, token, sha256 })
+    }
+
+    /// The claims.
+    pub fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// The text that was signed.
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// The digest of the text.
+    pub fn sha256(&self) -> Sha256 {
+        self.sha256
+    }
+}
+
+/// A device in the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The account it belongs to.
+    pub account: AccountId,
+    /// Its public key.
+    pub key: PublicKey,
+    /// The last order that its chain holds.
+    pub chain: Option<ChainHead>,
+}
+
+/// What became of an enrolment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The account that the device belongs to.
+    pub account: AccountId,
+    /// Whether the device was not enrolled before.
+    pub new: bool,
+}
+
+/// What became of one order of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The order is new, and this is its receipt.
+    Settled {
+        /// The receipt.
+        entry: FeedEntry,
+        /// What it says.
+        status: Status,
+    },
+    /// The order was settled before, and this is the receipt that it got then, byte for byte.
+    Replayed(FeedEntry),
+    /// The order's id belongs to another order.
+    Conflict,
+}
+
+/// A receipt in its account's feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedEntry {
+    /// Its place: 1, 2, 3 …
+    pub feed: u64,
+    /// The signed receipt.
+    pub token: Token,
+}
+
+/// A device, and the place in the feed up to which it has everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The device.
+    pub device: KeyId,
+    /// Its account.
+    pub account: AccountId,
+    /// The place in the feed.
+    pub cursor: u64,
+}
+
+/// What a device should hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The feed after the cursor, at most [`MAX_RECEIPTS`] of it.
+    pub page: Vec<FeedEntry>,
+    /// The place up to which the device has everything once it has the page.
+    pub cursor: u64,
+    /// Whether the feed goes on after that place.
+    pub more: bool,
+    /// What the account holds, a balance per currency.
+    pub wallet: Vec<Balance>,
+    /// The last order that the device's chain holds.
+    pub chain: Option<ChainHead>,
+}
+
+impl Standing {
+    /// The page of a feed of `length` receipts that follows `cursor`. A cursor past the end, as after the books were
+    /// restored from an older copy, is brought back to the end, so that what comes next is not missed.
+    fn places(cursor: u64, length: u64) -> std::ops::Range<u64> {
+        let start = cursor.min(length);
+        start..length.min(start.saturating_add(MAX_RECEIPTS as u64))
+    }
+}
+
+/// Money for an account, from the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credit {
+    /// The transfer's id: sent twice, it is credited once.
+    pub id: TransferId,
+    /// Who gets it.
+    pub account: AccountId,
+    /// How much; more than zero.
+    pub money: Money,
+}
+
+/// What the books say about an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSummary {
+    /// The account.
+    pub account: AccountId,
+    /// What it holds, a balance per currency.
+    pub wallet: Vec<Balance>,
+    /// Its devices.
+    pub devices: BTreeMap<KeyId, Option<ChainHead>>,
+    /// How many orders it has made, by what became of them.
+    pub orders: BTreeMap<String, u64>,
+    /// How many receipts its feed holds.
+    pub receipts: u64,
+    /// Its latest orders that were not declined, latest first; at most [`AccountSummary::LATEST`].
+    pub latest: Vec<OrderSummary>,
+}
+
+impl AccountSummary {
+    /// The most orders that a summary lists.
+    pub const LATEST: usize = 20;
+}
+
+/// What the books say about an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderSummary {
+    /// The order.
+    pub id: OrderId,
+    /// What was bought.
+    pub product: ProductId,
+    /// How many.
+    pub quantity: u32,
+    /// What it cost.
+    pub amount: Money,
+    /// What has become of it.
+    pub status: Status,
+}

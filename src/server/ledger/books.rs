@@ -1,0 +1,134 @@
+//! The books row by row, as they are stored: what an audit reads. Nothing in a row is trusted, so it holds plain values.
+
+use super::LedgerError;
+use crate::protocol::{Receipt, Status, Token, envelope};
+
+/// Is shown every row of the books: first all accounts, then all transfers, devices, orders and receipts.
+///
+/// Orders come in the order in which they were settled, receipts by account and then by place in the feed.
+pub trait BookReader {
+    /// An account of the ledger.
+    fn account(&mut self, row: AccountRow);
+    /// A transfer.
+    fn transfer(&mut self, row: TransferRow);
+    /// A device.
+    fn device(&mut self, row: DeviceRow);
+    /// An order.
+    fn order(&mut self, row: OrderRow);
+    /// A receipt.
+    fn receipt(&mut self, row: ReceiptRow);
+}
+
+/// An account of the ledger and its stored sums.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRow {
+    /// The number that transfers name it by.
+    pub id: i64,
+    /// Its kind.
+    pub kind: String,
+    /// Its owner.
+    pub owner: String,
+    /// Its currency.
+    pub currency: String,
+    /// The sum of what was moved from it, in micros.
+    pub debits_posted: i64,
+    /// The sum of what was moved to it, in micros.
+    pub credits_posted: i64,
+    /// The sum of what is set aside to be moved from it, in micros.
+    pub debits_pending: i64,
+    /// The sum of what is set aside to be moved to it, in micros.
+    pub credits_pending: i64,
+}
+
+/// A transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransferRow {
+    /// Its id.
+    pub id: [u8; 16],
+    /// The account that it moves money from.
+    pub debit_account: i64,
+    /// The account that it moves money to.
+    pub credit_account: i64,
+    /// How much, in micros.
+    pub amount: i64,
+    /// Its kind.
+    pub kind: String,
+    /// The order that it is for.
+    pub order: Option<[u8; 16]>,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRow {
+    /// Its id.
+    pub id: String,
+    /// Its account.
+    pub account: String,
+    /// Its public key.
+    pub public_key: Vec<u8>,
+    /// The number of the last order in its chain; zero where there is none.
+    pub sequence: i64,
+    /// The digest of that order.
+    pub chain_head: Option<Vec<u8>>,
+}
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderRow {
+    /// Its id.
+    pub id: [u8; 16],
+    /// The account that made it.
+    pub account: String,
+    /// The device that signed it.
+    pub device: String,
+    /// Its number in the device's chain, if it is a part of it.
+    pub sequence: Option<i64>,
+    /// The signed order.
+    pub token: String,
+    /// The digest of the signed order.
+    pub sha256: Vec<u8>,
+    /// What has become of it.
+    pub status: String,
+    /// What it cost, in micros.
+    pub amount: i64,
+    /// The currency of its amount.
+    pub currency: String,
+}
+
+/// A receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptRow {
+    /// The account in whose feed it is.
+    pub account: String,
+    /// Its place in the feed.
+    pub feed: i64,
+    /// Its id.
+    pub id: [u8; 16],
+    /// The order that it answers.
+    pub order: [u8; 16],
+    /// The signed receipt.
+    pub token: String,
+}
+
+/// The status as the books, and receipts, write it.
+pub(crate) const fn status_text(status: Status) -> &'static str {
+    match status {
+        Status::Granted => "granted",
+        Status::Declined => "declined",
+        Status::Pending => "pending",
+        Status::Refunded => "refunded",
+        Status::Revoked => "revoked",
+    }
+}
+
+/// The status that the books write as `text`.
+pub(crate) fn parse_status(text: &str) -> Option<Status> {
+    [Status::Granted, Status::Declined, Status::Pending, Status::Refunded, Status::Revoked]
+        .into_iter()
+        .find(|status| status_text(*status) == text)
+}
+
+/// Reads a receipt that this server signed and stored.
+pub(crate) fn stored_receipt(token: &Token) -> Result<Receipt, LedgerError> {
+    envelope::claims_of_verified(token).map_err(LedgerError::damaged)
+}

@@ -1,0 +1,155 @@
+//! What is read from the file without changing it.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::super::{AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, books};
+use super::values;
+use crate::protocol::sync::{Balance, ChainHead};
+use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey, Token};
+
+pub(super) fn device(connection: &Connection, id: KeyId) -> Result<Option<Device>, LedgerError> {
+    let row: Option<(String, [u8; 32], i64, Option<[u8; 32]>)> = connection
+        .prepare_cached("SELECT account, public_key, sequence, chain_head FROM devices WHERE id = ?1")?
+        .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    let device = |(account, key, sequence, head): (String, _, _, _)| {
+        Ok(Device {
+            account: values::parsed(&account)?,
+            key: PublicKey::new(&key).map_err(LedgerError::damaged)?,
+            chain: values::chain(sequence, head)?,
+        })
+    };
+    row.map(device).transpose()
+}
+
+/// The chain of a device that must be there.
+pub(super) fn chain(connection: &Connection, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
+    let (sequence, head) = connection
+        .prepare_cached("SELECT sequence, chain_head FROM devices WHERE id = ?1")?
+        .query_row([device.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    values::chain(sequence, head)
+}
+
+/// How many receipts an account's feed holds.
+pub(super) fn feed_length(connection: &Connection, account: &AccountId) -> Result<u64, LedgerError> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT MAX(feed) FROM receipts WHERE account = ?1")?
+        .query_row([account.as_str()], |row| row.get(0))?;
+    values::count(last.unwrap_or_default())
+}
+
+/// The receipt that answered an order first.
+pub(super) fn first_receipt(connection: &Connection, order: OrderId) -> Result<Option<FeedEntry>, LedgerError> {
+    connection
+        .prepare_cached("SELECT feed, token FROM receipts WHERE order_id = ?1 ORDER BY feed LIMIT 1")?
+        .query_row([order.0], |row| Ok(entry(row)))
+        .optional()?
+        .transpose()
+}
+
+pub(super) fn standing(connection: &Connection, place: &Place) -> Result<Standing, LedgerError> {
+    let length = feed_length(connection, &place.account)?;
+    let places = Standing::places(place.cursor, length);
+    let mut page = Vec::new();
+    if !places.is_empty() {
+        let mut statement = connection.prepare_cached(
+            "SELECT feed, token FROM receipts WHERE account = ?1 AND feed > ?2 AND feed <= ?3 ORDER BY feed",
+        )?;
+        let (start, end) = (values::stored_count(places.start), values::stored_count(places.end));
+        let mut rows = statement.query(params![place.account.as_str(), start, end])?;
+        while let Some(row) = rows.next()? {
+            page.push(entry(row)?);
+        }
+    }
+    Ok(Standing {
+        page,
+        cursor: places.end,
+        more: places.end < length,
+        wallet: wallet(connection, &place.account)?,
+        chain: chain(connection, place.device)?,
+    })
+}
+
+pub(super) fn wallet(connection: &Connection, account: &AccountId) -> Result<Vec<Balance>, LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT currency, credits_posted - debits_posted - debits_pending, debits_pending FROM accounts
+         WHERE kind = 'wallet' AND owner = ?1 ORDER BY currency",
+    )?;
+    let mut rows = statement.query([account.as_str()])?;
+    let mut wallet = Vec::new();
+    while let Some(row) = rows.next()? {
+        let currency = values::parsed(row.get_ref(0)?.as_str().map_err(LedgerError::damaged)?)?;
+        let (available, held) = (values::micros(row.get(1)?)?, values::micros(row.get(2)?)?);
+        wallet.push(Balance { currency, available, held });
+    }
+    Ok(wallet)
+}
+
+/// Whether any device has opened this account.
+pub(super) fn has_account(connection: &Connection, account: &AccountId) -> Result<bool, LedgerError> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM devices WHERE account = ?1")?;
+    Ok(statement.exists([account.as_str()])?)
+}
+
+pub(super) fn show(connection: &Connection, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {
+    if !has_account(connection, account)? {
+        return Ok(None);
+    }
+    Ok(Some(AccountSummary {
+        account: account.clone(),
+        wallet: wallet(connection, account)?,
+        devices: devices(connection, account)?,
+        orders: orders_by_status(connection, account)?,
+        receipts: feed_length(connection, account)?,
+        latest: latest_orders(connection, account)?,
+    }))
+}
+
+fn devices(connection: &Connection, account: &AccountId) -> Result<BTreeMap<KeyId, Option<ChainHead>>, LedgerError> {
+    let mut statement = connection.prepare_cached("SELECT id, sequence, chain_head FROM devices WHERE account = ?1")?;
+    let mut rows = statement.query([account.as_str()])?;
+    let mut devices = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let id: String = row.get(0)?;
+        devices.insert(values::parsed(&id)?, values::chain(row.get(1)?, row.get(2)?)?);
+    }
+    Ok(devices)
+}
+
+fn orders_by_status(connection: &Connection, account: &AccountId) -> Result<BTreeMap<String, u64>, LedgerError> {
+    let mut statement =
+        connection.prepare_cached("SELECT status, COUNT(*) FROM orders WHERE account = ?1 GROUP BY status")?;
+    let mut rows = statement.query([account.as_str()])?;
+    let mut counts = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        counts.insert(row.get(0)?, values::count(row.get(1)?)?);
+    }
+    Ok(counts)
+}
+
+fn latest_orders(connection: &Connection, account: &AccountId) -> Result<Vec<OrderSummary>, LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, product, quantity, amount, currency, status FROM orders
+         WHERE account = ?1 AND status <> 'declined' ORDER BY rowid DESC LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![account.as_str(), AccountSummary::LATEST as i64])?;
+    let mut latest = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (product, currency, status): (String, String, String) = (row.get(1)?, row.get(4)?, row.get(5)?);
+        latest.push(OrderSummary {
+            id: OrderId(row.get(0)?),
+            product: values::parsed(&product)?,
+            quantity: row.get(2)?,
+            amount: Money::new(values::micros(row.get(3)?)?, values::parsed(&currency)?),
+            status: books::parse_status(&status).ok_or_else(|| LedgerError::damaged("an unknown status"))?,
+        });
+    }
+    Ok(latest)
+}
+
+fn entry(row: &Row<'_>) -> Result<FeedEntry, LedgerError> {
+    let token = Token::from_text(row.get_ref(1)?.as_str().map_err(LedgerError::damaged)?);
+    Ok(FeedEntry { feed: values::count(row.get(0)?)?, token })
+}

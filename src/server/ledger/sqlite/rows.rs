@@ -1,0 +1,86 @@
+//! The file row by row.
+
+use rusqlite::{Connection, Row};
+
+use super::super::{AccountRow, BookReader, DeviceRow, LedgerError, OrderRow, ReceiptRow, TransferRow};
+
+pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
+    let accounts = "SELECT id, kind, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending
+                    FROM accounts ORDER BY id";
+    each(connection, accounts, account, |row| reader.account(row))?;
+    let transfers = "SELECT id, debit_account, credit_account, amount, kind, order_id FROM transfers ORDER BY rowid";
+    each(connection, transfers, transfer, |row| reader.transfer(row))?;
+    let devices = "SELECT id, account, public_key, sequence, chain_head FROM devices ORDER BY id";
+    each(connection, devices, device, |row| reader.device(row))?;
+    let orders = "SELECT id, account, device, sequence, token, sha256, status, amount, currency FROM orders
+                  ORDER BY rowid";
+    each(connection, orders, order, |row| reader.order(row))?;
+    let receipts = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
+    each(connection, receipts, receipt, |row| reader.receipt(row))
+}
+
+fn each<T>(
+    connection: &Connection,
+    statement: &str,
+    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    mut show: impl FnMut(T),
+) -> Result<(), LedgerError> {
+    let mut statement = connection.prepare(statement)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        show(read(row)?);
+    }
+    Ok(())
+}
+
+fn account(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
+    Ok(AccountRow {
+        id: row.get(0)?,
+        kind: row.get(1)?,
+        owner: row.get(2)?,
+        currency: row.get(3)?,
+        debits_posted: row.get(4)?,
+        credits_posted: row.get(5)?,
+        debits_pending: row.get(6)?,
+        credits_pending: row.get(7)?,
+    })
+}
+
+fn transfer(row: &Row<'_>) -> rusqlite::Result<TransferRow> {
+    Ok(TransferRow {
+        id: row.get(0)?,
+        debit_account: row.get(1)?,
+        credit_account: row.get(2)?,
+        amount: row.get(3)?,
+        kind: row.get(4)?,
+        order: row.get(5)?,
+    })
+}
+
+fn device(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
+    Ok(DeviceRow {
+        id: row.get(0)?,
+        account: row.get(1)?,
+        public_key: row.get(2)?,
+        sequence: row.get(3)?,
+        chain_head: row.get(4)?,
+    })
+}
+
+fn order(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
+    Ok(OrderRow {
+        id: row.get(0)?,
+        account: row.get(1)?,
+        device: row.get(2)?,
+        sequence: row.get(3)?,
+        token: row.get(4)?,
+        sha256: row.get(5)?,
+        status: row.get(6)?,
+        amount: row.get(7)?,
+        currency: row.get(8)?,
+    })
+}
+
+fn receipt(row: &Row<'_>) -> rusqlite::Result<ReceiptRow> {
+    Ok(ReceiptRow { account: row.get(0)?, feed: row.get(1)?, id: row.get(2)?, order: row.get(3)?, token: row.get(4)? })
+}

@@ -1,0 +1,32 @@
+//! Values read back from the file: each is parsed again, so that a damaged file is an error and never a wrong answer.
+
+use crate::protocol::sync::ChainHead;
+use crate::protocol::{Micros, Sha256};
+
+use super::super::LedgerError;
+
+/// A count or a place, which is never below zero.
+pub(super) fn count(value: i64) -> Result<u64, LedgerError> {
+    u64::try_from(value).map_err(|_| LedgerError::damaged(format_args!("{value} is where a count should be")))
+}
+
+/// A count or a place for the file. What is too large for it is past the end of everything that is in it.
+pub(super) fn stored_count(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The difference of an account's sums.
+pub(super) fn micros(value: i64) -> Result<Micros, LedgerError> {
+    Micros::new(value).map_err(LedgerError::damaged)
+}
+
+/// Text that parses.
+pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, LedgerError> {
+    text.parse().map_err(LedgerError::damaged)
+}
+
+/// The head of a device's chain, from its two columns.
+pub(super) fn chain(sequence: i64, head: Option<[u8; 32]>) -> Result<Option<ChainHead>, LedgerError> {
+    let chain = |head| Ok(ChainHead { sequence: count(sequence)?, order_sha256: Sha256(head) });
+    head.map(chain).transpose()
+}

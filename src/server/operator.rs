@@ -1,0 +1,83 @@
+//! What the operator asks of a running server.
+
+use std::sync::Arc;
+
+use super::audit::{AuditReport, audit};
+use super::clock::Clock;
+use super::error::OperationError;
+use super::folder::DataFolder;
+use super::ledger::{AccountSummary, Credit, LedgerError, TransferId};
+use super::pipeline::Pipeline;
+use crate::protocol::sync::Balance;
+use crate::protocol::{AccountId, Money, OrderId, Receipt};
+
+/// The books of a running server, as its operator uses them.
+#[derive(Clone, Debug)]
+pub struct Books {
+    pipeline: Pipeline,
+    clock: Arc<dyn Clock>,
+    folder: DataFolder,
+}
+
+/// A transfer id that was never used.
+pub(crate) fn random_transfer_id() -> Result<TransferId, LedgerError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| LedgerError::Random(error.to_string()))?;
+    Ok(TransferId(id))
+}
+
+impl Books {
+    pub(crate) fn new(pipeline: Pipeline, clock: Arc<dyn Clock>, folder: DataFolder) -> Self {
+        Self { pipeline, clock, folder }
+    }
+
+    /// Adds money to an account's wallet, and returns the balance after it.
+    ///
+    /// # Errors
+    /// The account or the amount cannot be credited, or the server is stopping.
+    pub async fn credit(&self, account: AccountId, money: Money) -> Result<Balance, OperationError> {
+        self.credit_once(Credit { id: random_transfer_id()?, account, money }).await
+    }
+
+    /// Adds money to an account's wallet unless it was done before under the same id, and returns the balance after it.
+    ///
+    /// # Errors
+    /// The account or the amount cannot be credited, the id was used otherwise, or the server is stopping.
+    pub async fn credit_once(&self, credit: Credit) -> Result<Balance, OperationError> {
+        let clock = Arc::clone(&self.clock);
+        let done = self.pipeline.operate(move |ledger, _| ledger.credit(&credit, clock.now())).await;
+        Ok(done.map_err(|_| OperationError::Unavailable)??)
+    }
+
+    /// Gives back what a granted order cost, and returns the receipt that says so.
+    ///
+    /// # Errors
+    /// The order cannot be refunded, or the server is stopping.
+    pub async fn refund(&self, order: OrderId) -> Result<Receipt, OperationError> {
+        let clock = Arc::clone(&self.clock);
+        let done = self.pipeline.operate(move |ledger, signer| ledger.refund(order, signer, clock.now())).await;
+        Ok(done.map_err(|_| OperationError::Unavailable)??)
+    }
+
+    /// What the books say about an account.
+    ///
+    /// # Errors
+    /// There is no such account, or the server is stopping.
+    pub async fn show(&self, account: AccountId) -> Result<AccountSummary, OperationError> {
+        let asked = account.clone();
+        let found = self.pipeline.operate(move |ledger, _| ledger.show(&asked)).await;
+        let found = found.map_err(|_| OperationError::Unavailable)??;
+        found.ok_or(OperationError::UnknownAccount(account))
+    }
+
+    /// Checks the books: every sum, every chain and every signature. It reads them as of one moment, beside the server,
+    /// and blocks until it is done.
+    ///
+    /// # Errors
+    /// The books cannot be read.
+    pub fn audit(&self) -> Result<AuditReport, OperationError> {
+        let mut ledger = self.folder.books()?;
+        let (key, game) = (self.folder.key()?.public(), ledger.game().clone());
+        Ok(audit(&mut ledger, &[key], &game)?)
+    }
+}

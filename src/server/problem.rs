@@ -1,0 +1,118 @@
+//! Refusals, as `application/problem+json` (RFC 9457).
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::protocol::envelope::EnvelopeError;
+use crate::protocol::order::OrderError;
+use crate::protocol::problem::{Problem, ProblemType};
+use crate::protocol::sync::SyncError;
+
+/// A request that is not done, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) kind: ProblemType,
+    pub(crate) detail: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+
+    /// The server failed. What went wrong is for its log, not for whoever asked.
+    pub(crate) fn internal() -> Self {
+        Self::new(ProblemType::Internal, "the server failed, and nothing was changed; try again later")
+    }
+
+    /// The server is busy or stopping.
+    pub(crate) fn unavailable() -> Self {
+        Self::new(ProblemType::Unavailable, "the server is busy or stopping; try again in a second")
+    }
+
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::MalformedBody, detail)
+    }
+
+    /// The order at `index` of a request is not to be settled.
+    pub(crate) fn of_order(index: usize, error: &OrderError) -> Self {
+        let kind = match error {
+            OrderError::WrongAudience { .. } => ProblemType::WrongAudience,
+            OrderError::WrongAccount { .. } => ProblemType::WrongAccount,
+            OrderError::Envelope(_) | OrderError::WrongDevice { .. } => ProblemType::BadToken,
+        };
+        Self::new(kind, format!("order {index}: {error}"))
+    }
+}
+
+impl From<EnvelopeError> for Refusal {
+    fn from(error: EnvelopeError) -> Self {
+        let kind = match error {
+            EnvelopeError::TooLong { .. } => ProblemType::BodyTooLarge,
+            _ => ProblemType::BadToken,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<SyncError> for Refusal {
+    fn from(error: SyncError) -> Self {
+        let kind = match error {
+            SyncError::Envelope(error) => return error.into(),
+            SyncError::Key(_) => ProblemType::MalformedBody,
+            SyncError::WrongAudience { .. } => ProblemType::WrongAudience,
+            SyncError::WrongAccount { .. } => ProblemType::WrongAccount,
+            SyncError::TooManyOrders(_) => ProblemType::TooManyOrders,
+            SyncError::WrongIssuer { .. } | SyncError::AnswersAnotherRequest => ProblemType::BadToken,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        // Whoever asked has caused it, so it is not worth more than `debug`: nobody can flood the log from outside.
+        tracing::debug!("refused with `{}`: {}", self.kind, self.detail);
+        let problem = Problem {
+            kind: self.kind.as_str().to_owned(),
+            title: title(self.kind).to_owned(),
+            status: self.kind.status(),
+            detail: self.detail,
+        };
+        // Strings and a number always serialise.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.kind == ProblemType::Unavailable {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.kind == ProblemType::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+fn title(kind: ProblemType) -> &'static str {
+    match kind {
+        ProblemType::MalformedBody => "The body is not what this path takes",
+        ProblemType::BadToken => "A token does not verify",
+        ProblemType::Unauthorized => "The administrator's token is missing or wrong",
+        ProblemType::NotFound => "There is nothing here",
+        ProblemType::UnknownDevice => "The device is not enrolled",
+        ProblemType::MethodNotAllowed => "The path does not take this method",
+        ProblemType::RequestTimeout => "The request did not arrive in time",
+        ProblemType::Conflict => "It contradicts what was done before",
+        ProblemType::BodyTooLarge => "The body is too large",
+        ProblemType::UnsupportedMediaType => "The content type is not the one this path takes",
+        ProblemType::TooManyOrders => "There are too many orders in one request",
+        ProblemType::OrderConflict => "An order's id was used before with another body",
+        ProblemType::WrongAudience => "The message is for another game",
+        ProblemType::WrongAccount => "The message is for another account",
+        ProblemType::Internal => "The server failed",
+        ProblemType::Unavailable => "The server is busy or stopping",
+    }
+}

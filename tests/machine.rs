@@ -1,0 +1,352 @@
+//! The client's state machine, driven input by input, against a server that may lie.
+
+mod machine_world;
+
+use std::time::Duration;
+
+use bevy_iap::client::machine::{Input, Output};
+use bevy_iap::client::{Connection, OfflineGrants, OrderState, Record, Response, Update};
+use bevy_iap::protocol::sync::ChainHead;
+use bevy_iap::protocol::{Reason, SecretKey, Sha256, Status};
+use machine_world::{World, order_id};
+
+#[test]
+fn an_order_is_queued_only_once_it_is_durable() {
+    let mut world = World::new(OfflineGrants::Wait);
+    let outputs = world.input(World::purchase(1, "shield"));
+    assert!(matches!(&outputs[..], [Output::Append(records)] if matches!(records[..], [Record::Order(_)])));
+    assert_eq!(world.state(1), None);
+    world.input(Input::Appended);
+    assert_eq!(world.state(1), Some(OrderState::Sent), "queued, then sent at once");
+}
+
+#[test]
+fn an_order_that_could_not_be_saved_is_never_sent() {
+    let mut world = World::new(OfflineGrants::Provisional);
+    world.input(World::purchase(1, "shield"));
+    world.input(Input::AppendFailed("the disk is full".to_owned()));
+    assert_eq!(world.state(1), Some(OrderState::NotSaved));
+    assert_eq!(world.left("shield"), 0);
+    let sent = world.sync_request();
+    assert!(sent.orders.is_empty());
+    // The next order takes the number that the lost one had.
+    world.buy(2, "shield");
+    assert_eq!(world.last_order().sequence, 1);
+}
+
+#[test]
+fn nothing_is_granted_before_the_receipt_unless_the_game_says_so() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    assert_eq!(world.left("shield"), 0);
+    world.answer(&[(1, Status::Granted)]);
+    assert_eq!((world.left("shield"), world.state(1)), (1, Some(OrderState::Granted)));
+}
+
+#[test]
+fn a_provisional_grant_says_so_and_is_undone_by_a_decline() {
+    let mut world = World::new(OfflineGrants::Provisional);
+    world.buy(1, "shield");
+    assert_eq!(world.left("shield"), 1);
+    assert!(world.orders[&order_id(1)].provisional);
+    world.answer(&[(1, Status::Declined)]);
+    assert_eq!((world.left("shield"), world.state(1)), (0, Some(OrderState::Declined)));
+    assert!(!world.orders[&order_id(1)].provisional);
+}
+
+#[test]
+fn a_provisional_grant_survives_a_restart() {
+    let mut world = World::new(OfflineGrants::Provisional);
+    world.input(Input::SetOffline(true));
+    world.buy(1, "shield");
+    let mut world = world.restart();
+    assert_eq!((world.left("shield"), world.state(1)), (1, Some(OrderState::Queued)));
+    world.answer(&[(1, Status::Granted)]);
+    assert_eq!(world.left("shield"), 1);
+}
+
+#[test]
+fn a_receipt_counts_only_once_it_is_durable_and_survives_a_restart() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let response = world.response(&[(1, Status::Granted)]);
+    let outputs = world.input_undurable(Input::Answered(response));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Append(_))));
+    assert_eq!((world.left("shield"), world.state(1)), (0, Some(OrderState::Sent)));
+    world.input(Input::Appended);
+    assert_eq!(world.left("shield"), 1);
+    assert_eq!(world.restart().left("shield"), 1);
+}
+
+#[test]
+fn pp02_the_same_receipt_delivered_twenty_times_grants_once() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    for _ in 0..20 {
+        world.answer(&[(1, Status::Granted)]);
+        world.input(Input::SyncNow);
+    }
+    assert_eq!((world.left("shield"), world.receipts), (1, 1));
+}
+
+#[test]
+fn pp22_a_late_receipt_changes_nothing_that_a_newer_one_decided() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let granted = world.receipt(1, Status::Granted, 1);
+    let refunded = world.receipt(1, Status::Refunded, 2);
+    let response = world.respond(vec![refunded, granted], 2);
+    world.input(Input::Answered(response));
+    assert_eq!((world.left("shield"), world.state(1)), (0, Some(OrderState::Refunded)));
+}
+
+#[test]
+fn a_retry_sends_the_same_bytes() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let first = world.request.clone().expect("sent");
+    world.input(Input::NotAnswered("the network is gone".to_owned()));
+    world.buy(2, "shield");
+    world.wait();
+    assert_eq!(world.request, Some(first));
+    world.answer(&[(1, Status::Granted)]);
+    assert_eq!(world.sync_request().orders.len(), 1, "the second order follows in a request of its own");
+}
+
+#[test]
+fn no_http_error_changes_an_orders_fate_whatever_its_body() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    for status in [400, 401, 402, 403, 404, 409, 410, 422, 429, 500, 503] {
+        for body in ["", "{}", r#"{"type":"/problems/order-conflict","title":"x","status":422,"detail":"declined"}"#] {
+            let body = body.as_bytes().to_vec();
+            world.input(Input::Answered(Response { status, retry_after: None, body }));
+            assert_eq!(world.state(1), Some(OrderState::Sent));
+            assert!(matches!(world.connection, Connection::Retrying { .. }));
+            world.wait();
+        }
+    }
+    world.answer(&[(1, Status::Granted)]);
+    assert_eq!(world.state(1), Some(OrderState::Granted));
+}
+
+#[test]
+fn waits_grow_to_a_limit_are_spread_by_chance_and_respect_retry_after() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let mut longest = Duration::ZERO;
+    for attempt in 0..12u32 {
+        let before = world.elapsed;
+        world.random_byte = if attempt % 2 == 0 { 0xff } else { 0x00 };
+        world.input(Input::NotAnswered("the network is gone".to_owned()));
+        let wait = world.wake_at().map_or(Duration::ZERO, |at| at.saturating_sub(before));
+        let limit = Duration::from_millis(500).saturating_mul(2u32.pow(attempt)).min(Duration::from_secs(60));
+        assert_eq!(wait, if attempt % 2 == 0 { limit } else { Duration::ZERO }, "attempt {attempt}");
+        longest = longest.max(wait);
+        world.wait();
+    }
+    assert_eq!(longest, Duration::from_secs(60));
+    let before = world.elapsed;
+    let busy = Response { status: 503, retry_after: Some(Duration::from_secs(300)), body: Vec::new() };
+    world.input(Input::Answered(busy));
+    assert_eq!(world.wake_at().unwrap() - before, Duration::from_secs(300));
+}
+
+/// Everything that a man in the middle, or a wrong server, could put into an answer.
+#[test]
+fn an_answer_that_is_wrong_in_anything_is_believed_in_nothing() {
+    type Forge = fn(&World) -> Response;
+    let forgeries: [(&str, Forge); 9] = [
+        ("the server's key is not trusted", |world| world.with_key(&SecretKey::from_seed(&[66; 32]), &[])),
+        ("the receipt is signed by a key that is not trusted", |world| {
+            let receipt = world.receipt_with(1, |_| {}, &SecretKey::from_seed(&[66; 32]));
+            world.respond(vec![receipt], 1)
+        }),
+        ("the receipt is another account's", |world| {
+            world.forged(|receipt| receipt.account = "somebody".parse().unwrap())
+        }),
+        ("the receipt is for another game", |world| {
+            world.forged(|receipt| receipt.game = "other_game".parse().unwrap())
+        }),
+        ("the receipt names another issuer", |world| {
+            world.forged(|receipt| receipt.server = SecretKey::from_seed(&[1; 32]).id())
+        }),
+        ("the receipt answers other bytes", |world| world.forged(|receipt| receipt.order_sha256 = Sha256::of("other"))),
+        ("the answer is to another request", |world| {
+            world.with_answer(|answer| answer.request_sha256 = Sha256::of("old"))
+        }),
+        ("the answer is for another account", |world| {
+            world.with_answer(|answer| answer.account = "somebody".parse().unwrap())
+        }),
+        ("the answer is for another game", |world| {
+            world.with_answer(|answer| answer.game = "other_game".parse().unwrap())
+        }),
+    ];
+    for (name, forge) in forgeries {
+        let mut world = World::new(OfflineGrants::Wait);
+        world.buy(1, "shield");
+        let records = world.records.len();
+        let response = forge(&world);
+        world.input(Input::Answered(response));
+        assert_eq!((world.state(1), world.left("shield")), (Some(OrderState::Sent), 0), "{name}");
+        assert_eq!(world.records.len(), records, "{name}: nothing is journaled");
+        assert!(matches!(world.connection, Connection::Retrying { .. }), "{name}");
+        world.wait();
+        world.answer(&[(1, Status::Granted)]);
+        assert_eq!(world.left("shield"), 1, "{name}: the true answer still counts");
+    }
+}
+
+#[test]
+fn pp10_a_receipt_forged_into_the_journal_gives_nothing() {
+    let mut world = World::new(OfflineGrants::Wait);
+    let forged =
+        world.receipt_with(7, |receipt| receipt.product = "mansion".parse().unwrap(), &SecretKey::from_seed(&[66; 32]));
+    world.records.push(Record::Receipt(forged));
+    let world = world.restart();
+    assert_eq!(world.left("shield"), 0);
+    assert!(world.troubles.iter().any(|trouble| trouble.contains("not trusted")), "{:?}", world.troubles);
+}
+
+#[test]
+fn an_unknown_device_is_enrolled_again_and_the_same_request_sent() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let first = world.request.clone();
+    let body = br#"{"type":"/problems/unknown-device","title":"x","status":404,"detail":"x"}"#.to_vec();
+    world.input(Input::Answered(Response { status: 404, retry_after: None, body }));
+    world.wait();
+    assert_eq!(world.path(), "/v1/devices");
+    world.input(Input::Answered(Response { status: 201, ..Response::default() }));
+    assert_eq!(world.request, first);
+}
+
+#[test]
+fn a_rolled_back_save_goes_on_from_where_the_server_is() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let receipt = world.receipt_with(
+        1,
+        |receipt| {
+            receipt.status = Status::Declined;
+            receipt.reason = Some(Reason::ChainBroken);
+            receipt.grants.clear();
+        },
+        &world.server,
+    );
+    let head = ChainHead { sequence: 41, order_sha256: Sha256::of("an order of the lost save") };
+    let response = world.with_answer(|answer| {
+        answer.receipts = vec![receipt.clone()];
+        answer.chain = Some(head);
+    });
+    world.input(Input::Answered(response));
+    assert_eq!(world.state(1), Some(OrderState::Declined));
+    world.buy(2, "shield");
+    let order = world.last_order();
+    assert_eq!((order.sequence, order.previous), (42, Some(head.order_sha256)));
+    let mut world = world.restart();
+    world.buy(3, "shield");
+    assert_eq!(world.last_order().sequence, 43, "also after a restart");
+}
+
+#[test]
+fn orders_are_numbered_and_chained_to_the_one_before() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let first = world.last_order_token();
+    world.buy(2, "shield");
+    assert_eq!(world.last_order().previous, Some(first.sha256()));
+    let second = world.last_order_token();
+    let mut world = world.restart();
+    world.buy(3, "shield");
+    assert_eq!((world.last_order().sequence, world.last_order().previous), (3, Some(second.sha256())));
+}
+
+#[test]
+fn pp11_a_pass_does_not_live_longer_when_the_clock_is_turned_back() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "pass");
+    world.answer(&[(1, Status::Granted)]);
+    assert!(world.owns("pass"));
+    world.unix -= 10_000_000;
+    world.input(Input::SyncNow);
+    let response = world.with_answer(|answer| answer.issued_at += 100_000);
+    world.input(Input::Answered(response));
+    assert!(!world.owns("pass"), "the server's signed time says that it is over");
+}
+
+#[test]
+fn a_pass_ends_by_itself_at_its_time() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "pass");
+    world.answer(&[(1, Status::Granted)]);
+    world.unix += 3_600;
+    world.input(Input::TimePassed);
+    assert!(!world.owns("pass"));
+}
+
+#[test]
+fn what_is_used_up_is_journaled() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    let outputs = world.input(Input::Consume { item: "shield".parse().unwrap(), quantity: 1 });
+    assert!(matches!(&outputs[0], Output::Append(records) if matches!(records[..], [Record::Consumed(_)])));
+    world.input(Input::Appended);
+    assert_eq!(world.left("shield"), 0);
+    assert_eq!(world.restart().left("shield"), 0);
+}
+
+#[test]
+fn offline_nothing_is_sent_and_coming_back_sends_at_once() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.answer(&[]);
+    world.input(Input::SetOffline(true));
+    world.request = None;
+    world.buy(1, "shield");
+    assert_eq!((world.request.is_none(), world.state(1)), (true, Some(OrderState::Queued)));
+    assert_eq!(world.connection, Connection::Offline);
+    world.input(Input::SetOffline(false));
+    assert_eq!(world.sync_request().orders.len(), 1);
+}
+
+#[test]
+fn a_poll_that_brings_nothing_costs_no_disk() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.answer(&[]);
+    let records = world.records.len();
+    for _ in 0..50 {
+        world.input(Input::SyncNow);
+        world.answer(&[]);
+    }
+    assert_eq!(world.records.len(), records);
+}
+
+#[test]
+fn the_same_inputs_give_the_same_outputs() {
+    let run = || {
+        let mut world = World::new(OfflineGrants::Provisional);
+        let mut trace = Vec::new();
+        for number in 1..30u8 {
+            trace.extend(world.input(World::purchase(number, if number % 3 == 0 { "pass" } else { "shield" })));
+            trace.extend(world.input(Input::Appended));
+            if number % 4 == 0 {
+                trace.extend(world.input(Input::NotAnswered("gone".to_owned())));
+                world.wait();
+            }
+            let response = world.response(&[(number, Status::Granted)]);
+            trace.extend(world.input(Input::Answered(response)));
+        }
+        format!("{trace:?}")
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn pp12_every_update_of_an_order_ends_in_an_outcome_or_a_reason_to_wait() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.input(Input::NotAnswered("the server did not answer in time".to_owned()));
+    assert_eq!(world.connection, Connection::Retrying { trouble: "the server did not answer in time".to_owned() });
+    assert!(world.updates.iter().any(|update| matches!(update, Update::Connection(Connection::Retrying { .. }))));
+}

@@ -1,0 +1,321 @@
+//! One machine, a journal that is a vector, and a server that signs whatever a test wants.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bevy_iap::client::machine::{Input, Output, Terms};
+use bevy_iap::client::storage::Opened;
+use bevy_iap::client::{
+    Access, Connection, Holdings, Machine, OfflineGrants, OrderState, PlacedOrder, Record, Request, Response, Settings,
+    Tick, Update,
+};
+use bevy_iap::protocol::sync::{SyncRequest, SyncResponse};
+use bevy_iap::protocol::{
+    Currency, GameId, Grant, Micros, Money, Order, OrderId, Receipt, ReceiptId, SecretKey, Sha256, Status, Token,
+};
+
+/// The server's clock, in every test.
+const SERVER_TIME: i64 = 1_700_000_000;
+
+pub struct World {
+    pub machine: Machine,
+    pub key: SecretKey,
+    pub server: SecretKey,
+    pub policy: OfflineGrants,
+    pub elapsed: Duration,
+    pub unix: i64,
+    pub random_byte: u8,
+    pub records: Vec<Record>,
+    pending: Vec<Record>,
+    pub request: Option<Request>,
+    pub orders: BTreeMap<OrderId, PlacedOrder>,
+    pub holdings: Holdings,
+    pub connection: Connection,
+    pub updates: Vec<Update>,
+    pub receipts: usize,
+    pub troubles: Vec<String>,
+    feed: u64,
+}
+
+pub fn order_id(number: u8) -> OrderId {
+    OrderId([number; 16])
+}
+
+fn game() -> GameId {
+    "test_game".parse().expect("a name")
+}
+
+impl World {
+    /// A device that is enrolled, with its first sync answered by nothing.
+    pub fn new(policy: OfflineGrants) -> Self {
+        let (key, server) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
+        let mut world = Self::open(policy, key, server, Vec::new());
+        assert_eq!(world.path(), "/v1/devices");
+        world.input(Input::Answered(Response { status: 201, ..Response::default() }));
+        world.answer(&[]);
+        world
+    }
+
+    fn open(policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
+        let mut settings = Settings::new(game(), vec![server.public()]);
+        settings.offline_grants = policy;
+        let opened =
+            Opened { key: key.clone(), records: records.clone(), access: Access::ReadWrite, troubles: Vec::new() };
+        let tick = Tick { elapsed: Duration::ZERO, unix: SERVER_TIME, random: [1; 16] };
+        let (machine, snapshot, first) = Machine::open(settings, opened, tick).expect("opens");
+        let mut world = Self {
+            machine,
+            key,
+            server,
+            policy,
+            elapsed: Duration::ZERO,
+            unix: SERVER_TIME,
+            random_byte: 1,
+            records: records.into_iter().chain(first).collect(),
+            pending: Vec::new(),
+            request: None,
+            orders: snapshot.orders.into_iter().map(|order| (order.id, order)).collect(),
+            holdings: snapshot.holdings,
+            connection: Connection::NoServer,
+            updates: Vec::new(),
+            receipts: snapshot.receipts.len(),
+            troubles: snapshot.troubles,
+            feed: 0,
+        };
+        world.input(Input::TimePassed);
+        world
+    }
+
+    /// The process ends without a word and starts again.
+    pub fn restart(self) -> Self {
+        let feed = self.feed;
+        let mut world = Self::open(self.policy, self.key, self.server, self.records);
+        world.feed = feed;
+        world
+    }
+
+    fn tick(&self) -> Tick {
+        Tick { elapsed: self.elapsed, unix: self.unix, random: [self.random_byte; 16] }
+    }
+
+    pub fn wake_at(&self) -> Option<Duration> {
+        self.machine.wake_at(self.tick())
+    }
+
+    /// Time passes until the machine wants to be woken.
+    pub fn wait(&mut self) {
+        self.elapsed = self.elapsed.max(self.wake_at().unwrap_or_default());
+        self.input(Input::TimePassed);
+    }
+
+    pub fn purchase(number: u8, product: &str) -> Input {
+        let price = Money::new(Micros::new(5_000).expect("in range"), Currency::EUR);
+        let grant = match product {
+            "pass" => Grant::Entitlement { entitlement: "pass".parse().expect("a name"), until: Some(3_600) },
+            item => Grant::Item { item: item.parse().expect("a name"), quantity: 1 },
+        };
+        Input::Purchase(Terms {
+            id: order_id(number),
+            product: product.parse().expect("a name"),
+            quantity: 1,
+            price,
+            total: price,
+            catalog: Sha256::of("catalog"),
+            grants: vec![grant],
+        })
+    }
+
+    /// Buys, and makes it durable.
+    pub fn buy(&mut self, number: u8, product: &str) {
+        self.input(Self::purchase(number, product));
+        self.input(Input::Appended);
+    }
+
+    /// Puts an input in, and makes every append but an order's durable.
+    pub fn input(&mut self, input: Input) -> Vec<Output> {
+        let outputs = self.input_undurable(input.clone());
+        let answered = matches!(input, Input::Answered(_));
+        if answered && outputs.iter().any(|output| matches!(output, Output::Append(_))) {
+            self.input(Input::Appended);
+        }
+        outputs
+    }
+
+    pub fn input_undurable(&mut self, input: Input) -> Vec<Output> {
+        match &input {
+            Input::Appended => self.records.append(&mut self.pending),
+            Input::AppendFailed(_) => self.pending.clear(),
+            _ => {}
+        }
+        let outputs = self.machine.handle(input, self.tick());
+        for output in &outputs {
+            match output {
+                Output::Append(records) => self.pending.extend_from_slice(records),
+                Output::Send(request) => self.request = Some(request.clone()),
+                Output::Tell(update) => self.hear(update.clone()),
+                other => panic!("an output that the tests do not know: {other:?}"),
+            }
+        }
+        outputs
+    }
+
+    fn hear(&mut self, update: Update) {
+        match update.clone() {
+            Update::Order(order) => drop(self.orders.insert(order.id, order)),
+            Update::Holdings(holdings) => self.holdings = holdings,
+            Update::Connection(connection) => self.connection = connection,
+            Update::Receipt(_) => self.receipts += 1,
+            _ => {}
+        }
+        self.updates.push(update);
+    }
+
+    pub fn state(&self, number: u8) -> Option<OrderState> {
+        self.orders.get(&order_id(number)).map(|order| order.state)
+    }
+
+    pub fn left(&self, item: &str) -> u64 {
+        self.holdings.items.get(item).map_or(0, |quantity| quantity.left)
+    }
+
+    pub fn owns(&self, right: &str) -> bool {
+        self.holdings.entitlements.contains_key(right)
+    }
+
+    pub fn path(&self) -> &'static str {
+        self.request.as_ref().expect("a request").path
+    }
+
+    fn request_token(&self) -> Token {
+        let body = &self.request.as_ref().expect("a request").body;
+        Token::from_text(std::str::from_utf8(body).expect("text"))
+    }
+
+    /// The sync under way, verified as a server would.
+    pub fn sync_request(&self) -> SyncRequest {
+        let account = self.machine.account();
+        SyncRequest::verify(&self.request_token(), self.key.public(), account, &game()).expect("verifies")
+    }
+
+    pub fn last_order_token(&self) -> Token {
+        let orders = self.records.iter().filter_map(|record| match record {
+            Record::Order(token) => Some(token.clone()),
+            _ => None,
+        });
+        orders.last().expect("an order")
+    }
+
+    pub fn last_order(&self) -> Order {
+        let account = self.machine.account();
+        Order::verify(&self.last_order_token(), self.key.public(), account, &game()).expect("verifies")
+    }
+
+    /// A receipt as `change` makes it, signed by `signer`.
+    pub fn receipt_with(&self, number: u8, change: impl FnOnce(&mut Receipt), signer: &SecretKey) -> Token {
+        let signed = self.records.iter().find_map(|record| match record {
+            Record::Order(token) => {
+                let order = Order::verify(token, self.key.public(), self.machine.account(), &game()).expect("verifies");
+                (order.id == order_id(number)).then(|| (order.product, token.sha256()))
+            }
+            _ => None,
+        });
+        let (product, order_sha256) = signed.unwrap_or_else(|| ("shield".parse().expect("a name"), Sha256::of("none")));
+        let grant = match product.as_str() {
+            "pass" => {
+                Grant::Entitlement { entitlement: "pass".parse().expect("a name"), until: Some(SERVER_TIME + 3_600) }
+            }
+            item => Grant::Item { item: item.parse().expect("a name"), quantity: 1 },
+        };
+        let mut receipt = Receipt {
+            id: ReceiptId([number; 16]),
+            server: signer.id(),
+            game: game(),
+            account: self.machine.account().clone(),
+            issued_at: SERVER_TIME,
+            feed: u64::from(number),
+            order: order_id(number),
+            order_sha256,
+            status: Status::Granted,
+            reason: None,
+            product,
+            quantity: 1,
+            amount: Money::new(Micros::new(5_000).expect("in range"), Currency::EUR),
+            grants: vec![grant],
+        };
+        change(&mut receipt);
+        receipt.sign(signer).expect("signs")
+    }
+
+    pub fn receipt(&self, number: u8, status: Status, feed: u64) -> Token {
+        let change = |receipt: &mut Receipt| {
+            receipt.id = ReceiptId([number.wrapping_add(u8::try_from(feed).expect("small") * 16); 16]);
+            receipt.status = status;
+            receipt.feed = feed;
+        };
+        self.receipt_with(number, change, &self.server)
+    }
+
+    /// An answer with one receipt that `change` made wrong.
+    pub fn forged(&self, change: impl FnOnce(&mut Receipt)) -> Response {
+        self.respond(vec![self.receipt_with(1, change, &self.server)], 1)
+    }
+
+    /// A good answer with these receipts.
+    pub fn response(&mut self, receipts: &[(u8, Status)]) -> Response {
+        let change = |status| {
+            move |receipt: &mut Receipt| {
+                receipt.status = status;
+                if status == Status::Declined {
+                    receipt.grants.clear();
+                }
+            }
+        };
+        let tokens: Vec<_> =
+            receipts.iter().map(|&(number, status)| self.receipt_with(number, change(status), &self.server)).collect();
+        self.feed = self.feed.max(receipts.iter().map(|&(number, _)| u64::from(number)).max().unwrap_or(0));
+        self.respond(tokens, self.feed)
+    }
+
+    pub fn respond(&self, receipts: Vec<Token>, cursor: u64) -> Response {
+        self.with_answer(|answer| {
+            answer.receipts = receipts;
+            answer.cursor = cursor;
+        })
+    }
+
+    pub fn with_answer(&self, change: impl FnOnce(&mut SyncResponse)) -> Response {
+        let mut answer = self.plain_answer(&self.server, Vec::new());
+        change(&mut answer);
+        wrap(&answer, &self.server)
+    }
+
+    pub fn with_key(&self, signer: &SecretKey, receipts: &[Token]) -> Response {
+        wrap(&self.plain_answer(signer, receipts.to_vec()), signer)
+    }
+
+    fn plain_answer(&self, signer: &SecretKey, receipts: Vec<Token>) -> SyncResponse {
+        SyncResponse {
+            server: signer.id(),
+            account: self.machine.account().clone(),
+            game: game(),
+            issued_at: SERVER_TIME,
+            request_sha256: self.request_token().sha256(),
+            receipts,
+            cursor: self.feed,
+            more: false,
+            wallet: Vec::new(),
+            chain: None,
+            catalog: Sha256::of("catalog"),
+        }
+    }
+
+    pub fn answer(&mut self, receipts: &[(u8, Status)]) {
+        let response = self.response(receipts);
+        self.input(Input::Answered(response));
+    }
+}
+
+fn wrap(answer: &SyncResponse, signer: &SecretKey) -> Response {
+    let token = answer.sign(signer).expect("signs");
+    Response { status: 200, retry_after: None, body: token.as_str().as_bytes().to_vec() }
+}
