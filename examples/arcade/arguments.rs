@@ -65,7 +65,8 @@ fn seconds(text: &str) -> Result<f32, String> {
 }
 
 fn scripted_key(text: &str) -> Result<ScriptedKey, String> {
-    let (at, name) = text.split_once(':').ok_or_else(|| format!("{text:?} is not a time and a key, such as 1.0:tab"))?;
+    let (at, name) =
+        text.split_once(':').ok_or_else(|| format!("{text:?} is not a time and a key, such as 1.0:tab"))?;
     let key = match name {
         "tab" => KeyCode::Tab,
         "space" => KeyCode::Space,

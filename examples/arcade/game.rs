@@ -2,7 +2,7 @@
 //!
 //! The game knows nothing of a shop. What was bought arrives in [`Perks`], and all it tells the
 //! outside is [`ShieldUsed`]. Every frame runs controls, simulation and drawing in that order;
-//! [`Paused`] stops all but the text.
+//! [`Paused`] stops all but the score.
 
 mod art;
 mod backdrop;

@@ -23,13 +23,14 @@ mod headless;
 mod look;
 mod palette;
 mod perks;
+mod server;
 mod shop;
 mod shot;
 mod strip;
 
 use std::env;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Termination};
 
 use arguments::{Arguments, USAGE};
@@ -71,7 +72,9 @@ fn has_display() -> bool {
 fn play(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let temporary = arguments.fresh.then(tempfile::tempdir).transpose()?;
     let folder = temporary.as_ref().map_or_else(|| PathBuf::from("target/arcade"), |folder| folder.path().to_owned());
+    let server = server::start(&folder.join("server"), &Path::new(ASSETS).join(CATALOG))?;
     let store = IapPlugin {
+        server: Some(ServerAddress { url: server.url(), keys: vec![server.public_key()] }),
         save: Save::Folder(folder.join("save")),
         offline_grants: OfflineGrants::Provisional,
         ..IapPlugin::new("arcade", CATALOG)
@@ -81,9 +84,13 @@ fn play(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let window = WindowPlugin { primary_window: Some(window), ..default() };
     let assets = AssetPlugin { file_path: ASSETS.into(), ..default() };
     let mut app = App::new();
-    app.add_plugins((DefaultPlugins.set(window).set(assets), GamePlugin, store))
-        .add_plugins((perks::plugin, shop::plugin, strip::plugin));
+    app.add_plugins((DefaultPlugins.set(window).set(assets), GamePlugin, store)).add_plugins((
+        perks::plugin,
+        shop::plugin,
+        strip::plugin,
+    ));
     shot::prepare(&mut app, arguments.shot, arguments.script);
     let exit = app.run();
+    server.stop();
     Ok(exit.report())
 }

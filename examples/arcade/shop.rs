@@ -3,7 +3,9 @@
 //! Tab opens it, which pauses the game; the number keys buy at any time. Whatever it shows is read from the [`Store`]
 //! in frames in which that changed.
 
+mod card;
 mod cards;
+mod icons;
 mod legend;
 mod notice;
 mod status;
@@ -31,14 +33,16 @@ struct Wanted(ProductId);
 
 /// The shop, the status in the corner, the notices and the legend of keys.
 pub fn plugin(app: &mut App) {
-    app.add_message::<Wanted>().add_plugins((cards::plugin, legend::plugin, notice::plugin, status::plugin)).add_systems(
-        Update,
-        (
-            open_or_close.run_if(input_just_pressed(KeyCode::Tab)),
-            go_offline_or_back.run_if(input_just_pressed(KeyCode::KeyO)),
-            (want_by_key, buy.run_if(on_message::<Wanted>)).chain(),
-        ),
-    );
+    app.add_message::<Wanted>()
+        .add_plugins((cards::plugin, legend::plugin, notice::plugin, status::plugin))
+        .add_systems(
+            Update,
+            (
+                open_or_close.run_if(input_just_pressed(KeyCode::Tab)),
+                go_offline_or_back.run_if(input_just_pressed(KeyCode::KeyO)),
+                (want_by_key, buy.run_if(on_message::<Wanted>)).chain(),
+            ),
+        );
 }
 
 /// The shop is open while the game is paused.

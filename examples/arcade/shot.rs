@@ -34,12 +34,11 @@ fn take_picture(mut commands: Commands, picture: Res<Picture>, time: Res<Time<Re
     if time.elapsed_secs() < picture.seconds {
         return;
     }
-    commands
-        .spawn(Screenshot::primary_window())
-        .observe(save_to_disk(picture.file.clone()))
-        .observe(|_: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| {
+    commands.spawn(Screenshot::primary_window()).observe(save_to_disk(picture.file.clone())).observe(
+        |_: On<ScreenshotCaptured>, mut exit: MessageWriter<AppExit>| {
             exit.write(AppExit::Success);
-        });
+        },
+    );
     commands.remove_resource::<Picture>();
 }
 

@@ -36,7 +36,6 @@ enum Column {
 }
 
 /// What a cell says and how it is lit.
-#[derive(Default)]
 struct Face {
     said: String,
     tone: Color,
@@ -67,7 +66,13 @@ fn spawn(mut commands: Commands) {
         let title = text("LAST ORDERS", 15.0, Color::WHITE);
         strip.spawn((heading, children![title, text(EXPLANATION, 13.0, QUIET)]));
         for row in 0..ROWS {
-            let line = Node { height: px(23), column_gap: px(8), align_items: AlignItems::Center, ..default() };
+            let line = Node {
+                height: px(23),
+                column_gap: px(8),
+                align_items: AlignItems::Center,
+                overflow: Overflow::clip(),
+                ..default()
+            };
             strip.spawn(line).with_children(|line| {
                 line.spawn(plain(Cell { row, column: Column::Product }, px(190)));
                 line.spawn(plain(Cell { row, column: Column::Amount }, px(150)));
@@ -84,7 +89,8 @@ fn spawn(mut commands: Commands) {
 }
 
 fn plain(cell: Cell, width: Val) -> impl Bundle {
-    (cell, Node { width, ..default() }, text("", 15.0, CREAM), BackgroundColor::default(), BorderColor::default())
+    let node = Node { width, flex_shrink: 0.0, ..default() };
+    (cell, node, text("", 15.0, CREAM), TextLayout::no_wrap(), BackgroundColor::DEFAULT, BorderColor::DEFAULT)
 }
 
 fn lamp(cell: Cell) -> impl Bundle {
@@ -92,9 +98,10 @@ fn lamp(cell: Cell) -> impl Bundle {
         padding: UiRect::axes(px(9), px(1)),
         border: px(1).all(),
         border_radius: BorderRadius::MAX,
+        flex_shrink: 0.0,
         ..default()
     };
-    (cell, node, text("", 13.0, QUIET), BackgroundColor::default(), BorderColor::default())
+    (cell, node, text("", 13.0, QUIET), TextLayout::no_wrap(), BackgroundColor::DEFAULT, BorderColor::DEFAULT)
 }
 
 fn refresh(
@@ -103,7 +110,10 @@ fn refresh(
 ) {
     let orders: Vec<_> = store.orders().rev().take(ROWS).map(|order| (order, Way::of(order))).collect();
     for (cell, mut text, mut color, mut ground, mut border) in &mut cells {
-        let face = orders.get(cell.row).map(|(order, way)| face(&store, order, way, cell.column)).unwrap_or_default();
+        let face = match orders.get(cell.row) {
+            Some((order, way)) => face(&store, order, way, cell.column),
+            None => plain_face(String::new(), Color::NONE),
+        };
         say(&mut text, face.said);
         color.set_if_neq(TextColor(face.tone));
         ground.set_if_neq(BackgroundColor(face.fill));
@@ -112,13 +122,12 @@ fn refresh(
 }
 
 fn face(store: &Store, order: &PlacedOrder, way: &Way, column: Column) -> Face {
-    let plain = |said: String, tone| Face { said, tone, fill: Color::NONE, edge: Color::NONE };
     match column {
         Column::Product if order.quantity > 1 => {
-            plain(format!("{} x{}", title(store, &order.product), order.quantity), CREAM)
+            plain_face(format!("{} x{}", title(store, &order.product), order.quantity), CREAM)
         }
-        Column::Product => plain(title(store, &order.product), CREAM),
-        Column::Amount => plain(order.total.to_string(), GOLD),
+        Column::Product => plain_face(title(store, &order.product), CREAM),
+        Column::Amount => plain_face(order.total.to_string(), GOLD),
         Column::Step(step) => {
             let said = STEPS[step].to_owned();
             match way.steps[step] {
@@ -126,7 +135,11 @@ fn face(store: &Store, order: &PlacedOrder, way: &Way, column: Column) -> Face {
                 None => Face { said, tone: QUIET.with_alpha(0.7), fill: Color::NONE, edge: QUIET.with_alpha(0.35) },
             }
         }
-        Column::To(step) => plain(">".to_owned(), way.steps[step].unwrap_or(QUIET.with_alpha(0.5))),
-        Column::Remark => plain(way.remark.clone(), way.tone),
+        Column::To(step) => plain_face(">".to_owned(), way.steps[step].unwrap_or(QUIET.with_alpha(0.5))),
+        Column::Remark => plain_face(way.remark.clone(), way.tone),
     }
+}
+
+fn plain_face(said: String, tone: Color) -> Face {
+    Face { said, tone, fill: Color::NONE, edge: Color::NONE }
 }

@@ -1,8 +1,9 @@
-//! Score, best score, badges of what is active, and the two lines of text in the middle.
+//! Score, best score, badges of what is active, and the two lines of text in the middle. Only the score stays while
+//! the game is paused.
 
 use bevy::prelude::*;
 
-use super::{Perks, Run};
+use super::{Paused, Perks, Run};
 use crate::palette::{CREAM, CYAN, DEEP_NIGHT, GOLD};
 
 /// The hint how to play stays for this many seconds.
@@ -66,9 +67,14 @@ fn badge(reading: Reading, color: Color) -> impl Bundle {
 }
 
 /// Brings every text up to date; one with nothing to say takes no room.
-pub(super) fn refresh(run: Res<Run>, perks: Res<Perks>, mut texts: Query<(&Reading, &mut Text, &mut Node)>) {
+pub(super) fn refresh(
+    run: Res<Run>,
+    perks: Res<Perks>,
+    paused: Res<Paused>,
+    mut texts: Query<(&Reading, &mut Text, &mut Node)>,
+) {
     for (reading, mut text, mut node) in &mut texts {
-        let said = say(*reading, &run, &perks);
+        let said = say(*reading, &run, &perks, paused.0);
         let display = if said.is_empty() { Display::None } else { Display::Flex };
         if node.display != display {
             node.display = display;
@@ -79,11 +85,12 @@ pub(super) fn refresh(run: Res<Run>, perks: Res<Perks>, mut texts: Query<(&Readi
     }
 }
 
-fn say(reading: Reading, run: &Run, perks: &Perks) -> String {
+fn say(reading: Reading, run: &Run, perks: &Perks, paused: bool) -> String {
     let hinting = run.elapsed < HINT_SECONDS;
     match reading {
         Reading::Score => format!("{:.0}", run.score.floor()),
         Reading::Best => format!("BEST {:.0}", run.best.floor()),
+        _ if paused => String::new(),
         Reading::Shields if perks.shields > 0 => format!("SHIELD x{}", perks.shields),
         Reading::DayPass if perks.day_pass => "DAY PASS  SCORE x2".into(),
         Reading::Headline if run.crashed => "CRASHED".into(),

@@ -8,10 +8,11 @@ use bevy_iap::prelude::*;
 use bevy_iap::protocol::catalog::CatalogGrant;
 use bevy_iap::protocol::{Product, ProductId, UnixSeconds};
 
-use super::{BUYING_KEYS, Wanted, shelf};
+use super::icons::Icons;
+use super::{BUYING_KEYS, Wanted, card, shelf};
 use crate::game::Paused;
-use crate::look::{QUIET, key, panel, say, text};
-use crate::palette::{AMBER, CREAM, CYAN, DEEP_NIGHT, GOLD, NIGHT};
+use crate::look::{QUIET, panel, say, text};
+use crate::palette::{AMBER, CYAN, DEEP_NIGHT, GOLD};
 
 /// The whole window, darkened, with the shelf in it.
 #[derive(Component)]
@@ -31,7 +32,7 @@ struct Badge(ProductId);
 
 pub(super) fn plugin(app: &mut App) {
     let changed = resource_changed::<Store>.or_else(on_real_timer(Duration::from_secs(1)));
-    app.add_systems(Startup, spawn).add_systems(
+    app.init_resource::<Icons>().add_systems(Startup, spawn).add_systems(
         Update,
         (
             show_or_hide.run_if(resource_changed::<Paused>),
@@ -86,64 +87,14 @@ fn show_or_hide(paused: Res<Paused>, mut veil: Single<&mut Node, With<Veil>>) {
     veil.display = if paused.0 { Display::Flex } else { Display::None };
 }
 
-fn lay_out(mut commands: Commands, store: Res<Store>, row: Single<Entity, With<Shelf>>) {
+fn lay_out(mut commands: Commands, store: Res<Store>, icons: Res<Icons>, row: Single<Entity, With<Shelf>>) {
     commands.entity(*row).despawn_children().with_children(|row| {
         for ((id, product), (_, key)) in shelf(&store).into_iter().zip(BUYING_KEYS) {
             let price = store.price(id.as_str()).map_or_else(String::new, |price| price.to_string());
-            row.spawn(card(id, product, key, price));
+            let face = card::face(product, key, Badge(id.clone()), price, icons.of(id));
+            row.spawn((Card(id.clone()), Button, face));
         }
     });
-}
-
-fn card(id: &ProductId, product: &Product, key_name: &str, price: String) -> impl Bundle {
-    let frame = Node {
-        width: px(210),
-        height: px(262),
-        flex_direction: FlexDirection::Column,
-        align_items: AlignItems::Center,
-        padding: px(13).all(),
-        border: px(2).all(),
-        border_radius: BorderRadius::all(px(12)),
-        ..default()
-    };
-    let top = Node {
-        width: percent(100),
-        height: px(22),
-        justify_content: JustifyContent::SpaceBetween,
-        align_items: AlignItems::Center,
-        ..default()
-    };
-    let emblem = Node {
-        width: px(68),
-        height: px(68),
-        margin: px(10).all(),
-        justify_content: JustifyContent::Center,
-        align_items: AlignItems::Center,
-        border: px(3).all(),
-        border_radius: BorderRadius::MAX,
-        ..default()
-    };
-    let glow = BoxShadow::new(CYAN.with_alpha(0.5), px(0), px(0), px(2), px(16));
-    let initial = product.title.chars().next().unwrap_or('?').to_ascii_uppercase();
-    let description = (text(&product.description, 14.0, QUIET), TextLayout::justify(Justify::Center));
-    let room = Node { flex_grow: 1.0, ..default() };
-    (
-        (Card(id.clone()), Button, frame, BackgroundColor(NIGHT.with_alpha(0.9)), BorderColor::all(CYAN.with_alpha(0.3))),
-        children![
-            (top, children![key(key_name), (Badge(id.clone()), text("", 13.0, CYAN))]),
-            (
-                emblem,
-                BorderColor::all(CYAN),
-                BackgroundColor(DEEP_NIGHT),
-                glow,
-                children![text(initial, 32.0, Color::WHITE)]
-            ),
-            text(&product.title, 19.0, CREAM),
-            (Node { margin: UiRect::top(px(5)), ..default() }, children![description]),
-            room,
-            text(price, 20.0, GOLD),
-        ],
-    )
 }
 
 fn refresh_badges(store: Res<Store>, mut badges: Query<(&Badge, &mut Text, &mut TextColor)>) {
@@ -193,6 +144,6 @@ fn answer_the_mouse(
         if *interaction == Interaction::Pressed {
             wanted.write(Wanted(product.clone()));
         }
-        *edge = BorderColor::all(CYAN.with_alpha(if *interaction == Interaction::None { 0.3 } else { 1.0 }));
+        *edge = if *interaction == Interaction::None { card::resting_edge() } else { BorderColor::all(CYAN) };
     }
 }

@@ -31,7 +31,7 @@ fn spawn(mut commands: Commands) {
     let place = Node {
         position_type: PositionType::Absolute,
         width: percent(100),
-        bottom: px(196),
+        bottom: px(216),
         justify_content: JustifyContent::Center,
         display: Display::None,
         ..default()

@@ -33,7 +33,8 @@ fn spawn(mut commands: Commands) {
         ..default()
     };
     let row = Node { column_gap: px(12), ..default() };
-    let connection = Node { padding: UiRect::axes(px(12), px(3)), border_radius: BorderRadius::all(px(8)), ..default() };
+    let connection =
+        Node { padding: UiRect::axes(px(12), px(3)), border_radius: BorderRadius::all(px(8)), ..default() };
     commands.spawn((
         corner,
         GlobalZIndex(1),
@@ -42,15 +43,14 @@ fn spawn(mut commands: Commands) {
                 row,
                 children![
                     (chip(GOLD), children![text("WALLET", 14.0, CREAM), (WalletText, text("...", 18.0, GOLD))]),
-                    (
-                        ShopButton,
-                        Button,
-                        chip(CYAN),
-                        children![text("SHOP", 18.0, CYAN), key("TAB")]
-                    )
+                    (ShopButton, Button, chip(CYAN), children![text("SHOP", 18.0, CYAN), key("TAB")])
                 ]
             ),
-            (connection, BackgroundColor(Color::BLACK.with_alpha(0.45)), children![(ConnectionText, text("", 15.0, CREAM))])
+            (
+                connection,
+                BackgroundColor(Color::BLACK.with_alpha(0.45)),
+                children![(ConnectionText, text("", 15.0, CREAM))]
+            )
         ],
     ));
 }
