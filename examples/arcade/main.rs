@@ -51,11 +51,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if !arguments.headless && !has_display() {
-        println!("There is no display here, so the demo plays without a window.");
+    if arguments.headless {
         return headless::play();
     }
-    if arguments.headless {
+    if !has_display() {
+        println!("There is no display here, so the demo plays without a window.");
         return headless::play();
     }
     play(arguments).unwrap_or_else(|trouble| {

@@ -12,3 +12,4 @@ pub(crate) const GOLD: Color = Color::srgb(1.0, 0.80, 0.25);
 pub(crate) const AMBER: Color = Color::srgb(1.0, 0.62, 0.12);
 pub(crate) const CREAM: Color = Color::srgb(1.0, 0.97, 0.80);
 pub(crate) const DANGER: Color = Color::srgb(1.0, 0.20, 0.36);
+pub(crate) const MAROON: Color = Color::srgb(0.25, 0.02, 0.12);

@@ -95,13 +95,13 @@ fn plain(cell: Cell, width: Val) -> impl Bundle {
 
 fn lamp(cell: Cell) -> impl Bundle {
     let node = Node {
-        padding: UiRect::axes(px(9), px(1)),
+        padding: UiRect::horizontal(px(10)),
         border: px(1).all(),
         border_radius: BorderRadius::MAX,
         flex_shrink: 0.0,
         ..default()
     };
-    (cell, node, text("", 13.0, QUIET), TextLayout::no_wrap(), BackgroundColor::DEFAULT, BorderColor::DEFAULT)
+    (cell, node, text("", 14.0, QUIET), TextLayout::no_wrap(), BackgroundColor::DEFAULT, BorderColor::DEFAULT)
 }
 
 fn refresh(

@@ -3,8 +3,8 @@
 use bevy::prelude::*;
 use bevy_iap::prelude::*;
 
-use crate::look::{panel, say, text};
-use crate::palette::{CREAM, DANGER};
+use crate::look::{say, text};
+use crate::palette::{CREAM, DANGER, MAROON};
 
 /// How long a notice stays.
 const SECONDS: f32 = 5.0;
@@ -28,26 +28,25 @@ pub(super) fn plugin(app: &mut App) {
 }
 
 fn spawn(mut commands: Commands) {
-    let place = Node {
+    let board = Node {
         position_type: PositionType::Absolute,
-        width: percent(100),
-        bottom: px(216),
-        justify_content: JustifyContent::Center,
+        right: px(24),
+        top: px(114),
+        max_width: percent(60),
+        padding: UiRect::axes(px(16), px(6)),
+        border: px(2).all(),
+        border_radius: BorderRadius::all(px(10)),
         display: Display::None,
         ..default()
     };
-    let board = Node {
-        max_width: percent(80),
-        padding: UiRect::axes(px(18), px(5)),
-        border: px(2).all(),
-        border_radius: BorderRadius::all(px(10)),
-        ..default()
-    };
+    let timer = Timer::from_seconds(SECONDS, TimerMode::Once);
     commands.spawn((
-        Board(Timer::from_seconds(SECONDS, TimerMode::Once)),
-        place,
+        Board(timer),
+        board,
+        BackgroundColor(MAROON),
+        BorderColor::all(DANGER),
         GlobalZIndex(2),
-        children![(board, panel(DANGER), children![(NoticeText, text("", 16.0, CREAM))])],
+        children![(NoticeText, text("", 16.0, CREAM))],
     ));
 }
 
