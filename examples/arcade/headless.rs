@@ -9,18 +9,17 @@ mod player;
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bevy_iap::protocol::{Catalog, GameId, Jwk, JwkSet, PublicKey, Receipt, Status, Token};
-use bevy_iap::server::{LocalServer, ServerConfig};
+use bevy_iap::protocol::{GameId, Jwk, JwkSet, PublicKey, Receipt, Status, Token};
 pub use client::run as client;
 pub use kills::run as kills;
 use player::{Player, Standing};
 use serde::Serialize;
 
-/// What every new player gets.
-pub const WELCOME: &str = "0.20EUR";
+use crate::server::{self, WELCOME};
+use crate::{ASSETS, CATALOG};
 
 /// The last line of a session.
 #[derive(Serialize)]
@@ -44,18 +43,14 @@ pub fn play() -> ExitCode {
     }
 }
 
-/// A server in this process, with a database in `folder`, that gives every new player `welcome`.
-pub fn server(folder: &Path, welcome: &str) -> Result<LocalServer, Box<dyn Error>> {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/arcade.catalog.ron");
-    let catalog = Catalog::parse("assets/arcade.catalog.ron", &fs::read_to_string(file)?)?;
-    let mut config = ServerConfig::new(folder, catalog);
-    config.welcome = Some(welcome.parse()?);
-    Ok(LocalServer::start(config)?)
+/// The catalogue's file.
+fn catalog() -> PathBuf {
+    Path::new(ASSETS).join(CATALOG)
 }
 
 fn session() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let server = server(&folder.path().join("server"), WELCOME)?;
+    let server = server::start(&folder.path().join("server"), &catalog(), WELCOME)?;
     println!("the store's server runs at {} with the key {}", server.url(), server.public_key());
     let save = folder.path().join("save");
 

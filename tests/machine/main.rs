@@ -66,6 +66,15 @@ fn a_provisional_grant_survives_a_restart() {
 }
 
 #[test]
+fn the_history_is_in_the_order_of_buying_also_after_a_restart() {
+    let mut world = World::new(OfflineGrants::Wait);
+    for number in [9, 3, 7, 1] {
+        world.buy(number, "shield");
+    }
+    assert_eq!(world.restart().history, [9, 3, 7, 1].map(order_id));
+}
+
+#[test]
 fn a_receipt_counts_only_once_it_is_durable_and_survives_a_restart() {
     let mut world = World::new(OfflineGrants::Wait);
     world.buy(1, "shield");

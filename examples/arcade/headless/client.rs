@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io::{BufRead, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -13,14 +12,16 @@ use bevy::prelude::*;
 use bevy_iap::prelude::*;
 
 use super::player::Standing;
+use crate::arguments::Client;
+use crate::{ASSETS, CATALOG};
 
 /// The commands that came on the standard input.
 #[derive(Resource)]
 struct Commanded(Mutex<Receiver<String>>);
 
 /// Runs until the standard input ends.
-pub fn run(save: &str, url: &str, key: &str, offline: bool) -> ExitCode {
-    match start(save, url, key, offline) {
+pub fn run(client: &Client) -> ExitCode {
+    match start(client) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
             eprintln!("the game cannot run: {trouble}");
@@ -29,7 +30,7 @@ pub fn run(save: &str, url: &str, key: &str, offline: bool) -> ExitCode {
     }
 }
 
-fn start(save: &str, url: &str, key: &str, offline: bool) -> Result<(), Box<dyn Error>> {
+fn start(client: &Client) -> Result<(), Box<dyn Error>> {
     let (sender, commanded) = channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -38,14 +39,14 @@ fn start(save: &str, url: &str, key: &str, offline: bool) -> Result<(), Box<dyn 
             }
         }
     });
-    let assets = AssetPlugin { file_path: concat!(env!("CARGO_MANIFEST_DIR"), "/assets").into(), ..default() };
+    let assets = AssetPlugin { file_path: ASSETS.into(), ..default() };
     let iap = IapPlugin {
-        server: Some(ServerAddress::new(url, key)?),
-        save: Save::Folder(Path::new(save).to_owned()),
+        server: Some(ServerAddress::new(&client.url, &client.key)?),
+        save: Save::Folder(client.save.clone()),
         offline_grants: OfflineGrants::Provisional,
-        offline,
+        offline: client.offline,
         double_tap: Duration::ZERO,
-        ..IapPlugin::new("arcade", "arcade.catalog.ron")
+        ..IapPlugin::new("arcade", CATALOG)
     };
     let frames = MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(Duration::from_millis(2)));
     App::new()

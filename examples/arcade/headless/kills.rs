@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::player::Player;
+use crate::server;
 use bevy_iap::protocol::{GameId, OrderId, Receipt, Status};
 
 /// Kills the game `count` times, and says whether anything was lost or doubled.
@@ -25,7 +26,7 @@ pub fn run(count: u32) -> ExitCode {
 fn kill(count: u32) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let folder = tempfile::tempdir()?;
-    let server = super::server(&folder.path().join("server"), "1000EUR")?;
+    let server = server::start(&folder.path().join("server"), &super::catalog(), "1000EUR")?;
     let save = folder.path().join("save");
     let mut acknowledged = Vec::new();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
