@@ -4,3 +4,4 @@ mod catalog_asset;
 mod disk;
 mod end_to_end;
 mod shop;
+mod tampering;
