@@ -1,6 +1,7 @@
 //! Sells one thing. Start a server first: see "Run the server" in the README.
 
 use bevy::app::ScheduleRunnerPlugin;
+use bevy::log::LogPlugin;
 use bevy::prelude::*;
 use bevy_iap::prelude::*;
 use std::time::Duration;
@@ -11,7 +12,7 @@ fn main() -> Result {
     let server = ServerAddress::new("http://127.0.0.1:7878", &key)?;
     App::new()
         .add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(Duration::from_millis(16))))
-        .add_plugins(AssetPlugin::default())
+        .add_plugins((LogPlugin::default(), AssetPlugin::default()))
         .add_plugins(IapPlugin { server: Some(server), ..IapPlugin::new("minimal", "minimal.catalog.ron") })
         .add_systems(Update, buy.run_if(store_ready.and_then(run_once)))
         .add_systems(Update, jump_twice.run_if(owns("double_jump")))
