@@ -68,7 +68,7 @@ fn spawn(mut commands: Commands) {
         for row in 0..ROWS {
             let line = Node {
                 height: px(23),
-                column_gap: px(8),
+                column_gap: px(10),
                 align_items: AlignItems::Center,
                 overflow: Overflow::clip(),
                 ..default()
@@ -95,13 +95,13 @@ fn plain(cell: Cell, width: Val) -> impl Bundle {
 
 fn lamp(cell: Cell) -> impl Bundle {
     let node = Node {
-        padding: UiRect::horizontal(px(10)),
+        padding: UiRect::axes(px(10), px(1)),
         border: px(1).all(),
         border_radius: BorderRadius::MAX,
         flex_shrink: 0.0,
         ..default()
     };
-    (cell, node, text("", 14.0, QUIET), TextLayout::no_wrap(), BackgroundColor::DEFAULT, BorderColor::DEFAULT)
+    (cell, node, text("", 13.0, QUIET), TextLayout::no_wrap(), BackgroundColor::DEFAULT, BorderColor::DEFAULT)
 }
 
 fn refresh(
