@@ -2,10 +2,12 @@
 //!
 //! Its texts are made once. When an order comes further, what they say and how they are lit is set anew.
 
+mod flash;
 mod way;
 
 use bevy::prelude::*;
 use bevy_iap::prelude::*;
+use flash::Flashing;
 use way::Way;
 
 use crate::look::{QUIET, panel, say, text};
@@ -45,7 +47,9 @@ struct Face {
 
 /// Keeps the strip in step with the store.
 pub fn plugin(app: &mut App) {
-    app.add_systems(Startup, spawn).add_systems(Update, refresh.run_if(resource_changed::<Store>));
+    app.add_plugins(flash::plugin)
+        .add_systems(Startup, spawn)
+        .add_systems(Update, refresh.run_if(resource_changed::<Store>));
 }
 
 fn spawn(mut commands: Commands) {
@@ -71,9 +75,10 @@ fn spawn(mut commands: Commands) {
                 column_gap: px(10),
                 align_items: AlignItems::Center,
                 overflow: Overflow::clip(),
+                border_radius: BorderRadius::all(px(6)),
                 ..default()
             };
-            strip.spawn(line).with_children(|line| {
+            strip.spawn((Flashing::at(row), line)).with_children(|line| {
                 line.spawn(plain(Cell { row, column: Column::Product }, px(190)));
                 line.spawn(plain(Cell { row, column: Column::Amount }, px(150)));
                 for step in 0..STEPS.len() {
