@@ -13,7 +13,7 @@ fn main() -> Result {
         .add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(Duration::from_millis(16))))
         .add_plugins(AssetPlugin::default())
         .add_plugins(IapPlugin { server: Some(server), ..IapPlugin::new("minimal", "minimal.catalog.ron") })
-        .add_systems(Update, buy.run_if(store_ready).run_if(run_once))
+        .add_systems(Update, buy.run_if(store_ready.and_then(run_once)))
         .add_systems(Update, jump_twice.run_if(owns("double_jump")))
         .add_observer(tell)
         .run();

@@ -1,4 +1,20 @@
-//! In-app purchases for Bevy games.
+#![doc = include_str!("../README.md")]
+//!
+//! # Where things are
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`protocol`] | what a device, a server and anyone else agree on: money, catalogue, orders, receipts, signatures |
+//! | `client` | the purchasing client: a state machine without I/O, and the journal, transport and thread that run it |
+//! | `plugin` | the Bevy face: `IapPlugin`, `Store`, messages, run conditions |
+//! | `server` | the store server, and `iap-server`'s command line |
+//!
+//! # Troubleshooting
+//!
+//! *Nothing can be bought:* `Store::availability` says why. *An order stays queued:* `Store::connection` says what the
+//! last request met. *The catalogue is refused:* `Store::catalog_trouble` has every mistake with its line and column.
+//! *A receipt is not believed after the server moved:* the server's key changed; keep `server.key` when you move, and
+//! keep old keys in `ServerAddress::keys`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 

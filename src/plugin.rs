@@ -58,6 +58,8 @@ pub struct IapPlugin {
     pub currency: Currency,
     /// When what was ordered is given. With the receipt by default.
     pub offline_grants: OfflineGrants,
+    /// Whether to begin offline, and send nothing until [`Store::set_offline`] says so. False by default.
+    pub offline: bool,
     /// Where the key and the journal are kept. In the player's data folder by default.
     pub save: Save,
     /// A product bought again within this time is taken for a double tap. A quarter of a second by default.
@@ -91,6 +93,7 @@ impl IapPlugin {
             server: None,
             currency: Currency::EUR,
             offline_grants: OfflineGrants::default(),
+            offline: false,
             save: Save::default(),
             double_tap: Duration::from_millis(250),
             poll: Duration::from_secs(300),
@@ -108,7 +111,8 @@ impl IapPlugin {
             Save::Memory(memory) => Box::new(memory.clone()),
         };
         let keys = self.server.as_ref().map_or_else(Vec::new, |server| server.keys.clone());
-        let settings = Settings { offline_grants: self.offline_grants, poll: self.poll, ..Settings::new(game, keys) };
+        let Self { offline_grants, offline, poll, .. } = *self;
+        let settings = Settings { offline_grants, offline, poll, ..Settings::new(game, keys) };
         Client::start(settings, storage, self.transport()?, self.clock.clone())
             .map_err(|error| format!("the purchasing thread cannot be started: {error}"))
     }
@@ -138,7 +142,7 @@ impl Plugin for IapPlugin {
         }
         reflect::register(app);
         messages::register(app);
-        app.insert_resource(Store::new(client, self.currency, self.double_tap, self.clock.clone()));
+        app.insert_resource(Store::new(client, self));
         app.configure_sets(PreUpdate, (StoreSystems::Catalog, StoreSystems::Receive).chain());
         app.add_systems(PreUpdate, receive::receive.in_set(StoreSystems::Receive).run_if(receive::has_news));
         catalog_asset::register(app, &self.game, &self.catalog);

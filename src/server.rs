@@ -33,6 +33,7 @@
 //! against themselves.
 
 pub mod audit;
+pub mod cli;
 pub mod clock;
 mod error;
 mod folder;
@@ -57,12 +58,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::clock::{Clock, SystemClock};
 pub use self::error::{OperationError, ServerError};
 pub use self::folder::DataFolder;
-use self::http::App;
+use self::http::{AdminToken, App};
 pub use self::local::LocalServer;
 use self::metrics::Metrics;
 pub use self::operator::Books;
@@ -84,7 +85,7 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// What every new account gets; nothing unless it is set.
     pub welcome: Option<Money>,
-    /// The token for `/v1/admin/…`; those paths are closed unless it is set.
+    /// The token for `/v1/admin/…`; those paths are closed unless it is set, and not empty.
     pub admin_token: Option<String>,
     /// How much the server takes on at once.
     pub limits: Limits,
@@ -133,6 +134,14 @@ pub struct Limits {
     pub time: Duration,
 }
 
+impl Limits {
+    /// The same limits, with room for at least one of each, and no more than can be counted.
+    fn usable(self) -> Self {
+        let usable = |limit: usize| limit.clamp(1, Semaphore::MAX_PERMITS);
+        Self { connections: usable(self.connections), queue: usable(self.queue), batch: self.batch, time: self.time }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { connections: 1_024, queue: 4_096, batch: 1_000, time: Duration::from_secs(10) }
@@ -149,6 +158,10 @@ impl Server {
     /// # Errors
     /// The data folder cannot be used, or the address cannot be listened at.
     pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
+        if let Some(welcome) = config.welcome.filter(|money| money.micros.is_negative()) {
+            return Err(ServerError::NegativeWelcome(welcome));
+        }
+        let limits = config.limits.usable();
         let folder = DataFolder::create(&config.data)?;
         let lock = folder.lock()?;
         let key = Arc::new(folder.key_or_new()?);
@@ -175,11 +188,11 @@ impl Server {
             catalog: Arc::clone(&catalog),
             clock: Arc::clone(&config.clock),
             welcome: config.welcome,
-            batch: config.limits.batch,
+            batch: limits.batch,
             metrics: Arc::clone(&metrics),
             workers: Arc::clone(&workers),
         };
-        let (pipeline, writer) = Pipeline::start(writer, config.limits.queue).map_err(ServerError::Threads)?;
+        let (pipeline, writer) = Pipeline::start(writer, limits.queue).map_err(ServerError::Threads)?;
         let books = Books::new(pipeline.clone(), Arc::clone(&config.clock), folder);
         let app = Arc::new(App {
             catalog,
@@ -189,13 +202,13 @@ impl Server {
             reader: Mutex::new(Box::new(reader)),
             workers,
             metrics,
-            admin_token: config.admin_token,
-            time_limit: config.limits.time,
+            admin_token: config.admin_token.as_deref().and_then(AdminToken::new),
+            time_limit: limits.time,
             stopping: AtomicBool::new(false),
         });
         let (stop, stopping) = watch::channel(false);
         let router = http::router(Arc::clone(&app));
-        let serving = tokio::spawn(http::serve(listener, router, config.limits, stopping));
+        let serving = tokio::spawn(http::serve(listener, router, limits, stopping));
         tracing::info!("serving `{}` at `{address}`", app.catalog.game);
         Ok(RunningServer { address, app, books: Arc::new(books), stop, serving, writer, _lock: lock })
     }

@@ -85,6 +85,14 @@ fn broken_ron_is_told_with_its_place() {
     assert!(found[0].starts_with("catalog.ron:14:"), "{found:?}");
 }
 
+#[test]
+fn more_grants_than_a_receipt_holds_are_refused() {
+    let grants: Vec<_> = (0..65).map(|number| format!("Item(\"item_{number}\", 1)")).collect();
+    let text = GOOD.replace("[Entitlement(\"skin\"), Item(\"shield\", 5)]", &format!("[{}]", grants.join(", ")));
+    assert!(mistakes(&text)[0].ends_with("there are 65 grants; write 64 at most"), "{:?}", mistakes(&text));
+    assert_eq!(mistakes(&text.replace(", Item(\"item_64\", 1)", "")), [""; 0]);
+}
+
 proptest! {
     #[test]
     fn the_parser_never_panics_on_any_text(text in "\\PC{0,400}") {

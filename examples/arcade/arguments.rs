@@ -5,19 +5,46 @@ use std::path::PathBuf;
 use bevy::prelude::KeyCode;
 
 /// How to call the demo.
-pub const USAGE: &str = "usage: arcade [--headless] [--fresh] [--shot FILE SECONDS [--script 1.0:tab,2.0:1,3.0:o]]";
+pub const USAGE: &str =
+    "usage: arcade [--headless] [--kills COUNT] [--fresh] [--shot FILE SECONDS [--script 1.0:tab,2.0:1,3.0:o]]";
 
 /// The demo's arguments.
 #[derive(Default)]
 pub struct Arguments {
-    /// Play without a window.
-    pub headless: bool,
+    /// What to do.
+    pub mode: Mode,
     /// Begin with nothing bought, in a folder that is gone afterwards.
     pub fresh: bool,
     /// Play by itself, take a picture and leave.
     pub shot: Option<Shot>,
     /// Keys that press themselves.
     pub script: Vec<ScriptedKey>,
+}
+
+/// What to do.
+#[derive(Default)]
+pub enum Mode {
+    /// Play in a window.
+    #[default]
+    Window,
+    /// Play without one.
+    Headless,
+    /// Kill the game while it buys, this many times.
+    Kills(u32),
+    /// Be the game's process in a session without a window.
+    Client(Client),
+}
+
+/// What a session tells the game's process that it starts.
+pub struct Client {
+    /// The save folder.
+    pub save: PathBuf,
+    /// The server's URL.
+    pub url: String,
+    /// The server's public key.
+    pub key: String,
+    /// Whether to begin offline.
+    pub offline: bool,
 }
 
 /// A picture to take.
@@ -42,7 +69,17 @@ impl Arguments {
         let mut arguments = Self::default();
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--headless" => arguments.headless = true,
+                "--headless" => arguments.mode = Mode::Headless,
+                "--kills" => {
+                    let count = words.next().and_then(|count| count.parse().ok());
+                    arguments.mode = Mode::Kills(count.ok_or("--kills needs a number")?);
+                }
+                "--client" => {
+                    let mut next =
+                        || words.next().ok_or("--client needs a save folder, a URL, a key, and online or offline");
+                    let (save, url, key, connection) = (next()?.into(), next()?, next()?, next()?);
+                    arguments.mode = Mode::Client(Client { save, url, key, offline: connection == "offline" });
+                }
                 "--fresh" => arguments.fresh = true,
                 "--shot" => {
                     let file = words.next().ok_or("--shot needs a file")?.into();

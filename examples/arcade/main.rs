@@ -13,6 +13,7 @@
 //! | argument | what it does |
 //! | --- | --- |
 //! | `--headless` | play without a window; also what happens where there is no display |
+//! | `--kills COUNT` | kill the game while it buys, that many times, and compare with the server's books |
 //! | `--fresh` | begin with nothing bought, and keep nothing |
 //! | `--shot FILE SECONDS` | play by itself, write a picture of the window after that time and leave |
 //! | `--script 1.0:tab,2.0:1` | press these keys at these seconds: `tab`, `space`, `o` and `1` to `5` |
@@ -33,7 +34,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Termination};
 
-use arguments::{Arguments, USAGE};
+use arguments::{Arguments, Mode, USAGE};
 use bevy::prelude::*;
 use bevy::window::WindowResolution;
 use bevy_iap::prelude::*;
@@ -51,12 +52,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if arguments.headless {
-        return headless::play();
-    }
-    if !has_display() {
-        println!("There is no display here, so the demo plays without a window.");
-        return headless::play();
+    match arguments.mode {
+        Mode::Headless => return headless::play(),
+        Mode::Client(client) => return headless::client(&client),
+        Mode::Kills(count) => return headless::kills(count),
+        Mode::Window if !has_display() => {
+            println!("There is no display here, so the demo plays without a window.");
+            return headless::play();
+        }
+        Mode::Window => {}
     }
     play(arguments).unwrap_or_else(|trouble| {
         eprintln!("The demo cannot run: {trouble}");
@@ -72,7 +76,7 @@ fn has_display() -> bool {
 fn play(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let temporary = arguments.fresh.then(tempfile::tempdir).transpose()?;
     let folder = temporary.as_ref().map_or_else(|| PathBuf::from("target/arcade"), |folder| folder.path().to_owned());
-    let server = server::start(&folder.join("server"), &Path::new(ASSETS).join(CATALOG))?;
+    let server = server::start(&folder.join("server"), &Path::new(ASSETS).join(CATALOG), server::WELCOME)?;
     let store = IapPlugin {
         server: Some(ServerAddress { url: server.url(), keys: vec![server.public_key()] }),
         save: Save::Folder(folder.join("save")),

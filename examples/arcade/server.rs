@@ -8,11 +8,12 @@ use bevy_iap::protocol::Catalog;
 use bevy_iap::server::{LocalServer, ServerConfig};
 
 /// What every new player finds in the wallet.
-const WELCOME: &str = "0.20EUR";
+pub const WELCOME: &str = "0.20EUR";
 
-/// Starts the server with its books in `folder`. It sells what is in the `catalog` file.
-pub fn start(folder: &Path, catalog: &Path) -> Result<LocalServer, Box<dyn Error>> {
+/// Starts the server with its books in `folder`. It sells what is in the
+/// `catalog` file, and gives every new player `welcome`.
+pub fn start(folder: &Path, catalog: &Path, welcome: &str) -> Result<LocalServer, Box<dyn Error>> {
     let catalog = Catalog::parse(&catalog.to_string_lossy(), &fs::read_to_string(catalog)?)?;
-    let config = ServerConfig { welcome: Some(WELCOME.parse()?), ..ServerConfig::new(folder, catalog) };
+    let config = ServerConfig { welcome: Some(welcome.parse()?), ..ServerConfig::new(folder, catalog) };
     Ok(LocalServer::start(config)?)
 }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub server_keys: Vec<PublicKey>,
     /// When what was ordered is given.
     pub offline_grants: OfflineGrants,
+    /// Whether to begin offline: to send nothing until [`Input::SetOffline`] says so.
+    pub offline: bool,
     /// How long after a sync to ask again for news.
     pub poll: Duration,
     /// The longest wait before the first retry; it doubles with each one (AWS Architecture Blog, "Exponential Backoff
@@ -53,6 +55,7 @@ impl Settings {
             game,
             server_keys,
             offline_grants: OfflineGrants::default(),
+            offline: false,
             poll: Duration::from_secs(300),
             first_retry: Duration::from_millis(500),
             longest_retry: Duration::from_secs(60),
@@ -161,6 +164,8 @@ pub struct Machine {
 #[derive(Clone, Debug)]
 struct Known {
     order: PlacedOrder,
+    /// Its place in the history: how many orders were known before it.
+    place: usize,
     sha256: Option<Sha256>,
     /// The feed's place of the receipt that decided its state, so that a late one changes nothing.
     decided_at: u64,
@@ -216,8 +221,9 @@ impl Machine {
 
     /// Everything the game should know.
     pub fn snapshot(&self, tick: Tick, receipts: Vec<SignedReceipt>, troubles: Vec<String>) -> Snapshot {
-        let mut orders: Vec<_> = self.orders.values().map(|known| known.order.clone()).collect();
-        orders.sort_by_key(|order| (order.placed_at, order.id));
+        let mut known: Vec<_> = self.orders.values().collect();
+        known.sort_by_key(|known| known.place);
+        let orders = known.into_iter().map(|known| known.order.clone()).collect();
         Snapshot {
             device: self.device,
             account: self.account.clone(),

@@ -79,14 +79,8 @@ fn follow_catalog(
     mut store: ResMut<Store>,
     mut commands: Commands,
 ) {
-    let mut refuse = |store: &mut Store, reason: String| {
-        tracing::error!("the catalogue is refused: {reason}");
-        store.refuse_catalog(reason.clone());
-        commands.write_message(CatalogFailed { reason: reason.clone() });
-        commands.trigger(CatalogFailed { reason });
-    };
     for failure in failures.read().filter(|failure| failure.id == current.handle.id()) {
-        refuse(&mut *store, words(&failure.error));
+        refuse(&mut store, &mut commands, words(&failure.error));
     }
     let loaded = changes.read().any(|change| match change {
         AssetEvent::Added { id } | AssetEvent::Modified { id } => *id == current.handle.id(),
@@ -95,12 +89,20 @@ fn follow_catalog(
     let Some(CatalogAsset(catalog)) = assets.get(&current.handle).filter(|_| loaded) else { return };
     if catalog.game != *current.game.as_str() {
         let reason = format!("it is of the game {:?}, and this is {:?}", catalog.game.as_str(), current.game);
-        return refuse(&mut *store, reason);
+        return refuse(&mut store, &mut commands, reason);
     }
     let digest = catalog.digest();
     store.take_catalog(catalog.clone());
     commands.write_message(CatalogLoaded { digest });
     commands.trigger(CatalogLoaded { digest });
+}
+
+/// Keeps the last good catalogue, and says why there is no newer one.
+fn refuse(store: &mut Store, commands: &mut Commands, reason: String) {
+    tracing::error!("the catalogue is refused: {reason}");
+    store.refuse_catalog(reason.clone());
+    commands.write_message(CatalogFailed { reason: reason.clone() });
+    commands.trigger(CatalogFailed { reason });
 }
 
 /// What went wrong, without the engine's own words around a loader's.

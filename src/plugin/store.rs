@@ -10,6 +10,7 @@ use bevy::ecs::resource::Resource;
 
 pub use errors::{ConsumeError, PurchaseError};
 
+use super::IapPlugin;
 use crate::client::machine::{Input, Terms};
 use crate::client::worker::NotTaken;
 use crate::client::{
@@ -55,12 +56,7 @@ enum State {
 }
 
 impl Store {
-    pub(super) fn new(
-        client: Result<Client, String>,
-        currency: Currency,
-        double_tap: Duration,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(super) fn new(client: Result<Client, String>, plugin: &IapPlugin) -> Self {
         let (client, state) = match client {
             Ok(client) => (Some(client), State::Opening),
             Err(trouble) => (None, State::Failed(trouble)),
@@ -68,9 +64,9 @@ impl Store {
         Self {
             client,
             state,
-            clock,
-            currency,
-            double_tap,
+            clock: plugin.clock.clone(),
+            currency: plugin.currency,
+            double_tap: plugin.double_tap,
             catalog: None,
             catalog_trouble: None,
             orders: BTreeMap::new(),
@@ -81,7 +77,7 @@ impl Store {
             consuming: BTreeMap::new(),
             wallet: Vec::new(),
             connection: Connection::NoServer,
-            offline: false,
+            offline: plugin.offline,
             last_tap: None,
         }
     }
@@ -103,10 +99,7 @@ impl Store {
     /// Why nothing was ordered; nothing is charged.
     pub fn purchase_many(&mut self, product: &str, quantity: u32) -> Result<OrderId, PurchaseError> {
         let client = self.client_for_writing()?;
-        let catalog = self.catalog.as_ref().ok_or_else(|| match &self.catalog_trouble {
-            Some(reason) => PurchaseError::CatalogFailed { reason: reason.clone() },
-            None => PurchaseError::CatalogNotLoaded,
-        })?;
+        let catalog = self.loaded_catalog()?;
         let (name, product) =
             catalog.product(product).ok_or_else(|| PurchaseError::UnknownProduct { product: product.to_owned() })?;
         let most = product.max_quantity();
@@ -235,7 +228,16 @@ impl Store {
 
     /// Whether things can be bought: the journal is open for writing and the catalogue is loaded.
     pub fn is_ready(&self) -> bool {
-        self.catalog.is_some() && self.client_for_writing().is_ok()
+        self.availability().is_ok()
+    }
+
+    /// Whether things can be bought, and if not, why.
+    ///
+    /// # Errors
+    /// What [`Store::purchase`] would say of any product.
+    pub fn availability(&self) -> Result<(), PurchaseError> {
+        self.client_for_writing()?;
+        self.loaded_catalog().map(|_| ())
     }
 
     /// Asks the server for news now, also in the middle of a wait. Does nothing while offline or without a server.
@@ -271,6 +273,13 @@ impl Store {
             }
             State::Open { access: Access::ReadWrite, .. } => self.client.as_ref().ok_or(PurchaseError::NotOpen),
         }
+    }
+
+    fn loaded_catalog(&self) -> Result<&Arc<Catalog>, PurchaseError> {
+        self.catalog.as_ref().ok_or_else(|| match &self.catalog_trouble {
+            Some(reason) => PurchaseError::CatalogFailed { reason: reason.clone() },
+            None => PurchaseError::CatalogNotLoaded,
+        })
     }
 
     fn check_not_owned(&self, name: &ProductId, product: &Product) -> Result<(), PurchaseError> {

@@ -1,1 +1,184 @@
-//! The command line.
+//! The command line of `iap-server`, as a function, so that it is tested like any other.
+
+mod commands;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use super::DEFAULT_ADDRESS;
+use crate::protocol::{AccountId, Currency, Micros, Money, OrderId};
+
+/// What the process exits with when all went well.
+pub const SUCCESS: u8 = 0;
+/// What the process exits with when something failed, or an audit or a check found something.
+pub const FAILURE: u8 = 1;
+/// What the process exits with when the arguments are wrong.
+pub const USAGE: u8 = 2;
+
+/// Runs the command line with `arguments`, the program's name first, and returns what the process should exit with.
+///
+/// Answers go to `out`, everything else to `err`. `serve` returns when a signal has stopped the server.
+pub fn run(
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let command = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line.command,
+        // Asking for help or the version is no error.
+        Err(text) if !text.use_stderr() => return written(write!(out, "{text}"), SUCCESS),
+        Err(error) => return written(write!(err, "{error}"), USAGE),
+    };
+    let result = match command {
+        Command::Serve(arguments) => serve::serve(arguments, out),
+        Command::Credit(arguments) => commands::credit(arguments, out),
+        Command::Refund { order, data } => commands::refund(order, &data.data, out),
+        Command::Show(arguments) => commands::show(&arguments.account, &arguments.data.data, out),
+        Command::Keys { data } => commands::keys(&data.data, out),
+        Command::Audit { data } => commands::audit(&data.data, out),
+        Command::Catalog { command: CatalogCommand::Check { file } } => commands::check(&file, out),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => written(writeln!(err, "error: {error}"), FAILURE),
+    }
+}
+
+/// `code`, unless what it stands for could not be told.
+fn written(result: std::io::Result<()>, code: u8) -> u8 {
+    if result.is_ok() { code } else { FAILURE }
+}
+
+/// The exit code, or what went wrong.
+type Outcome = Result<u8, Box<dyn std::error::Error>>;
+
+/// The store server of bevy_iap: keeps the wallets, settles orders, and answers each with a signed receipt.
+#[derive(Debug, Parser)]
+#[command(
+    name = "iap-server",
+    version,
+    after_help = "Start with:\n  iap-server serve --catalog catalog.ron --data store --welcome 1.00EUR\n\nIt prints the line to \
+                  paste into the game. The data folder holds the books and the server's key: copy both, and keep the \
+                  key secret. `credit`, `refund`, `show`, `keys` and `audit` also work while the server runs."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a store; makes what is missing in the data folder
+    Serve(ServeArguments),
+    /// Add money to an account's wallet
+    Credit(CreditArguments),
+    /// Give back what an order cost, and take back what it gave
+    Refund {
+        /// The order's id, 32 hexadecimal digits; `show` lists them
+        order: OrderId,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Show an account: its wallet, devices and latest orders
+    Show(ShowArguments),
+    /// Show the server's public key, which games and back ends trust
+    Keys {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Check the books: every sum, every chain and every signature. Exits with 1 if anything is wrong
+    Audit {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Work on a catalogue file
+    Catalog {
+        #[command(subcommand)]
+        command: CatalogCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CatalogCommand {
+    /// Print every mistake in a catalogue file, with its place. Exits with 1 if there is any
+    Check {
+        /// The catalogue, in RON
+        file: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Data {
+    /// The data folder that `serve` was given
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct ServeArguments {
+    /// The catalogue, in RON: what is sold, and for how much
+    #[arg(long, value_name = "FILE")]
+    catalog: PathBuf,
+    /// The folder of the books and the key; made if it is missing
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The address to listen at. Put a proxy with TLS in front before the internet reaches it
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADDRESS)]
+    listen: SocketAddr,
+    /// What every new account gets, for example 1.00EUR
+    #[arg(long, value_name = "MONEY")]
+    welcome: Option<Money>,
+    /// The bearer token for /v1/admin/…; without one those paths are closed. Better set in the environment, where other
+    /// users of this computer do not see it
+    #[arg(long, value_name = "TOKEN", env = "IAP_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+}
+
+// An account may start with `-`, and with `-h`: these two commands have no short flag that it could be taken for.
+#[derive(Args, Debug)]
+#[command(disable_help_flag = true)]
+struct CreditArguments {
+    /// The player's account, as the game shows it
+    #[arg(allow_hyphen_values = true)]
+    account: AccountId,
+    /// How much, for example 5 or 0.50
+    #[arg(allow_hyphen_values = true)]
+    amount: Micros,
+    /// The ISO 4217 code, for example EUR
+    currency: Currency,
+    #[command(flatten)]
+    data: Data,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+#[derive(Args, Debug)]
+#[command(disable_help_flag = true)]
+struct ShowArguments {
+    /// The player's account, as the game shows it
+    #[arg(allow_hyphen_values = true)]
+    account: AccountId,
+    #[command(flatten)]
+    data: Data,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+}

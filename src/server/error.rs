@@ -7,12 +7,15 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::ledger::{CreditError, LedgerError, RefundError};
-use crate::protocol::AccountId;
+use crate::protocol::{AccountId, Money};
 
 /// Why a server does not start, or a data folder is not opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServerError {
+    /// Nobody is welcomed by being charged.
+    #[error("the welcome credit is {0}; write an amount above zero, or leave it out")]
+    NegativeWelcome(Money),
     /// The data folder cannot be made, read or written.
     #[error("the data folder `{}` cannot be used: {source}; make it writable or pass another", path.display())]
     Folder {

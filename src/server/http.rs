@@ -17,6 +17,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::oneshot;
 
+pub(crate) use self::admin::AdminToken;
 pub(crate) use self::listener::serve;
 use super::ledger::{Device, Ledger};
 use super::metrics::Metrics;
@@ -67,7 +68,7 @@ pub(crate) struct App {
     pub(crate) reader: Mutex<Box<dyn Ledger>>,
     pub(crate) workers: Arc<rayon::ThreadPool>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) admin_token: Option<String>,
+    pub(crate) admin_token: Option<AdminToken>,
     pub(crate) time_limit: Duration,
     pub(crate) stopping: AtomicBool,
 }

@@ -4,6 +4,7 @@
 //! (a commit costs the same for one purchase as for a thousand), settles it, reads what each device should hear and
 //! hands the answers to the workers to be signed, while it goes on with the next batch.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -250,7 +251,7 @@ impl Writer {
 
 /// The receipts of the orders that were sent, in their order, then the page; each once.
 fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<Vec<Token>, Refusal> {
-    let mut listed = std::collections::BTreeSet::new();
+    let mut listed = BTreeSet::new();
     let mut tokens = Vec::with_capacity(outcomes.len() + page.len());
     let mut list = |entry: FeedEntry| {
         if listed.insert(entry.feed) {

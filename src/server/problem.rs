@@ -23,7 +23,7 @@ impl Refusal {
 
     /// The server failed. What went wrong is for its log, not for whoever asked.
     pub(crate) fn internal() -> Self {
-        Self::new(ProblemType::Internal, "the server failed, and nothing was changed; try again later")
+        Self::new(ProblemType::Internal, "the server failed; send the same again later: nothing is done twice")
     }
 
     /// The server is busy or stopping.

@@ -1,5 +1,11 @@
 //! What the store server promises, over real HTTP and straight at its books.
 #![cfg(feature = "server")]
 
+mod admin;
+mod audit;
+mod command;
+mod http;
+mod ledger;
 mod purchases;
+mod refusals;
 mod support;

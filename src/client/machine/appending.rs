@@ -90,7 +90,9 @@ impl Machine {
         for done in mem::take(&mut self.appending) {
             match done {
                 Waiting::SignedOrder { terms, order, token, provisional } => {
-                    let known = Known { order: placed(&terms, tick), sha256: Some(token.sha256()), decided_at: 0 };
+                    let order_sha256 = Some(token.sha256());
+                    let place = self.orders.len();
+                    let known = Known { order: placed(&terms, tick), place, sha256: order_sha256, decided_at: 0 };
                     self.orders.insert(terms.id, known);
                     self.unanswered.insert(order.sequence, (terms.id, token));
                     self.sync_wanted = true;
@@ -171,7 +173,9 @@ impl Machine {
         }
         self.server_time = self.server_time.max(claims.issued_at);
         self.unanswered.retain(|_, (id, _)| *id != claims.order);
+        let place = self.orders.len();
         let known = self.orders.entry(claims.order).or_insert_with(|| Known {
+            place,
             order: PlacedOrder {
                 id: claims.order,
                 product: claims.product.clone(),

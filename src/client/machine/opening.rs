@@ -39,6 +39,7 @@ impl Machine {
         };
 
         let mut machine = Self {
+            offline: settings.offline,
             settings,
             key: opened.key,
             device,
@@ -58,7 +59,6 @@ impl Machine {
             appending_chain: None,
             link: Link::Idle,
             connection: Connection::NoServer,
-            offline: false,
             enrolled: false,
             sync_wanted: true,
             next_poll: Duration::ZERO,
@@ -127,7 +127,8 @@ impl Machine {
             trouble: None,
             placed_at: order.issued_at,
         };
-        self.orders.insert(order.id, Known { order: placed, sha256: Some(sha256), decided_at: 0 });
+        let known = Known { order: placed, place: self.orders.len(), sha256: Some(sha256), decided_at: 0 };
+        self.orders.insert(order.id, known);
         self.unanswered.insert(order.sequence, (order.id, token));
         Ok(())
     }

@@ -20,6 +20,8 @@ use crate::protocol::name::{GameId, ProductId};
 const MAX_TEXT: usize = 500;
 /// The most of one item that a product may give.
 const MAX_GRANT: u32 = 1_000_000;
+/// The most grants in one product, so that its receipts stay within their limit.
+const MAX_GRANTS: usize = 64;
 /// The longest pass: ten years.
 const MAX_HOURS: u32 = 87_600;
 
@@ -230,6 +232,9 @@ impl<'a> Reader<'a> {
                 self.place(raw),
                 "there is nothing in `grants`; leave it out or name what is given".to_owned(),
             );
+        }
+        if entries.len() > MAX_GRANTS {
+            self.mistake(self.place(raw), format!("there are {} grants; write {MAX_GRANTS} at most", entries.len()));
         }
         let mut grants: Vec<CatalogGrant> = Vec::new();
         let mut names = BTreeSet::new();

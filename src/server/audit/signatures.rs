@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::AuditReport;
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
-    AccountId, GameId, Micros, Order, OrderId, PublicKey, Receipt, ReceiptId, Sha256, Status, Token,
+    AccountId, GameId, Micros, Order, OrderId, ProductId, PublicKey, Receipt, ReceiptId, Sha256, Status, Token,
 };
 use crate::server::ledger::{DeviceRow, OrderRow, ReceiptRow, VerifiedOrder, books};
 
@@ -32,7 +32,8 @@ struct OrderFacts {
     status: String,
     amount: i64,
     currency: String,
-    order: Option<Order>,
+    /// The product and the quantity, if the order verifies.
+    bought: Option<(ProductId, u32)>,
     receipts: Vec<Status>,
 }
 
@@ -78,7 +79,7 @@ impl<'a> SignatureAudit<'a> {
             status: row.status.clone(),
             amount: row.amount,
             currency: row.currency.clone(),
-            order,
+            bought: order.map(|order| (order.product, order.quantity)),
             receipts: Vec::new(),
         };
         self.orders.insert(id, facts);
@@ -161,10 +162,11 @@ impl OrderFacts {
             Status::Declined => Micros::ZERO.value(),
             _ => self.amount,
         };
-        let same_product = |order: &Order| order.product == receipt.product && order.quantity == receipt.quantity;
+        let same_product =
+            |(product, quantity): &(ProductId, u32)| *product == receipt.product && *quantity == receipt.quantity;
         receipt.amount.micros.value() == amount
             && receipt.amount.currency.code() == self.currency
-            && self.order.as_ref().is_none_or(same_product)
+            && self.bought.as_ref().is_none_or(same_product)
             && (receipt.status != Status::Declined || receipt.grants.is_empty())
     }
 }

@@ -9,6 +9,7 @@ mod rows;
 use std::collections::BTreeMap;
 
 use self::accounts::Accounts;
+use super::transfer::{OPERATOR, WELCOME};
 use super::{
     AccountSummary, BookReader, Context, Credit, CreditError, Device, Enrolled, FeedEntry, Ledger, LedgerError,
     OrderSummary, Outcome, Place, RefundError, Standing, TransferId, TransferKind, VerifiedOrder, books,
@@ -150,7 +151,7 @@ impl Ledger for ModelLedger {
                 books.devices.insert(id, Device { account: account.clone(), key: *key, chain: None });
                 if let Some(money) = welcome.filter(|money| money.micros > Micros::ZERO) {
                     let wallet = books.accounts.wallet(&account, money.currency);
-                    let funding = books.accounts.funding(super::transfer::WELCOME, money.currency);
+                    let funding = books.accounts.funding(WELCOME, money.currency);
                     let id = TransferId::of_welcome(&account);
                     books.accounts.post(id, TransferKind::Welcome, funding, wallet, money.micros, None)?;
                 }
@@ -194,7 +195,7 @@ impl Ledger for ModelLedger {
         }
         self.transaction(|books| {
             let wallet = books.accounts.wallet(account, money.currency);
-            let funding = books.accounts.funding(super::transfer::OPERATOR, money.currency);
+            let funding = books.accounts.funding(OPERATOR, money.currency);
             let balance = |books: &Self| Balance {
                 currency: money.currency,
                 available: books.accounts.available(account, money.currency),

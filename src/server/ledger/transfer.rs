@@ -11,13 +11,16 @@ pub(crate) const OPERATOR: &str = "operator";
 pub(crate) const WELCOME: &str = "welcome";
 
 /// 128 bits that name a transfer. An id is used once: that is what keeps money from moving twice.
+///
+/// The ids of transfers for orders are digests, and never the order's own id: devices choose those, and one that chose
+/// the id of another transfer could otherwise stand in its way.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransferId(pub [u8; 16]);
 
 impl TransferId {
     /// The transfer that pays for an order.
     pub fn of_purchase(order: OrderId) -> Self {
-        Self(order.0)
+        Self::derived("purchase", &order.0)
     }
 
     /// The transfer that pays an order back.

@@ -2,6 +2,7 @@
 //! house in one sum at the end, so that a batch touches the revenue's row once.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -97,7 +98,6 @@ impl<'a> Postings<'a> {
         owner: &str,
         currency: Currency,
     ) -> Result<&mut HouseAccount, LedgerError> {
-        use std::collections::btree_map::Entry;
         match self.house.entry((kind, owner.to_owned(), currency)) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {

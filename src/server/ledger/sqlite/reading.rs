@@ -10,18 +10,16 @@ use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey, Token};
 
 pub(super) fn device(connection: &Connection, id: KeyId) -> Result<Option<Device>, LedgerError> {
-    let row: Option<(String, [u8; 32], i64, Option<[u8; 32]>)> = connection
-        .prepare_cached("SELECT account, public_key, sequence, chain_head FROM devices WHERE id = ?1")?
-        .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-        .optional()?;
-    let device = |(account, key, sequence, head): (String, _, _, _)| {
-        Ok(Device {
-            account: values::parsed(&account)?,
-            key: PublicKey::new(&key).map_err(LedgerError::damaged)?,
-            chain: values::chain(sequence, head)?,
-        })
-    };
-    row.map(device).transpose()
+    let mut statement =
+        connection.prepare_cached("SELECT account, public_key, sequence, chain_head FROM devices WHERE id = ?1")?;
+    let mut rows = statement.query([id.to_string()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let account: String = row.get(0)?;
+    Ok(Some(Device {
+        account: values::parsed(&account)?,
+        key: PublicKey::new(&row.get(1)?).map_err(LedgerError::damaged)?,
+        chain: values::chain(row.get(2)?, row.get(3)?)?,
+    }))
 }
 
 /// The chain of a device that must be there.

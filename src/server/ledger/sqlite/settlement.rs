@@ -10,7 +10,7 @@ use super::super::{
 use super::postings::{self, Posting, Postings};
 use super::{reading, values};
 use crate::protocol::sync::ChainHead;
-use crate::protocol::{AccountId, Currency, KeyId, Micros, OrderId, ProductId, Receipt, Sha256, UnixSeconds};
+use crate::protocol::{AccountId, Currency, KeyId, Micros, OrderId, ProductId, Receipt, Sha256, Token, UnixSeconds};
 use crate::server::settle::{self, Decision, Facts, Verdict};
 
 /// What becomes of an order, before the receipts are signed.
@@ -76,7 +76,7 @@ pub(super) fn settle(
 pub(super) fn store_receipt(
     connection: &Connection,
     receipt: &Receipt,
-    token: crate::protocol::Token,
+    token: Token,
 ) -> Result<FeedEntry, LedgerError> {
     connection
         .prepare_cached("INSERT INTO receipts (account, feed, id, order_id, token) VALUES (?1, ?2, ?3, ?4, ?5)")?

@@ -29,6 +29,8 @@ pub struct World {
     pending: Vec<Record>,
     pub request: Option<Request>,
     pub orders: BTreeMap<OrderId, PlacedOrder>,
+    /// The orders' ids as the snapshot gave them.
+    pub history: Vec<OrderId>,
     pub holdings: Holdings,
     pub connection: Connection,
     pub updates: Vec<Update>,
@@ -74,6 +76,7 @@ impl World {
             records: records.into_iter().chain(first).collect(),
             pending: Vec::new(),
             request: None,
+            history: snapshot.orders.iter().map(|order| order.id).collect(),
             orders: snapshot.orders.into_iter().map(|order| (order.id, order)).collect(),
             holdings: snapshot.holdings,
             connection: Connection::NoServer,
@@ -198,11 +201,11 @@ impl World {
     }
 
     pub fn last_order_token(&self) -> Token {
-        let orders = self.records.iter().filter_map(|record| match record {
+        let mut orders = self.records.iter().filter_map(|record| match record {
             Record::Order(token) => Some(token.clone()),
             _ => None,
         });
-        orders.last().expect("an order")
+        orders.next_back().expect("an order")
     }
 
     pub fn last_order(&self) -> Order {

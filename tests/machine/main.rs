@@ -1,6 +1,6 @@
 //! The client's state machine, driven input by input, against a server that may lie.
 
-mod machine_world;
+mod world;
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bevy_iap::client::machine::{Input, Output};
 use bevy_iap::client::{Connection, OfflineGrants, OrderState, Record, Response, Update};
 use bevy_iap::protocol::sync::ChainHead;
 use bevy_iap::protocol::{Reason, SecretKey, Sha256, Status};
-use machine_world::{World, order_id};
+use world::{World, order_id};
 
 #[test]
 fn an_order_is_queued_only_once_it_is_durable() {
@@ -63,6 +63,15 @@ fn a_provisional_grant_survives_a_restart() {
     assert_eq!((world.left("shield"), world.state(1)), (1, Some(OrderState::Queued)));
     world.answer(&[(1, Status::Granted)]);
     assert_eq!(world.left("shield"), 1);
+}
+
+#[test]
+fn the_history_is_in_the_order_of_buying_also_after_a_restart() {
+    let mut world = World::new(OfflineGrants::Wait);
+    for number in [9, 3, 7, 1] {
+        world.buy(number, "shield");
+    }
+    assert_eq!(world.restart().history, [9, 3, 7, 1].map(order_id));
 }
 
 #[test]

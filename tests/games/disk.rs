@@ -1,0 +1,163 @@
+//! A save folder on a disk that is full or cannot be written: a clear word, and nothing lost.
+
+use std::fs;
+use std::process::Command;
+
+use crate::shop::{Game, Shop};
+use bevy_iap::client::OrderState;
+use bevy_iap::client::storage::file::FileStorage;
+use bevy_iap::client::storage::{Storage, StorageError};
+use bevy_iap::plugin::{IapPlugin, PurchaseError, Save};
+use bevy_iap::protocol::OrderId;
+
+/// Set in the process that has the small limit.
+const LIMITED: &str = "BEVY_IAP_TEST_LIMITED_SAVE";
+
+/// The limit is on the size of any file (`RLIMIT_FSIZE`), so it needs a process of its own: this test again.
+#[test]
+#[cfg(unix)]
+fn on_a_full_disk_nothing_is_sold_nothing_queued_is_lost_and_it_recovers() {
+    if let Some(folder) = std::env::var_os(LIMITED) {
+        return buy_until_the_disk_is_full(&folder.to_string_lossy());
+    }
+    let shop = Shop::open("100.00EUR");
+    let status = Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 200; exec "$0" --exact "$1" --nocapture"#])
+        .arg(std::env::current_exe().expect("this test"))
+        .arg("disk::on_a_full_disk_nothing_is_sold_nothing_queued_is_lost_and_it_recovers")
+        .env(LIMITED, shop.folder.path())
+        .status()
+        .expect("a shell");
+    assert!(status.success());
+    let told: Vec<OrderId> = fs::read_to_string(shop.folder.path().join("queued"))
+        .expect("the list")
+        .lines()
+        .map(|line| line.parse().expect("an order"))
+        .collect();
+    assert!(told.len() > 20, "{} orders fit", told.len());
+
+    // There is room again: everything that was queued settles, and nothing else does.
+    let mut game = shop.play("save");
+    game.until("everything is answered", |store| store.orders().all(|order| order.state == OrderState::Granted));
+    let settled: Vec<_> = game.store().orders().map(|order| order.id).collect();
+    assert_eq!(settled.len(), told.len());
+    assert!(told.iter().all(|order| settled.contains(order)));
+    game.buy_until("shield", OrderState::Granted);
+    shop.audit();
+}
+
+fn buy_until_the_disk_is_full(folder: &str) {
+    let folder = std::path::Path::new(folder);
+    let plugin = IapPlugin {
+        save: Save::Folder(folder.join("save")),
+        double_tap: std::time::Duration::ZERO,
+        ..IapPlugin::new("test_game", "test.catalog.ron")
+    };
+    let mut game = Game::start(&folder.join("assets"), plugin);
+    game.until("the store is open", |store| store.availability().is_ok());
+    let mut queued = Vec::new();
+    let mut refused = 0;
+    while refused < 3 {
+        let order = game.store_mut().purchase("shield").expect("ordered");
+        game.until("it is saved or not", |store| {
+            store.order(order).is_some_and(|order| order.state != OrderState::Placed)
+        });
+        let order = game.order(order);
+        match order.state {
+            OrderState::Queued => queued.push(order.id.to_string()),
+            OrderState::NotSaved => {
+                let trouble = order.trouble.expect("words");
+                assert!(trouble.contains("journal.iap") && trouble.contains("free some room"), "{trouble}");
+                refused += 1;
+            }
+            other => panic!("{other:?} without a server"),
+        }
+        assert!(queued.len() < 5_000, "the limit has no effect");
+    }
+    fs::write(folder.join("queued"), queued.join("\n")).expect("written");
+}
+
+#[test]
+fn a_save_folder_that_cannot_be_written_is_told_with_its_path() {
+    let shop = Shop::open("1.00EUR");
+    fs::write(shop.folder.path().join("file"), "not a folder").expect("written");
+    let plugin = IapPlugin { save: Save::Folder(shop.save("file").join("save")), ..shop.plugin("unused") };
+    let mut game = Game::start(&shop.folder.path().join("assets"), plugin);
+    game.until("it is told", |store| matches!(store.availability(), Err(PurchaseError::Failed { .. })));
+    let error = game.store_mut().purchase("shield").expect_err("not ordered").to_string();
+    assert!(error.contains("file/save") && error.contains("check that it can be written"), "{error}");
+}
+
+#[test]
+fn a_key_that_is_lost_beside_a_journal_is_told_and_nothing_is_overwritten() {
+    let shop = Shop::open("1.00EUR");
+    let mut game = shop.play("save");
+    game.buy_until("shield", OrderState::Granted);
+    drop(game);
+    let (key, journal) = (shop.save("save").join("device.key"), shop.save("save").join("journal.iap"));
+    let before = (fs::read(&key).expect("read"), fs::read(&journal).expect("read"));
+    fs::remove_file(&key).expect("removed");
+    assert!(matches!(FileStorage::new(shop.save("save")).open(), Err(StorageError::KeyMissing { .. })));
+    fs::write(&key, "short").expect("written");
+    assert!(matches!(FileStorage::new(shop.save("save")).open(), Err(StorageError::KeyDamaged { .. })));
+    fs::write(&key, &before.0).expect("written");
+    assert_eq!(fs::read(&journal).expect("read"), before.1);
+    assert_eq!(shop.play("save").store().quantity("shield"), 1);
+}
+
+#[test]
+#[cfg(unix)]
+fn the_devices_key_is_for_its_owners_eyes_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    FileStorage::new(folder.path()).open().expect("opens");
+    let mode = fs::metadata(folder.path().join("device.key")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_real_journal_cut_at_every_byte_of_its_last_record_opens_and_goes_on() {
+    let shop = Shop::open("1.00EUR");
+    let mut game = shop.play_with(IapPlugin { server: None, ..shop.plugin("save") });
+    game.buy_until("shield", OrderState::Queued);
+    drop(game);
+    let journal = shop.save("save").join("journal.iap");
+    let end_of = |bytes: &[u8]| bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let one = end_of(&fs::read(&journal).expect("read"));
+    let mut game = shop.play_with(IapPlugin { server: None, ..shop.plugin("save") });
+    game.buy_until("shield", OrderState::Queued);
+    drop(game);
+    let whole = fs::read(&journal).expect("read");
+    let two = end_of(&whole);
+    for cut in one..two {
+        let mut bytes = whole.clone();
+        bytes[cut..].fill(0);
+        fs::write(&journal, &bytes).expect("written");
+        let mut storage = FileStorage::new(shop.save("save"));
+        let opened = storage.open().expect("opens");
+        assert_eq!((opened.records.len(), opened.troubles.len()), (2, 0), "cut at {cut}");
+        // What is appended next is read again, whatever the cut left behind it.
+        storage.append(&opened.records[1..]).expect("appends");
+        drop(storage);
+        assert_eq!(FileStorage::new(shop.save("save")).open().expect("opens").records.len(), 3, "cut at {cut}");
+    }
+}
+
+#[test]
+fn damage_in_the_middle_of_a_journal_is_told_and_the_rest_kept() {
+    let shop = Shop::open("1.00EUR");
+    let mut game = shop.play("save");
+    for _ in 0..3 {
+        game.buy_until("shield", OrderState::Granted);
+    }
+    drop(game);
+    let journal = shop.save("save").join("journal.iap");
+    let mut bytes = fs::read(&journal).expect("read");
+    bytes[400] ^= 1;
+    fs::write(&journal, &bytes).expect("written");
+    let opened = FileStorage::new(shop.save("save")).open().expect("opens");
+    assert!(opened.troubles[0].contains("journal.damaged-1"), "{:?}", opened.troubles);
+    assert_eq!(fs::read(shop.save("save").join("journal.damaged-1")).expect("kept"), bytes);
+    let again = FileStorage::new(shop.save("save")).open().expect("opens");
+    assert_eq!((again.records, again.troubles.len()), (opened.records, 0));
+}

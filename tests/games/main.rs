@@ -1,0 +1,6 @@
+//! Games without a window, on real files, with a real server over HTTP on loopback.
+
+mod catalog_asset;
+mod disk;
+mod end_to_end;
+mod shop;

@@ -1,0 +1,106 @@
+//! The operator: credits, refunds, and the paths that need a token.
+
+use bevy_iap::protocol::{OrderId, Reason, Receipt, Status};
+use bevy_iap::server::OperationError;
+use bevy_iap::server::ledger::{CreditError, RefundError};
+
+use crate::support::{Answer, Device, Shop, get, post, send};
+
+const TOKEN: &str = "a long and secret token";
+
+fn open() -> Shop {
+    Shop::with(|config| config.admin_token = Some(TOKEN.to_owned()))
+}
+
+fn admin(shop: &Shop, path: &str, token: &str, body: &str) -> Answer {
+    let headers = [("content-type", "application/json"), ("authorization", &*format!("Bearer {token}"))];
+    send(shop.address(), "POST", path, &headers, body.as_bytes())
+}
+
+fn credit_body(device: &Device, id: char, micros: i64) -> String {
+    let (id, account) = (id.to_string().repeat(32), device.account());
+    format!(r#"{{"id":"{id}","account":"{account}","money":{{"micros":{micros},"currency":"EUR"}}}}"#)
+}
+
+#[test]
+fn credit_is_made_once_per_id() {
+    let shop = open();
+    let device = shop.device();
+    for _ in 0..3 {
+        let answer = admin(&shop, "/v1/admin/credit", TOKEN, &credit_body(&device, 'a', 5_000));
+        assert_eq!(answer.text(), r#"{"available":1005000,"currency":"EUR","held":0}"#);
+    }
+    let other = admin(&shop, "/v1/admin/credit", TOKEN, &credit_body(&device, 'a', 6_000));
+    other.assert_refused("/problems/conflict", 409);
+    admin(&shop, "/v1/admin/credit", TOKEN, &credit_body(&device, 'b', 1));
+    assert_eq!(device.euros(&shop), 1_005_001);
+    assert!(shop.server.audit().expect("audits").is_clean());
+}
+
+#[test]
+fn credit_that_makes_no_sense_is_refused() {
+    let shop = open();
+    let (device, stranger) = (shop.device(), Device::new());
+    let credit = |body: &str| admin(&shop, "/v1/admin/credit", TOKEN, body);
+    credit(&credit_body(&device, 'a', 0)).assert_refused("/problems/malformed-body", 400);
+    credit(&credit_body(&device, 'a', -5)).assert_refused("/problems/malformed-body", 400);
+    credit(&credit_body(&stranger, 'a', 5)).assert_refused("/problems/not-found", 404);
+    credit(&credit_body(&device, 'a', (1 << 53) - 1)).assert_refused("/problems/conflict", 409);
+    credit("{}").assert_refused("/problems/malformed-body", 400);
+    let error = shop.server.credit(&stranger.account(), "1EUR".parse().expect("money"));
+    assert!(matches!(error, Err(OperationError::Credit(CreditError::UnknownAccount(_)))), "{error:?}");
+    assert_eq!(device.euros(&shop), 1_000_000);
+}
+
+#[test]
+fn administrators_paths_need_the_token_and_are_closed_without_one() {
+    let shop = open();
+    let device = shop.device();
+    let body = credit_body(&device, 'a', 5);
+    for token in ["", "another", "a long and secret toke", "A LONG AND SECRET TOKEN"] {
+        let answer = admin(&shop, "/v1/admin/credit", token, &body);
+        answer.assert_refused("/problems/unauthorized", 401);
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    post(shop.address(), "/v1/admin/refund", "application/json", b"{}").assert_refused("/problems/unauthorized", 401);
+    for closed in [Shop::open(), Shop::with(|config| config.admin_token = Some(String::new()))] {
+        admin(&closed, "/v1/admin/credit", "", &body).assert_refused("/problems/not-found", 404);
+    }
+    assert_eq!(device.euros(&shop), 1_000_000);
+    assert!(!format!("{:?}", shop.server).contains(TOKEN));
+    get(shop.address(), "/v1/admin/credit").assert_refused("/problems/method-not-allowed", 405);
+}
+
+#[test]
+fn refund_gives_the_money_back_once_and_tells_the_feed() {
+    let shop = open();
+    let mut device = shop.device();
+    let claims = device.claims("double_jump", 1);
+    let order = device.sign(&claims);
+    let bought = device.receipts(&shop, 0, std::slice::from_ref(&order));
+    let refund = || admin(&shop, "/v1/admin/refund", TOKEN, &format!(r#"{{"order":"{}"}}"#, claims.id));
+    let told: Receipt = serde_json::from_slice(&refund().body).expect("a receipt");
+    refund().assert_refused("/problems/conflict", 409);
+    assert_eq!(device.receipts(&shop, 1, &[]), std::slice::from_ref(&told));
+    assert_eq!((told.status, told.reason, told.feed), (Status::Refunded, Some(Reason::Operator), 2));
+    assert_eq!((told.amount, &told.grants), (bought[0].amount, &bought[0].grants));
+    assert_eq!(device.euros(&shop), 1_000_000);
+    // The order's answer stays what it was, and the unlock can be bought again.
+    assert_eq!(device.receipts(&shop, 2, &[order]), bought);
+    let again = device.order("double_jump", 1);
+    assert_eq!(device.receipts(&shop, 2, &[again])[0].status, Status::Granted);
+    assert!(shop.server.audit().expect("audits").is_clean());
+}
+
+#[test]
+fn order_that_was_not_granted_is_not_refunded() {
+    let shop = Shop::open();
+    let mut device = shop.device();
+    let claims = device.claims("palace", 1);
+    let order = device.sign(&claims);
+    device.sync(&shop, 0, &[order]);
+    let error = shop.server.refund(claims.id);
+    assert!(matches!(error, Err(OperationError::Refund(RefundError::NotGranted(_)))), "{error:?}");
+    let error = shop.server.refund(OrderId([9; 16]));
+    assert!(matches!(error, Err(OperationError::Refund(RefundError::UnknownOrder(_)))), "{error:?}");
+}
