@@ -2,10 +2,12 @@
 //!
 //! Its texts are made once. When an order comes further, what they say and how they are lit is set anew.
 
+mod flash;
 mod way;
 
 use bevy::prelude::*;
 use bevy_iap::prelude::*;
+use flash::Flashing;
 use way::Way;
 
 use crate::look::{QUIET, panel, say, text};
@@ -45,7 +47,9 @@ struct Face {
 
 /// Keeps the strip in step with the store.
 pub fn plugin(app: &mut App) {
-    app.add_systems(Startup, spawn).add_systems(Update, refresh.run_if(resource_changed::<Store>));
+    app.add_plugins(flash::plugin)
+        .add_systems(Startup, spawn)
+        .add_systems(Update, refresh.run_if(resource_changed::<Store>));
 }
 
 fn spawn(mut commands: Commands) {
@@ -68,12 +72,13 @@ fn spawn(mut commands: Commands) {
         for row in 0..ROWS {
             let line = Node {
                 height: px(23),
-                column_gap: px(8),
+                column_gap: px(10),
                 align_items: AlignItems::Center,
                 overflow: Overflow::clip(),
+                border_radius: BorderRadius::all(px(6)),
                 ..default()
             };
-            strip.spawn(line).with_children(|line| {
+            strip.spawn((Flashing::at(row), line)).with_children(|line| {
                 line.spawn(plain(Cell { row, column: Column::Product }, px(190)));
                 line.spawn(plain(Cell { row, column: Column::Amount }, px(150)));
                 for step in 0..STEPS.len() {
@@ -95,13 +100,13 @@ fn plain(cell: Cell, width: Val) -> impl Bundle {
 
 fn lamp(cell: Cell) -> impl Bundle {
     let node = Node {
-        padding: UiRect::horizontal(px(10)),
+        padding: UiRect::axes(px(10), px(1)),
         border: px(1).all(),
         border_radius: BorderRadius::MAX,
         flex_shrink: 0.0,
         ..default()
     };
-    (cell, node, text("", 14.0, QUIET), TextLayout::no_wrap(), BackgroundColor::DEFAULT, BorderColor::DEFAULT)
+    (cell, node, text("", 13.0, QUIET), TextLayout::no_wrap(), BackgroundColor::DEFAULT, BorderColor::DEFAULT)
 }
 
 fn refresh(

@@ -60,7 +60,7 @@ fn spawn(mut commands: Commands) {
         border_radius: BorderRadius::all(px(16)),
         ..default()
     };
-    let heading = Node { justify_content: JustifyContent::SpaceBetween, align_items: AlignItems::End, ..default() };
+    let heading = Node { column_gap: px(18), align_items: AlignItems::Center, ..default() };
     let row = Node { column_gap: px(14), ..default() };
     commands.spawn((
         Veil,
