@@ -32,7 +32,7 @@ pub mod prelude {
     pub use crate::client::{Connection, OfflineGrants, OrderState, PlacedOrder, ServerAddress};
     pub use crate::plugin::{
         CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeError, EntitlementsChanged, IapPlugin, PurchaseError,
-        PurchaseUpdated, Save, Store, StoreSystems, StoreTrouble, WalletChanged, owns, store_ready,
+        PurchaseUpdated, Save, Store, StoreOpened, StoreSystems, StoreTrouble, WalletChanged, owns, store_ready,
     };
-    pub use crate::protocol::{Currency, Money, OrderId};
+    pub use crate::protocol::{Currency, Money, OrderId, Product, ProductId, ProductKind};
 }

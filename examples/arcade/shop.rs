@@ -76,12 +76,10 @@ fn buy(mut wanted: MessageReader<Wanted>, mut store: ResMut<Store>, mut notices:
     }
 }
 
-/// The products in the order in which they lie on the shelf: the cheapest first.
+/// The products that are sold here, in the order of the catalogue.
 fn shelf(store: &Store) -> Vec<(&ProductId, &Product)> {
     let products = store.catalog().into_iter().flat_map(|catalog| catalog.products());
-    let mut shelf: Vec<_> = products.filter(|(_, product)| product.price(store.currency()).is_some()).collect();
-    shelf.sort_by_key(|(_, product)| product.price(store.currency()).map(|price| price.micros));
-    shelf
+    products.filter(|(_, product)| product.price(store.currency()).is_some()).collect()
 }
 
 /// A product's name for players, also after it left the catalogue.

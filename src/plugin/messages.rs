@@ -11,6 +11,13 @@ use crate::client::{Connection, OrderState};
 use crate::protocol::sync::Balance;
 use crate::protocol::{EntitlementId, ItemId, OrderId, ProductId, Sha256};
 
+/// The journal has been read: what was bought before, and what is still on its way, is in the store.
+#[derive(Message, Event, Clone, Copy, Debug, PartialEq, Eq, Reflect)]
+pub struct StoreOpened {
+    /// Whether this copy of the game may write. If not, nothing can be bought in it.
+    pub may_write: bool,
+}
+
 /// An order came further on its way.
 #[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
 pub struct PurchaseUpdated {
@@ -71,7 +78,8 @@ pub struct StoreTrouble {
 }
 
 pub(super) fn register(app: &mut App) {
-    app.add_message::<PurchaseUpdated>()
+    app.add_message::<StoreOpened>()
+        .add_message::<PurchaseUpdated>()
         .add_message::<EntitlementsChanged>()
         .add_message::<WalletChanged>()
         .add_message::<ConnectionChanged>()

@@ -4,7 +4,7 @@ use bevy::ecs::event::Event;
 use bevy::ecs::message::Message;
 use bevy::ecs::system::{Commands, Res, ResMut};
 
-use super::{ConnectionChanged, EntitlementsChanged, PurchaseUpdated, Store, StoreTrouble, WalletChanged};
+use super::{ConnectionChanged, EntitlementsChanged, PurchaseUpdated, Store, StoreOpened, StoreTrouble, WalletChanged};
 use crate::client::{Holdings, Update};
 
 /// Whether the worker has news: one atomic load.
@@ -21,7 +21,9 @@ pub(super) fn receive(mut store: ResMut<Store>, mut commands: Commands) {
                 for trouble in &snapshot.troubles {
                     tell(&mut commands, StoreTrouble { trouble: trouble.clone() });
                 }
+                let may_write = snapshot.access.may_write();
                 store.open(*snapshot);
+                tell(&mut commands, StoreOpened { may_write });
                 tell_holdings(&mut commands, &before, store.holdings());
                 if !wallet.is_empty() {
                     tell(&mut commands, WalletChanged { wallet });

@@ -4,7 +4,8 @@ use bevy::app::App;
 use bevy::reflect::{ReflectDeserialize, ReflectSerialize, impl_reflect_opaque};
 
 use super::messages::{
-    CatalogFailed, CatalogLoaded, ConnectionChanged, EntitlementsChanged, PurchaseUpdated, StoreTrouble, WalletChanged,
+    CatalogFailed, CatalogLoaded, ConnectionChanged, EntitlementsChanged, PurchaseUpdated, StoreOpened, StoreTrouble,
+    WalletChanged,
 };
 use crate::client::{Connection, OrderState};
 use crate::protocol::sync::Balance;
@@ -28,6 +29,7 @@ pub(super) fn register(app: &mut App) {
         .register_type::<Balance>()
         .register_type::<OrderState>()
         .register_type::<Connection>()
+        .register_type::<StoreOpened>()
         .register_type::<PurchaseUpdated>()
         .register_type::<EntitlementsChanged>()
         .register_type::<WalletChanged>()

@@ -154,6 +154,13 @@ impl Store {
         self.holdings.entitlements.contains_key(entitlement)
     }
 
+    /// How much longer a right that ends is owned by the device's clock; none if it is not owned or does not end.
+    pub fn time_left(&self, entitlement: &str) -> Option<Duration> {
+        let until = self.holdings.entitlements.get(entitlement)?.until?;
+        let seconds = until.saturating_sub(self.clock.tick().unix).max(0);
+        Some(Duration::from_secs(seconds.unsigned_abs()))
+    }
+
     /// How many of an item are left to use.
     pub fn quantity(&self, item: &str) -> u64 {
         let left = self.holdings.items.get(item).map_or(0, |quantity| quantity.left);

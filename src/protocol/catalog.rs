@@ -26,6 +26,8 @@ pub struct Catalog {
     /// The game that sells them.
     pub game: GameId,
     products: BTreeMap<ProductId, Product>,
+    /// The products' names, in the order of the file.
+    order: Vec<ProductId>,
     canonical: String,
     digest: Sha256,
 }
@@ -78,10 +80,11 @@ impl Catalog {
     /// Every mistake in the text, in the order of the file. Never panics, whatever the text.
     pub fn parse(file: &str, text: &str) -> Result<Self, CatalogError> {
         let (game, products) = parse::parse(file, text)?;
-        Ok(Self::new(game, products))
+        let order = products.iter().map(|(name, _)| name.clone()).collect();
+        Ok(Self::new(game, products.into_iter().collect(), order))
     }
 
-    fn new(game: GameId, products: BTreeMap<ProductId, Product>) -> Self {
+    fn new(game: GameId, products: BTreeMap<ProductId, Product>, order: Vec<ProductId>) -> Self {
         #[derive(Serialize)]
         struct Canonical<'a> {
             game: &'a GameId,
@@ -90,12 +93,12 @@ impl Catalog {
         let canonical = serde_json::to_string(&Canonical { game: &game, products: &products })
             .expect("string keys, integers and strings always serialise");
         let digest = Sha256::of(&canonical);
-        Self { game, products, canonical, digest }
+        Self { game, products, order, canonical, digest }
     }
 
-    /// The products in the order of their names.
-    pub fn products(&self) -> impl ExactSizeIterator<Item = (&ProductId, &Product)> {
-        self.products.iter()
+    /// The products, in the order of the file.
+    pub fn products(&self) -> impl Iterator<Item = (&ProductId, &Product)> {
+        self.order.iter().filter_map(|name| self.products.get_key_value(name))
     }
 
     /// The product called `name`.

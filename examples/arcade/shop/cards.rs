@@ -1,12 +1,11 @@
 //! The shelf: one card for each product, laid out anew when the catalogue is loaded or edited.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bevy::prelude::*;
 use bevy::time::common_conditions::on_real_timer;
 use bevy_iap::prelude::*;
 use bevy_iap::protocol::catalog::CatalogGrant;
-use bevy_iap::protocol::{Product, ProductId, UnixSeconds};
 
 use super::icons::Icons;
 use super::{BUYING_KEYS, Wanted, card, shelf};
@@ -112,9 +111,9 @@ fn standing(store: &Store, product: &Product) -> Option<(String, Color)> {
     product.grants.iter().find_map(|grant| match grant {
         CatalogGrant::Entitlement(name) => {
             let owned = holdings.entitlements.get(name)?;
-            Some(match owned.until {
+            Some(match store.time_left(name.as_str()) {
                 _ if owned.provisional => ("PROVISIONAL".to_owned(), AMBER),
-                Some(until) => (time_left(until), GOLD),
+                Some(left) => (in_words(left), GOLD),
                 None => ("OWNED".to_owned(), GOLD),
             })
         }
@@ -126,9 +125,8 @@ fn standing(store: &Store, product: &Product) -> Option<(String, Color)> {
     })
 }
 
-fn time_left(until: UnixSeconds) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let seconds = u64::try_from(until).unwrap_or_default().saturating_sub(now);
+fn in_words(left: Duration) -> String {
+    let seconds = left.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds) {
         (0, 0, seconds) => format!("{seconds} S LEFT"),
         (0, minutes, _) => format!("{minutes} MIN LEFT"),

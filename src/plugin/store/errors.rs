@@ -69,8 +69,8 @@ pub enum PurchaseError {
         /// Why not.
         reason: String,
     },
-    /// Too many orders wait for the disk.
-    #[error("too much was ordered at once; try again in a moment")]
+    /// Too much waits for the disk.
+    #[error("the store is busy; try again in a moment")]
     Busy,
     /// The system has no random numbers to give.
     #[error("the system's random source failed; try again")]

@@ -99,8 +99,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
+/// A game, and its products in the order of the file.
+type Parsed = (GameId, Vec<(ProductId, Product)>);
+
 /// Reads the text, collecting every mistake.
-pub(super) fn parse(file: &str, text: &str) -> Result<(GameId, BTreeMap<ProductId, Product>), CatalogError> {
+pub(super) fn parse(file: &str, text: &str) -> Result<Parsed, CatalogError> {
     let mut reader = Reader { file, text, product: None, mistakes: Vec::new() };
     let catalog = reader.catalog();
     match catalog {
@@ -120,7 +123,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn catalog(&mut self) -> Option<(GameId, BTreeMap<ProductId, Product>)> {
+    fn catalog(&mut self) -> Option<Parsed> {
         if self.text.len() > MAX_BYTES {
             self.mistake(0, format!("the file is {} bytes long, and may be {MAX_BYTES} at most", self.text.len()));
             return None;
@@ -130,7 +133,7 @@ impl<'a> Reader<'a> {
         if raw.products.0.is_empty() {
             self.mistake(0, "there is no product; write at least one under `products`".to_owned());
         }
-        let mut products = BTreeMap::new();
+        let mut products = Vec::new();
         let mut seen = BTreeSet::new();
         for (key, value) in raw.products.0 {
             self.product = self.read::<String>(key);
@@ -142,7 +145,7 @@ impl<'a> Reader<'a> {
             }
             let product = name.as_ref().and_then(|name| self.product(name, value));
             if let (Some(name), Some(product)) = (name, product) {
-                products.insert(name, product);
+                products.push((name, product));
             }
             self.product = None;
         }

@@ -79,7 +79,7 @@ pub(super) fn audit(data: &Path, out: &mut dyn Write) -> Outcome {
 pub(super) fn check(file: &Path, out: &mut dyn Write) -> Outcome {
     let catalog: Catalog = read_catalog(file)?;
     let prices = catalog.products().map(|(_, product): (_, &Product)| product.prices.len()).sum::<usize>();
-    let (game, products) = (&catalog.game, catalog.products().len());
+    let (game, products) = (&catalog.game, catalog.products().count());
     writeln!(out, "{}: {game}, {products} products, {prices} prices, digest {}", file.display(), catalog.digest())?;
     Ok(SUCCESS)
 }
