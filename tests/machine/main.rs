@@ -161,6 +161,26 @@ fn waits_grow_to_a_limit_are_spread_by_chance_and_respect_retry_after() {
     assert_eq!(world.wake_at().unwrap() - before, Duration::from_secs(300));
 }
 
+#[test]
+fn a_disk_that_stays_full_makes_the_waits_grow_too() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.random_byte = 0xff;
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let response = world.response(&[(1, Status::Granted)]);
+        world.input_undurable(Input::Answered(response));
+        let before = world.elapsed;
+        world.input(Input::AppendFailed("the disk is full".to_owned()));
+        assert_eq!((world.left("shield"), world.state(1)), (0, Some(OrderState::Sent)));
+        waits.push(world.wake_at().unwrap() - before);
+        world.wait();
+    }
+    assert!(waits.windows(2).all(|pair| pair[1] == pair[0] * 2), "{waits:?}");
+    world.answer(&[(1, Status::Granted)]);
+    assert_eq!(world.left("shield"), 1, "there is room again");
+}
+
 /// Everything that a man in the middle, or a wrong server, could put into an answer.
 #[test]
 fn an_answer_that_is_wrong_in_anything_is_believed_in_nothing() {

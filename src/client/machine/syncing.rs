@@ -108,12 +108,10 @@ impl Machine {
         match std::mem::replace(&mut self.link, Link::Idle) {
             Link::Enrolling { then } => {
                 self.enrolled = true;
-                self.failures = 0;
                 self.link = Link::Waiting { until: tick.elapsed, again: then, trouble: String::new() };
             }
             Link::Syncing(sync) => match self.read_answer(&sync, response) {
                 Ok(waiting) => {
-                    self.failures = 0;
                     self.next_poll = tick.elapsed + self.settings.poll;
                     if let Waiting::Receipts { synced, .. } = &waiting {
                         self.server_time = self.server_time.max(synced.server_time);
@@ -121,6 +119,8 @@ impl Machine {
                     if self.is_news(&waiting) {
                         self.link = Link::Storing;
                         self.waiting.push_back(waiting);
+                    } else {
+                        self.failures = 0;
                     }
                 }
                 Err(trouble) => {
@@ -186,6 +186,7 @@ impl Machine {
 
     /// The receipts of the last answer are durable.
     pub(super) fn stored(&mut self) {
+        self.failures = 0;
         if matches!(self.link, Link::Storing) {
             self.link = Link::Idle;
         }
