@@ -184,12 +184,28 @@ impl Machine {
 
     /// Takes an input, and says what to do now.
     pub fn handle(&mut self, input: Input, tick: Tick) -> Vec<Output> {
+        self.handle_all([input], tick)
+    }
+
+    /// Takes inputs that came together, and says what to do now: orders among them share one append.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, tick: Tick) -> Vec<Output> {
         let mut outputs = Vec::new();
+        for input in inputs {
+            self.take(input, tick, &mut outputs);
+        }
+        self.append_next(tick, &mut outputs);
+        self.send_next(tick, &mut outputs);
+        self.tell_holdings(tick, &mut outputs);
+        self.tell_connection(&mut outputs);
+        outputs
+    }
+
+    fn take(&mut self, input: Input, tick: Tick, outputs: &mut Vec<Output>) {
         match input {
             Input::Purchase(terms) => self.waiting.push_back(Waiting::Purchase(Box::new(terms))),
             Input::Consume { item, quantity } => self.waiting.push_back(Waiting::Consume { item, quantity }),
-            Input::Appended => self.appended(tick, &mut outputs),
-            Input::AppendFailed(trouble) => self.append_failed(&trouble, tick, &mut outputs),
+            Input::Appended => self.appended(tick, outputs),
+            Input::AppendFailed(trouble) => self.append_failed(&trouble, tick, outputs),
             Input::Answered(response) => self.answered(&response, tick),
             Input::NotAnswered(trouble) => self.failed(&trouble, None, tick),
             Input::SyncNow => self.sync_now(),
@@ -199,11 +215,6 @@ impl Machine {
             }
             Input::TimePassed => {}
         }
-        self.append_next(tick, &mut outputs);
-        self.send_next(tick, &mut outputs);
-        self.tell_holdings(tick, &mut outputs);
-        self.tell_connection(&mut outputs);
-        outputs
     }
 
     /// When to come back with [`Input::TimePassed`], if nothing happens before; measured like [`Tick::elapsed`].

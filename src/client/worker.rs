@@ -4,7 +4,6 @@
 //! the disk, the network or a lock. The thread ends when the game lets go of the [`Client`], after what was already
 //! asked for is safe on the disk.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,6 +14,7 @@ use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, ch
 
 use super::clock::Clock;
 use super::machine::{Input, Machine, Output, Settings};
+use super::record::Record;
 use super::storage::Storage;
 use super::transport::{Pending, Transport};
 use super::view::Update;
@@ -163,12 +163,11 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     async fn run(&mut self, machine: &mut Machine, inbox: &mut Receiver<Input>) {
-        self.step(machine, VecDeque::from([Input::TimePassed]));
+        self.step(machine, vec![Input::TimePassed]);
         loop {
             let tick = self.clock.tick();
             let wake_at = machine.wake_at(tick).map(|at| at.saturating_sub(tick.elapsed));
-            let mut inputs = VecDeque::new();
-            inputs.push_back(tokio::select! {
+            let mut inputs = vec![tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => command,
                     None => return,
@@ -181,42 +180,39 @@ impl Worker<'_> {
                     }
                 }
                 () = sleep(wake_at) => Input::TimePassed,
-            });
+            }];
             while inputs.len() < QUEUE
                 && let Ok(command) = inbox.try_recv()
             {
-                inputs.push_back(command);
+                inputs.push(command);
             }
             self.step(machine, inputs);
         }
     }
 
     /// Puts inputs into the machine, and does what comes of them until nothing is left to do at once.
-    ///
-    /// The disk is touched after all of them, so that orders which came together share one append.
-    fn step(&mut self, machine: &mut Machine, mut inputs: VecDeque<Input>) {
-        loop {
-            let mut append = None;
-            while let Some(input) = inputs.pop_front() {
-                for output in machine.handle(input, self.clock.tick()) {
-                    match output {
-                        Output::Append(records) => append = Some(records),
-                        Output::Send(request) => match &self.transport {
-                            Some(transport) => self.request = Some(transport.send(request)),
-                            None => inputs.push_back(Input::NotAnswered("there is no way to the server".to_owned())),
-                        },
-                        Output::Tell(update) => self.game.tell(update),
-                    }
+    fn step(&mut self, machine: &mut Machine, mut inputs: Vec<Input>) {
+        while !inputs.is_empty() {
+            for output in machine.handle_all(std::mem::take(&mut inputs), self.clock.tick()) {
+                match output {
+                    Output::Append(records) => inputs.push(self.append(&records)),
+                    Output::Send(request) => match &self.transport {
+                        Some(transport) => self.request = Some(transport.send(request)),
+                        None => inputs.push(Input::NotAnswered("there is no way to the server".to_owned())),
+                    },
+                    Output::Tell(update) => self.game.tell(update),
                 }
             }
-            let Some(records) = append else { return };
-            inputs.push_back(match self.storage.append(&records) {
-                Ok(()) => Input::Appended,
-                Err(error) => {
-                    tracing::warn!("{error}");
-                    Input::AppendFailed(error.to_string())
-                }
-            });
+        }
+    }
+
+    fn append(&mut self, records: &[Record]) -> Input {
+        match self.storage.append(records) {
+            Ok(()) => Input::Appended,
+            Err(error) => {
+                tracing::warn!("{error}");
+                Input::AppendFailed(error.to_string())
+            }
         }
     }
 }

@@ -5,3 +5,4 @@ mod disk;
 mod end_to_end;
 mod shop;
 mod tampering;
+mod waiting;
