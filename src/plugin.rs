@@ -120,7 +120,10 @@ impl IapPlugin {
 
     fn transport(&self) -> Result<Option<Arc<dyn Transport>>, String> {
         if self.transport.is_some() {
-            return Ok(self.transport.clone());
+            return match self.server {
+                Some(_) => Ok(self.transport.clone()),
+                None => Err("a `transport` is set, but no `server` whose key could be believed".to_owned()),
+            };
         }
         match &self.server {
             #[cfg(feature = "http")]

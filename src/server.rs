@@ -28,9 +28,10 @@
 //!
 //! # What it keeps
 //!
-//! The data folder holds the books (`store.sqlite`) and the server's key (`server.key`). Copy both: without the key, no
-//! game believes the server; without the books, nobody's purchases are known. [`audit`](mod@audit) checks the books
-//! against themselves.
+//! The data folder holds the books (`store.sqlite`) and the server's key (`server.key`). Keep copies of both: without
+//! the key, no game believes the server; without the books, nobody's purchases are known. While the server runs, part of
+//! the books is in `store.sqlite-wal`: copy the folder when it is stopped, or copy the books with
+//! `sqlite3 store.sqlite ".backup copy.sqlite"`. [`audit`](mod@audit) checks the books against themselves.
 
 pub mod audit;
 pub mod cli;

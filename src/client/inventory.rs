@@ -39,7 +39,7 @@ pub(crate) struct Inventory {
     items: BTreeMap<ItemId, Counts>,
 }
 
-/// An item's running sums. More may have been used than was given in the end, when a provisional grant was undone.
+/// An item's running sums.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     given: u64,
@@ -50,7 +50,7 @@ struct Counts {
 impl Inventory {
     /// Gives what `order` grants, in place of what it gave before.
     pub(crate) fn grant(&mut self, order: OrderId, grants: Vec<Grant>, provisional: bool) {
-        self.take_back(order);
+        self.remove(order);
         for grant in &grants {
             match grant {
                 Grant::Entitlement { entitlement, until } => {
@@ -67,24 +67,35 @@ impl Inventory {
         self.orders.insert(order, (grants, provisional));
     }
 
-    /// Takes back whatever `order` gave.
+    /// Takes back whatever `order` gave. What was used of it is gone with it, and is no debt on what is bought next.
     pub(crate) fn take_back(&mut self, order: OrderId) {
-        let Some((grants, provisional)) = self.orders.remove(&order) else { return };
-        for grant in grants {
+        for grant in self.remove(order) {
+            if let Grant::Item { item, .. } = grant
+                && let Some(counts) = self.items.get_mut(&item)
+            {
+                counts.used = counts.used.min(counts.given.saturating_add(counts.provisional));
+            }
+        }
+    }
+
+    fn remove(&mut self, order: OrderId) -> Vec<Grant> {
+        let Some((grants, provisional)) = self.orders.remove(&order) else { return Vec::new() };
+        for grant in &grants {
             match grant {
                 Grant::Entitlement { entitlement, .. } => {
-                    if let Some(sources) = self.entitlements.get_mut(&entitlement) {
+                    if let Some(sources) = self.entitlements.get_mut(entitlement) {
                         sources.remove(&order);
                     }
                 }
                 Grant::Item { item, quantity } => {
-                    if let Some(counts) = self.items.get_mut(&item) {
+                    if let Some(counts) = self.items.get_mut(item) {
                         let sum = if provisional { &mut counts.provisional } else { &mut counts.given };
-                        *sum = sum.saturating_sub(quantity);
+                        *sum = sum.saturating_sub(*quantity);
                     }
                 }
             }
         }
+        grants
     }
 
     /// Whether `order` gives something provisionally.
@@ -152,6 +163,17 @@ mod tests {
         inventory.grant(OrderId([1; 16]), vec![item("shield", 2)], true);
         inventory.consume(&shield, 1);
         inventory.grant(OrderId([1; 16]), vec![item("shield", 2)], false);
+        assert_eq!(inventory.holdings(0).items["shield"], Quantity { left: 1, provisional: 0 });
+    }
+
+    #[test]
+    fn what_was_used_of_a_declined_grant_is_no_debt_on_the_next() {
+        let mut inventory = Inventory::default();
+        let shield = "shield".parse().expect("a name");
+        inventory.grant(OrderId([1; 16]), vec![item("shield", 1)], true);
+        inventory.consume(&shield, 1);
+        inventory.take_back(OrderId([1; 16]));
+        inventory.grant(OrderId([2; 16]), vec![item("shield", 1)], false);
         assert_eq!(inventory.holdings(0).items["shield"], Quantity { left: 1, provisional: 0 });
     }
 

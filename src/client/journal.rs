@@ -70,7 +70,7 @@ pub struct Damage {
 #[non_exhaustive]
 pub enum FormatError {
     /// They do not begin like a journal.
-    #[error("it does not begin like a journal")]
+    #[error("it does not begin like a journal; put it back from a copy, or move it away to start with an empty one")]
     NotAJournal,
     /// A later version wrote it.
     #[error("it was written in format {0}, and this version of the game reads format {VERSION}; update the game")]

@@ -144,6 +144,9 @@ pub struct Machine {
     cursor: u64,
     /// The highest time that the server ever signed.
     server_time: UnixSeconds,
+    /// The server's clock, once an answer was believed since the start.
+    server_clock: Option<ServerClock>,
+    told_clock: Option<ServerClock>,
 
     waiting: VecDeque<Waiting>,
     /// What the append under way will mean once it is durable.
@@ -158,6 +161,23 @@ pub struct Machine {
     sync_wanted: bool,
     next_poll: Duration,
     failures: u32,
+}
+
+/// What the server's clock showed, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerClock {
+    /// The time that the server signed.
+    pub unix: UnixSeconds,
+    /// When it was heard, measured like [`Tick::elapsed`].
+    pub heard: Duration,
+}
+
+impl ServerClock {
+    /// The server's time at `elapsed`.
+    pub fn now(self, elapsed: Duration) -> UnixSeconds {
+        let since = elapsed.saturating_sub(self.heard).as_secs();
+        self.unix.saturating_add(UnixSeconds::try_from(since).unwrap_or(UnixSeconds::MAX))
+    }
 }
 
 /// An order that the machine knows, and what it has to remember of it.
@@ -197,6 +217,7 @@ impl Machine {
         self.send_next(tick, &mut outputs);
         self.tell_holdings(tick, &mut outputs);
         self.tell_connection(&mut outputs);
+        self.tell_clock(&mut outputs);
         outputs
     }
 
@@ -225,9 +246,13 @@ impl Machine {
         [end_of_a_right, self.next_send()].into_iter().flatten().min()
     }
 
-    /// The present by the device's clock, but never before a time that the server signed.
+    /// The present by the server's clock; before its first answer, by the device's, but never before a time that the
+    /// server signed.
     fn now(&self, tick: Tick) -> UnixSeconds {
-        tick.unix.max(self.server_time)
+        match self.server_clock {
+            Some(clock) => clock.now(tick.elapsed),
+            None => tick.unix.max(self.server_time),
+        }
     }
 
     /// Everything the game should know.
@@ -263,6 +288,13 @@ impl Machine {
             // Before whatever speaks of an order, so that who hears of it finds its grants there.
             let first_news = outputs.iter().position(|output| matches!(output, Output::Tell(_)));
             outputs.insert(first_news.unwrap_or(outputs.len()), Output::Tell(Update::Holdings(holdings)));
+        }
+    }
+
+    fn tell_clock(&mut self, outputs: &mut Vec<Output>) {
+        if self.told_clock != self.server_clock {
+            self.told_clock = self.server_clock;
+            outputs.extend(self.server_clock.map(|clock| Output::Tell(Update::ServerClock(clock))));
         }
     }
 

@@ -63,9 +63,16 @@ pub struct Synced {
     pub wallet: Vec<Balance>,
     /// The server's time.
     pub server_time: UnixSeconds,
-    /// The order that the next one follows, where that is not the last one in this journal.
+    /// What the next order follows, where that is not the last order in this journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chain: Option<ChainHead>,
+    pub follow: Option<Follow>,
+}
+
+/// What the server told a device's next order to follow, because its chain is not the journal's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follow {
+    /// That order; none to begin again at number one.
+    pub last: Option<ChainHead>,
 }
 
 impl Record {

@@ -87,16 +87,16 @@ pub enum StorageError {
         /// The file.
         path: String,
     },
-    /// There is a journal, but no key.
+    /// There is no key, and none can be made: there is a journal that had one, or this copy may not write.
     #[error(
-        "the device key {path} is missing beside a journal; put it back from a copy, or move the folder away to start as a new player"
+        "the device key {path} is missing; put it back from a copy, or move the folder away to start as a new player"
     )]
     KeyMissing {
         /// Where it should be.
         path: String,
     },
     /// There is no folder for a player's data on this system.
-    #[error("this system names no folder for a player's data; set `folder` in the plugin")]
+    #[error("this system names no folder for a player's data; set `save` in the plugin to a folder")]
     NoDataFolder,
     /// The random source failed.
     #[error("the system's random source failed, so no device key can be made; try again")]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::inventory::Holdings;
+use super::machine::{ServerClock, Terms};
 use super::storage::Access;
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, ItemId, KeyId, Money, OrderId, ProductId, Reason, Receipt, Token, UnixSeconds};
@@ -70,6 +71,23 @@ pub struct PlacedOrder {
     pub trouble: Option<String>,
     /// When it was placed by the device's clock, or else answered by the server's.
     pub placed_at: UnixSeconds,
+}
+
+impl PlacedOrder {
+    /// An order that was just asked for.
+    pub(crate) fn new(terms: &Terms, now: UnixSeconds) -> Self {
+        Self {
+            id: terms.id,
+            product: terms.product.clone(),
+            quantity: terms.quantity,
+            total: terms.total,
+            state: OrderState::Placed,
+            provisional: false,
+            reason: None,
+            trouble: None,
+            placed_at: now,
+        }
+    }
 }
 
 /// A receipt that verified, and the bytes to show to anybody who wants to verify it again.
@@ -147,6 +165,8 @@ pub enum Update {
     },
     /// The wallet changed.
     Wallet(Vec<Balance>),
+    /// The server's clock was heard.
+    ServerClock(ServerClock),
     /// The connection changed.
     Connection(Connection),
     /// Something was wrong that an order's state does not tell, in words.

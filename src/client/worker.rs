@@ -28,7 +28,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Client {
     commands: Option<Sender<Input>>,
-    updates: UnboundedReceiver<Update>,
+    updates: UnboundedReceiver<Vec<Update>>,
     news: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -58,9 +58,11 @@ impl Client {
         let news = Arc::new(AtomicBool::new(false));
         let game = ToGame { outbox, news: news.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new()
-            .name("bevy_iap".to_owned())
-            .spawn(move || runtime.block_on(run(settings, storage, transport, clock, inbox, &game)))?;
+        let thread = std::thread::Builder::new().name("bevy_iap".to_owned()).spawn(move || {
+            runtime.block_on(run(settings, storage, transport, clock, inbox, &game));
+            // Without waiting for a name that is being looked up on a network that is gone.
+            runtime.shutdown_background();
+        })?;
         Ok(Self { commands: Some(commands), updates, news, thread })
     }
 
@@ -81,15 +83,15 @@ impl Client {
         self.news.load(Ordering::Acquire)
     }
 
-    /// Takes the next update, if there is one, without waiting.
-    pub fn update(&mut self) -> Option<Update> {
-        let update = self.updates.try_recv().ok();
-        if update.is_none() {
+    /// Takes the next news, if there are any, without waiting: updates that belong together, in order.
+    pub fn news(&mut self) -> Option<Vec<Update>> {
+        let news = self.updates.try_recv().ok();
+        if news.is_none() {
             self.news.store(false, Ordering::Release);
             // Whatever came between the two lines above is taken now, not at the next news.
             return self.updates.try_recv().ok();
         }
-        update
+        news
     }
 }
 
@@ -106,14 +108,14 @@ impl Drop for Client {
 
 /// The way to the game.
 struct ToGame {
-    outbox: UnboundedSender<Update>,
+    outbox: UnboundedSender<Vec<Update>>,
     news: Arc<AtomicBool>,
 }
 
 impl ToGame {
-    fn tell(&self, update: Update) {
+    fn tell(&self, news: Vec<Update>) {
         // A game that is gone needs no news.
-        let _ = self.outbox.send(update);
+        let _ = self.outbox.send(news);
         self.news.store(true, Ordering::Release);
     }
 }
@@ -131,7 +133,7 @@ async fn run(
         Ok(opened) => opened,
         Err(trouble) => {
             tracing::error!("the purchases cannot be opened: {trouble}");
-            return game.tell(Update::OpenFailed(trouble));
+            return game.tell(vec![Update::OpenFailed(trouble)]);
         }
     };
     for trouble in &snapshot.troubles {
@@ -143,9 +145,9 @@ async fn run(
         && let Err(error) = storage.append(&first)
     {
         tracing::error!("the purchases cannot be opened: {error}");
-        return game.tell(Update::OpenFailed(error.to_string()));
+        return game.tell(vec![Update::OpenFailed(error.to_string())]);
     }
-    game.tell(Update::Opened(Box::new(snapshot)));
+    game.tell(vec![Update::Opened(Box::new(snapshot))]);
     if may_write {
         Worker { storage, transport, clock, game, request: None }.run(&mut machine, &mut inbox).await;
     } else {
@@ -193,15 +195,20 @@ impl Worker<'_> {
     /// Puts inputs into the machine, and does what comes of them until nothing is left to do at once.
     fn step(&mut self, machine: &mut Machine, mut inputs: Vec<Input>) {
         while !inputs.is_empty() {
-            for output in machine.handle_all(std::mem::take(&mut inputs), self.clock.tick()) {
+            let outputs = machine.handle_all(std::mem::take(&mut inputs), self.clock.tick());
+            let mut news = Vec::new();
+            for output in outputs {
                 match output {
                     Output::Append(records) => inputs.push(self.append(&records)),
                     Output::Send(request) => match &self.transport {
                         Some(transport) => self.request = Some(transport.send(request)),
                         None => inputs.push(Input::NotAnswered("there is no way to the server".to_owned())),
                     },
-                    Output::Tell(update) => self.game.tell(update),
+                    Output::Tell(update) => news.push(update),
                 }
+            }
+            if !news.is_empty() {
+                self.game.tell(news);
             }
         }
     }

@@ -13,58 +13,65 @@ pub(super) fn has_news(store: Res<Store>) -> bool {
 }
 
 pub(super) fn receive(mut store: ResMut<Store>, mut commands: Commands) {
-    while let Some(update) = store.next_update() {
-        match update {
-            Update::Opened(snapshot) => {
-                let (before, connection) = (store.holdings().clone(), store.connection().clone());
-                let wallet = snapshot.wallet.clone();
-                for trouble in &snapshot.troubles {
-                    tell(&mut commands, StoreTrouble { trouble: trouble.clone() });
-                }
-                let may_write = snapshot.access.may_write();
-                store.open(*snapshot);
-                tell(&mut commands, StoreOpened { may_write });
-                tell_holdings(&mut commands, &before, store.holdings());
-                if !wallet.is_empty() {
-                    tell(&mut commands, WalletChanged { wallet });
-                }
-                tell(&mut commands, ConnectionChanged { connection });
-            }
-            Update::OpenFailed(trouble) => {
-                store.fail(trouble.clone());
-                tell(&mut commands, StoreTrouble { trouble });
-            }
-            Update::Order(order) => {
-                let news = PurchaseUpdated {
-                    order: order.id,
-                    product: order.product.clone(),
-                    state: order.state,
-                    provisional: order.provisional,
-                };
-                store.put_order(order);
-                tell(&mut commands, news);
-            }
-            Update::Receipt(receipt) => store.put_receipt(*receipt),
-            Update::Holdings(holdings) => {
-                let before = store.take_holdings(holdings);
-                tell_holdings(&mut commands, &before, store.holdings());
-            }
-            Update::Consumed { item, quantity, saved } => {
-                store.consumed(&item, quantity);
-                if !saved {
-                    tell(&mut commands, EntitlementsChanged { items: vec![item], ..EntitlementsChanged::default() });
-                }
-            }
-            Update::Wallet(wallet) => {
-                store.take_wallet(wallet.clone());
-                tell(&mut commands, WalletChanged { wallet });
-            }
-            Update::Connection(connection) => {
-                store.take_connection(connection.clone());
-                tell(&mut commands, ConnectionChanged { connection });
-            }
-            Update::Trouble(trouble) => tell(&mut commands, StoreTrouble { trouble }),
+    while let Some(news) = store.news() {
+        for update in news {
+            put(update, &mut store, &mut commands);
         }
+    }
+}
+
+fn put(update: Update, store: &mut Store, commands: &mut Commands) {
+    match update {
+        Update::Opened(snapshot) => {
+            let (before, connection) = (store.holdings().clone(), store.connection().clone());
+            let wallet = snapshot.wallet.clone();
+            for trouble in &snapshot.troubles {
+                tell(commands, StoreTrouble { trouble: trouble.clone() });
+            }
+            let may_write = snapshot.access.may_write();
+            store.open(*snapshot);
+            tell(commands, StoreOpened { may_write });
+            tell_holdings(commands, &before, store.holdings());
+            if !wallet.is_empty() {
+                tell(commands, WalletChanged { wallet });
+            }
+            tell(commands, ConnectionChanged { connection });
+        }
+        Update::OpenFailed(trouble) => {
+            store.fail(trouble.clone());
+            tell(commands, StoreTrouble { trouble });
+        }
+        Update::Order(order) => {
+            let news = PurchaseUpdated {
+                order: order.id,
+                product: order.product.clone(),
+                state: order.state,
+                provisional: order.provisional,
+            };
+            store.put_order(order);
+            tell(commands, news);
+        }
+        Update::Receipt(receipt) => store.put_receipt(*receipt),
+        Update::Holdings(holdings) => {
+            let before = store.take_holdings(holdings);
+            tell_holdings(commands, &before, store.holdings());
+        }
+        Update::Consumed { item, quantity, saved } => {
+            store.consumed(&item, quantity);
+            if !saved {
+                tell(commands, EntitlementsChanged { items: vec![item], ..EntitlementsChanged::default() });
+            }
+        }
+        Update::Wallet(wallet) => {
+            store.take_wallet(wallet.clone());
+            tell(commands, WalletChanged { wallet });
+        }
+        Update::ServerClock(clock) => store.take_server_clock(clock),
+        Update::Connection(connection) => {
+            store.take_connection(connection.clone());
+            tell(commands, ConnectionChanged { connection });
+        }
+        Update::Trouble(trouble) => tell(commands, StoreTrouble { trouble }),
     }
 }
 

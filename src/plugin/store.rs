@@ -11,7 +11,7 @@ use bevy::ecs::resource::Resource;
 pub use errors::{ConsumeError, PurchaseError};
 
 use super::IapPlugin;
-use crate::client::machine::{Input, Terms};
+use crate::client::machine::{Input, ServerClock, Terms};
 use crate::client::worker::NotTaken;
 use crate::client::{
     Access, Client, Clock, Connection, Holdings, OrderState, PlacedOrder, SignedReceipt, Snapshot, Update,
@@ -43,6 +43,7 @@ pub struct Store {
     /// Items asked to be used up and not yet reported as such.
     consuming: BTreeMap<ItemId, u64>,
     wallet: Vec<Balance>,
+    server_clock: Option<ServerClock>,
     connection: Connection,
     offline: bool,
     last_tap: Option<(ProductId, Duration)>,
@@ -76,6 +77,7 @@ impl Store {
             holdings: Holdings::default(),
             consuming: BTreeMap::new(),
             wallet: Vec::new(),
+            server_clock: None,
             connection: Connection::NoServer,
             offline: plugin.offline,
             last_tap: None,
@@ -123,7 +125,7 @@ impl Store {
             catalog: catalog.digest(),
             grants: product.grants(quantity, 0),
         };
-        let order = placed(&terms, tick.unix);
+        let order = PlacedOrder::new(&terms, tick.unix);
         let tap = (name.clone(), tick.elapsed);
         client.command(Input::Purchase(terms)).map_err(not_taken)?;
         self.last_tap = Some(tap);
@@ -154,10 +156,12 @@ impl Store {
         self.holdings.entitlements.contains_key(entitlement)
     }
 
-    /// How much longer a right that ends is owned by the device's clock; none if it is not owned or does not end.
+    /// How much longer a right that ends is owned; none if it is not owned or does not end.
     pub fn time_left(&self, entitlement: &str) -> Option<Duration> {
         let until = self.holdings.entitlements.get(entitlement)?.until?;
-        let seconds = until.saturating_sub(self.clock.tick().unix).max(0);
+        let tick = self.clock.tick();
+        let now = self.server_clock.map_or(tick.unix, |clock| clock.now(tick.elapsed));
+        let seconds = until.saturating_sub(now).max(0);
         Some(Duration::from_secs(seconds.unsigned_abs()))
     }
 
@@ -303,7 +307,8 @@ impl Store {
         }
         let owned = |grant: &Grant| match grant {
             Grant::Entitlement { entitlement, .. } => self.owns(entitlement.as_str()),
-            Grant::Item { .. } => false,
+            // A bundle with items is worth buying for them; a pass can only be bought again when it has ended.
+            Grant::Item { .. } => product.kind != ProductKind::Unlock,
         };
         match product.grants(1, 0).iter().all(owned) {
             true => Err(PurchaseError::AlreadyOwned),
@@ -323,8 +328,8 @@ impl Store {
         self.client.as_ref().is_some_and(Client::has_news)
     }
 
-    pub(super) fn next_update(&mut self) -> Option<Update> {
-        self.client.as_mut()?.update()
+    pub(super) fn news(&mut self) -> Option<Vec<Update>> {
+        self.client.as_mut()?.news()
     }
 
     pub(super) fn open(&mut self, snapshot: Snapshot) {
@@ -375,6 +380,10 @@ impl Store {
         self.wallet = wallet;
     }
 
+    pub(super) fn take_server_clock(&mut self, clock: ServerClock) {
+        self.server_clock = Some(clock);
+    }
+
     pub(super) fn take_connection(&mut self, connection: Connection) {
         self.connection = connection;
     }
@@ -386,20 +395,6 @@ impl Store {
 
     pub(super) fn refuse_catalog(&mut self, reason: String) {
         self.catalog_trouble = Some(reason);
-    }
-}
-
-fn placed(terms: &Terms, now: crate::protocol::UnixSeconds) -> PlacedOrder {
-    PlacedOrder {
-        id: terms.id,
-        product: terms.product.clone(),
-        quantity: terms.quantity,
-        total: terms.total,
-        state: OrderState::Placed,
-        provisional: false,
-        reason: None,
-        trouble: None,
-        placed_at: now,
     }
 }
 

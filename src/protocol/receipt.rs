@@ -112,6 +112,9 @@ pub enum Status {
     Refunded,
     /// Taken back without a refund.
     Revoked,
+    /// A status that this version does not know. It changes nothing; an update of the game may know more.
+    #[serde(other)]
+    Other,
 }
 
 /// Why an order was declined, refunded or revoked.

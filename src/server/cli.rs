@@ -63,8 +63,9 @@ type Outcome = Result<u8, Box<dyn std::error::Error>>;
     name = "iap-server",
     version,
     after_help = "Start with:\n  iap-server serve --catalog catalog.ron --data store --welcome 1.00EUR\n\nIt prints the line to \
-                  paste into the game. The data folder holds the books and the server's key: copy both, and keep the \
-                  key secret. `credit`, `refund`, `show`, `keys` and `audit` also work while the server runs."
+                  paste into the game. The data folder holds the books and the server's key: keep copies of both \
+                  (stop the server first, or use `sqlite3 store.sqlite \".backup copy.sqlite\"`), and keep the key \
+                  secret. `credit`, `refund`, `show`, `keys` and `audit` also work while the server runs."
 )]
 struct CommandLine {
     #[command(subcommand)]

@@ -206,10 +206,10 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The page of a feed of `length` receipts that follows `cursor`. A cursor past the end, as after the books were
-    /// restored from an older copy, is brought back to the end, so that what comes next is not missed.
+    /// The page of a feed of `length` receipts that follows `cursor`. A cursor past the end is one of books that were
+    /// lost: the feed is another since they were restored from an older copy, so it is read from its beginning.
     fn places(cursor: u64, length: u64) -> std::ops::Range<u64> {
-        let start = cursor.min(length);
+        let start = if cursor > length { 0 } else { cursor };
         start..length.min(start.saturating_add(MAX_RECEIPTS as u64))
     }
 }

@@ -161,3 +161,29 @@ fn damage_in_the_middle_of_a_journal_is_told_and_the_rest_kept() {
     let again = FileStorage::new(shop.save("save")).open().expect("opens");
     assert_eq!((again.records, again.troubles.len()), (opened.records, 0));
 }
+
+#[test]
+fn what_damage_took_from_a_journal_comes_back_from_the_server() {
+    let shop = Shop::open("1.00EUR");
+    let mut game = shop.play("save");
+    for _ in 0..3 {
+        game.buy_until("shield", OrderState::Granted);
+    }
+    drop(game);
+    let journal = shop.save("save").join("journal.iap");
+    let whole = fs::read(&journal).expect("read");
+    let end = whole.iter().rposition(|&byte| byte != 0).expect("records");
+    // One bit anywhere, from the first record to the last.
+    for at in (20..end).step_by(97) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&journal, &bytes).expect("written");
+        let mut game = shop.play("save");
+        game.until("everything is back", |store| store.quantity("shield") == 3 && store.receipts().len() == 3);
+        drop(game);
+    }
+    let mut game = shop.play("save");
+    game.buy_until("shield", OrderState::Granted);
+    assert_eq!(game.available(), "0.98");
+    shop.audit();
+}

@@ -309,9 +309,87 @@ fn a_pass_ends_by_itself_at_its_time() {
     let mut world = World::new(OfflineGrants::Wait);
     world.buy(1, "pass");
     world.answer(&[(1, Status::Granted)]);
-    world.unix += 3_600;
+    world.elapsed += Duration::from_secs(3_599);
+    world.input(Input::TimePassed);
+    assert!(world.owns("pass"));
+    world.elapsed += Duration::from_secs(1);
     world.input(Input::TimePassed);
     assert!(!world.owns("pass"));
+}
+
+#[test]
+fn a_clock_that_runs_ahead_takes_no_time_off_a_pass() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.unix += 86_400;
+    world.buy(1, "pass");
+    world.answer(&[(1, Status::Granted)]);
+    assert!(world.owns("pass"), "the server's clock is the one that counts");
+}
+
+#[test]
+fn an_order_that_another_key_answered_is_never_sent_again() {
+    let mut world = World::new(OfflineGrants::Provisional);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    // The game's new version trusts another server's key alone.
+    world.server = SecretKey::from_seed(&[77; 32]);
+    let mut world = world.restart();
+    assert_eq!(world.left("shield"), 0, "nothing is granted on a receipt that is not believed");
+    assert!(world.orders[&order_id(1)].trouble.as_ref().is_some_and(|trouble| trouble.contains("not trusted")));
+    world.input(Input::SyncNow);
+    if world.path() == "/v1/devices" {
+        world.input(Input::Answered(Response { status: 201, ..Response::default() }));
+    }
+    assert!(world.sync_request().orders.is_empty(), "the other server would charge it again");
+}
+
+#[test]
+fn a_device_whose_chain_the_server_lost_begins_again() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    // The server's books were restored from a copy that does not know this device's order.
+    world.buy(2, "shield");
+    let declined = world.receipt_with(
+        2,
+        |receipt| {
+            receipt.status = Status::Declined;
+            receipt.reason = Some(Reason::ChainBroken);
+            receipt.grants.clear();
+        },
+        &world.server,
+    );
+    let response = world.respond(vec![declined], 2);
+    world.input(Input::Answered(response));
+    world.buy(3, "shield");
+    assert_eq!((world.last_order().sequence, world.last_order().previous), (1, None));
+    let mut world = world.restart();
+    world.buy(4, "shield");
+    assert_eq!(world.last_order().sequence, 2, "also after a restart");
+}
+
+#[test]
+fn a_request_that_is_refused_for_good_does_not_hold_up_the_next() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let first = world.request.clone();
+    world.input(Input::Answered(Response { status: 422, ..Response::default() }));
+    world.buy(2, "shield");
+    world.wait();
+    assert_ne!(world.request, first);
+    assert_eq!(world.sync_request().orders.len(), 2);
+}
+
+#[test]
+fn a_journal_that_lost_its_first_record_keeps_everything_else() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    world.buy(2, "shield");
+    world.records.remove(0);
+    let world = world.restart();
+    assert_eq!((world.left("shield"), world.state(2)), (1, Some(OrderState::Sent)));
+    assert!(matches!(world.records.last(), Some(Record::Identity(_))), "it says again whose it is");
 }
 
 #[test]

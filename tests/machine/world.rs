@@ -9,7 +9,7 @@ use bevy_iap::client::{
     Access, Connection, Holdings, Machine, OfflineGrants, OrderState, PlacedOrder, Record, Request, Response, Settings,
     Tick, Update,
 };
-use bevy_iap::protocol::sync::{SyncRequest, SyncResponse};
+use bevy_iap::protocol::sync::{ChainHead, SyncRequest, SyncResponse};
 use bevy_iap::protocol::{
     Currency, GameId, Grant, Micros, Money, Order, OrderId, Receipt, ReceiptId, SecretKey, Sha256, Status, Token,
 };
@@ -37,6 +37,8 @@ pub struct World {
     pub receipts: usize,
     pub troubles: Vec<String>,
     feed: u64,
+    /// What the server says is the last order of this device.
+    pub head: Option<ChainHead>,
 }
 
 pub fn order_id(number: u8) -> OrderId {
@@ -84,6 +86,7 @@ impl World {
             receipts: snapshot.receipts.len(),
             troubles: snapshot.troubles,
             feed: 0,
+            head: None,
         };
         world.input(Input::TimePassed);
         world
@@ -307,7 +310,7 @@ impl World {
             cursor: self.feed,
             more: false,
             wallet: Vec::new(),
-            chain: None,
+            chain: self.head,
             catalog: Sha256::of("catalog"),
         }
     }

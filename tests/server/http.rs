@@ -90,6 +90,19 @@ fn connection_that_sends_no_whole_head_is_closed() {
 }
 
 #[test]
+fn connection_that_never_reads_its_answers_is_closed_for_others() {
+    let shop = Shop::with(|config| {
+        config.limits.time = Duration::from_millis(300);
+        config.limits.connections = 1;
+    });
+    let mut stream = TcpStream::connect(shop.address()).expect("connects");
+    stream.set_write_timeout(Some(Duration::from_millis(200))).expect("set");
+    // Questions until neither side has room for more.
+    while stream.write_all(&b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100)).is_ok() {}
+    assert_eq!(get(shop.address(), "/healthz").status, 200, "the only connection is free again");
+}
+
+#[test]
 fn catalogue_is_served_with_its_digest_as_its_tag() {
     let shop = Shop::open();
     let answer = get(shop.address(), "/v1/catalog");

@@ -51,7 +51,7 @@ impl Machine {
                     Waiting::Consume { item, quantity }
                 }
                 Waiting::Receipts { receipts, synced, more } => {
-                    chain = synced.chain.or(chain);
+                    chain = synced.follow.map_or(chain, |follow| follow.last);
                     records.extend(receipts.iter().map(|receipt| Record::Receipt(receipt.token.clone())));
                     records.push(Record::Synced(synced.clone()));
                     Waiting::Receipts { receipts, synced, more }
@@ -92,7 +92,12 @@ impl Machine {
                 Waiting::SignedOrder { terms, order, token, provisional } => {
                     let order_sha256 = Some(token.sha256());
                     let place = self.orders.len();
-                    let known = Known { order: placed(&terms, tick), place, sha256: order_sha256, decided_at: 0 };
+                    let known = Known {
+                        order: PlacedOrder::new(&terms, tick.unix),
+                        place,
+                        sha256: order_sha256,
+                        decided_at: 0,
+                    };
                     self.orders.insert(terms.id, known);
                     self.unanswered.insert(order.sequence, (terms.id, token));
                     self.sync_wanted = true;
@@ -128,7 +133,7 @@ impl Machine {
     }
 
     fn not_saved(&mut self, terms: &Terms, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
-        let mut order = placed(terms, tick);
+        let mut order = PlacedOrder::new(terms, tick.unix);
         order.state = OrderState::NotSaved;
         order.trouble = Some(trouble.to_owned());
         outputs.push(Output::Tell(Update::Order(order)));
@@ -151,8 +156,9 @@ impl Machine {
     fn settle(&mut self, receipts: Vec<SignedReceipt>, synced: Synced, more: bool, outputs: &mut Vec<Output>) {
         for receipt in receipts {
             if self.apply(&receipt) {
-                self.update(receipt.claims.order, outputs, |_| {});
+                let order = receipt.claims.order;
                 outputs.push(Output::Tell(Update::Receipt(Box::new(receipt))));
+                self.update(order, outputs, |_| {});
             }
         }
         self.stored();
@@ -199,7 +205,7 @@ impl Machine {
         match claims.status {
             Status::Granted => self.inventory.grant(claims.order, claims.grants.clone(), false),
             Status::Declined | Status::Refunded | Status::Revoked => self.inventory.take_back(claims.order),
-            Status::Pending => {}
+            Status::Pending | Status::Other => {}
         }
         known.order.provisional = self.inventory.is_provisional(claims.order);
         true
@@ -212,25 +218,11 @@ impl Machine {
     }
 }
 
-fn placed(terms: &Terms, tick: Tick) -> PlacedOrder {
-    PlacedOrder {
-        id: terms.id,
-        product: terms.product.clone(),
-        quantity: terms.quantity,
-        total: terms.total,
-        state: OrderState::Placed,
-        provisional: false,
-        reason: None,
-        trouble: None,
-        placed_at: tick.unix,
-    }
-}
-
 fn state_of(status: Status) -> OrderState {
     match status {
         Status::Granted => OrderState::Granted,
         Status::Declined => OrderState::Declined,
-        Status::Pending => OrderState::Pending,
+        Status::Pending | Status::Other => OrderState::Pending,
         Status::Refunded => OrderState::Refunded,
         Status::Revoked => OrderState::Revoked,
     }

@@ -9,7 +9,7 @@ use crate::client::inventory::Holdings;
 use crate::client::record::{Identity, Record};
 use crate::client::storage::Opened;
 use crate::client::view::{Connection, Snapshot};
-use crate::protocol::{Money, Order, Receipt, Token};
+use crate::protocol::{Money, Order, Receipt, ReceiptError, Token, envelope};
 
 impl Machine {
     /// Reads what a storage opened. Gives the machine, what to show the game, and the records to append first.
@@ -19,23 +19,23 @@ impl Machine {
     pub fn open(settings: Settings, opened: Opened, tick: Tick) -> Result<(Self, Snapshot, Vec<Record>), String> {
         let device = opened.key.id();
         let identity = Identity { game: settings.game.clone(), device, account: device.guest_account() };
-        let first = match opened.records.first() {
+        // Damage can take the record that says whose the journal is. The others are each verified by themselves.
+        let first = match opened.records.iter().find_map(identity_of) {
             None => Some(Record::Identity(identity.clone())),
-            Some(Record::Identity(found)) if *found == identity => None,
-            Some(Record::Identity(found)) if found.game != identity.game => {
+            Some(found) if *found == identity => None,
+            Some(found) if found.game != identity.game => {
                 return Err(format!(
                     "the journal belongs to the game {}, and this is {}; choose another folder for one of them",
                     found.game, identity.game
                 ));
             }
-            Some(Record::Identity(found)) => {
+            Some(found) => {
                 return Err(format!(
                     "the journal belongs to the device {}, and the key in `device.key` is {device}; put the right key \
                      back, or move the journal away to start as a new player",
                     found.device
                 ));
             }
-            Some(_) => return Err("the journal does not say whose it is; move it away to start anew".to_owned()),
         };
 
         let mut machine = Self {
@@ -54,6 +54,8 @@ impl Machine {
             chain: None,
             cursor: 0,
             server_time: 0,
+            server_clock: None,
+            told_clock: None,
             waiting: VecDeque::new(),
             appending: Vec::new(),
             appending_chain: None,
@@ -82,8 +84,11 @@ impl Machine {
             Record::Order(token) => self.replay_order(token)?,
             Record::Receipt(token) => {
                 let keys = &self.settings.server_keys;
-                let claims = Receipt::verify_for(&token, keys, &self.settings.game, &self.account)
-                    .map_err(|error| format!("a receipt in the journal is not believed: {error}"))?;
+                let verified = Receipt::verify_for(&token, keys, &self.settings.game, &self.account);
+                let claims = match verified {
+                    Ok(claims) => claims,
+                    Err(error) => return Err(self.withhold(&token, &error)),
+                };
                 let receipt = SignedReceipt { claims, token };
                 if self.apply(&receipt) {
                     receipts.push(receipt);
@@ -103,11 +108,26 @@ impl Machine {
                 self.cursor = synced.cursor;
                 self.wallet = synced.wallet;
                 self.server_time = self.server_time.max(synced.server_time);
-                self.chain = synced.chain.or(self.chain);
+                self.chain = synced.follow.map_or(self.chain, |follow| follow.last);
                 self.enrolled = true;
             }
         }
         Ok(())
+    }
+
+    /// A receipt that is not believed gives nothing; but its order was answered by somebody, perhaps by a server whose
+    /// key this game no longer knows, so it must not be sent, and charged, again.
+    fn withhold(&mut self, token: &Token, error: &ReceiptError) -> String {
+        let trouble = format!("a receipt in the journal is not believed: {error}");
+        if let Ok(claims) = envelope::claims_of_stored::<Receipt>(token) {
+            self.unanswered.retain(|_, (id, _)| *id != claims.order);
+            self.inventory.take_back(claims.order);
+            if let Some(known) = self.orders.get_mut(&claims.order) {
+                known.order.provisional = false;
+                known.order.trouble = Some(trouble.clone());
+            }
+        }
+        trouble
     }
 
     fn replay_order(&mut self, token: Token) -> Result<(), String> {
@@ -131,5 +151,12 @@ impl Machine {
         self.orders.insert(order.id, known);
         self.unanswered.insert(order.sequence, (order.id, token));
         Ok(())
+    }
+}
+
+fn identity_of(record: &Record) -> Option<&Identity> {
+    match record {
+        Record::Identity(identity) => Some(identity),
+        _ => None,
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Machine, OrderState, Output, SignedReceipt, Tick, Waiting};
-use crate::client::record::Synced;
+use super::{Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
+use crate::client::record::{Follow, Synced};
 use crate::client::transport::{Request, Response};
 use crate::client::view::Connection;
 use crate::protocol::problem::Problem;
@@ -101,6 +101,11 @@ impl Machine {
                 // Enrolling again does no harm, so an unsigned word is enough for it.
                 self.enrolled = false;
             }
+            let refused = (400..500).contains(&response.status) && self.enrolled;
+            if refused && matches!(self.link, Link::Syncing(_)) {
+                // The same bytes would be refused again. A new request is safe: an order's id is charged once.
+                self.link = Link::Idle;
+            }
             let detail = problem.map_or(String::new(), |problem| format!(": {}", problem.detail));
             let trouble = format!("the server answered with status {}{detail}", response.status);
             return self.failed(&trouble, response.retry_after, tick);
@@ -112,8 +117,9 @@ impl Machine {
             }
             Link::Syncing(sync) => match self.read_answer(&sync, response) {
                 Ok(waiting) => {
-                    self.next_poll = tick.elapsed + self.settings.poll;
+                    self.next_poll = tick.elapsed.saturating_add(self.settings.poll);
                     if let Waiting::Receipts { synced, .. } = &waiting {
+                        self.server_clock = Some(ServerClock { unix: synced.server_time, heard: tick.elapsed });
                         self.server_time = self.server_time.max(synced.server_time);
                     }
                     if self.is_news(&waiting) {
@@ -155,15 +161,15 @@ impl Machine {
         // A copied or rolled-back save goes on from where the server is, once nothing signed is left unanswered.
         let all_answered = self.unanswered.values().all(|(id, _)| receipts.iter().any(|it| it.claims.order == *id));
         let signing = self.appending.iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
-        let chain = answer.chain.filter(|_| (broken || behind) && all_answered && !signing);
-        let synced = Synced { cursor: answer.cursor, wallet: answer.wallet, server_time: answer.issued_at, chain };
+        let follow = ((broken || behind) && all_answered && !signing).then_some(Follow { last: answer.chain });
+        let synced = Synced { cursor: answer.cursor, wallet: answer.wallet, server_time: answer.issued_at, follow };
         Ok(Waiting::Receipts { receipts, synced, more: answer.more })
     }
 
     /// Whether an answer says anything that the journal does not: most polls bring nothing, and must cost no disk.
     fn is_news(&self, waiting: &Waiting) -> bool {
         let Waiting::Receipts { receipts, synced, more } = waiting else { return true };
-        let same = synced.cursor == self.cursor && synced.wallet == self.wallet && synced.chain.is_none();
+        let same = synced.cursor == self.cursor && synced.wallet == self.wallet && synced.follow.is_none();
         !receipts.is_empty() || !same || *more
     }
 

@@ -86,7 +86,7 @@ impl Storage for FileStorage {
         let access = self.take_lock()?;
         let path = self.folder.join("journal.iap");
         let bytes = read_if_there(&path)?;
-        let found = journal::recover(bytes.as_deref().unwrap_or_default())
+        let mut found = journal::recover(bytes.as_deref().unwrap_or_default())
             .map_err(|source| StorageError::Format { path: path.display().to_string(), source })?;
         let key = key::open(&self.folder, !found.records.is_empty(), access.may_write())?;
 
@@ -95,6 +95,9 @@ impl Storage for FileStorage {
             let file = match &found.damage {
                 Some(damage) => {
                     troubles.push(set_aside(&self.folder, &path, damage)?);
+                    // Without its place in the feed, the device asks for everything again, and so gets back what the
+                    // damage took.
+                    found.records.retain(|record| !matches!(record, Record::Synced(_)));
                     Journal::rewrite(&self.folder, &path, &found.records)?
                 }
                 None if found.end == 0 => Journal::rewrite(&self.folder, &path, &[])?,
@@ -130,9 +133,8 @@ impl Journal {
         let opened = OpenOptions::new().read(true).write(true).open(path);
         let file = opened.map_err(io("opening", path, "check that the file can be written"))?;
         let mut journal = Self { file, path: path.to_owned(), end: to_u64(end), allocated: to_u64(allocated.max(end)) };
-        if torn > 0 {
-            journal.write(&vec![0; torn]).map_err(journal.failed("mending"))?;
-        }
+        // What was read may still be in the system's cache alone; it is about to count, so it must be durable.
+        journal.write(&vec![0; torn]).map_err(journal.failed("mending"))?;
         Ok(journal)
     }
 
@@ -189,7 +191,7 @@ impl Journal {
 
     fn failed(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> StorageError {
         let path = self.path.clone();
-        move |source| io(action, &path, "free some room on the disk and try again; nothing was charged")(source)
+        move |source| io(action, &path, "free some room on the disk, or check it, and try again")(source)
     }
 }
 
@@ -207,7 +209,8 @@ fn set_aside(folder: &Path, path: &Path, damage: &Damage) -> Result<String, Stor
 }
 
 fn create_folder(folder: &Path) -> Result<(), StorageError> {
-    fs::create_dir_all(folder).map_err(io("creating the folder", folder, "check that it can be written"))
+    fs::create_dir_all(folder).map_err(io("creating the folder", folder, "check that it can be written"))?;
+    folder.parent().filter(|parent| parent.exists()).map_or(Ok(()), sync_folder)
 }
 
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {

@@ -118,6 +118,7 @@ pub(crate) const fn status_text(status: Status) -> &'static str {
         Status::Pending => "pending",
         Status::Refunded => "refunded",
         Status::Revoked => "revoked",
+        Status::Other => "other",
     }
 }
 
@@ -130,5 +131,5 @@ pub(crate) fn parse_status(text: &str) -> Option<Status> {
 
 /// Reads a receipt that this server signed and stored.
 pub(crate) fn stored_receipt(token: &Token) -> Result<Receipt, LedgerError> {
-    envelope::claims_of_verified(token).map_err(LedgerError::damaged)
+    envelope::claims_of_stored(token).map_err(LedgerError::damaged)
 }

@@ -217,7 +217,7 @@ impl Ledger for ModelLedger {
         match record.status {
             Status::Granted => {}
             Status::Refunded => return Err(RefundError::AlreadyRefunded(order)),
-            Status::Declined | Status::Pending | Status::Revoked => return Err(RefundError::NotGranted(order)),
+            _ => return Err(RefundError::NotGranted(order)),
         }
         let granted = books::stored_receipt(&self.receipt_of(record)?.token)?;
         let (account, amount) = (granted.account.clone(), granted.amount);
