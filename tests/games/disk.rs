@@ -1,13 +1,14 @@
 //! A save folder on a disk that is full or cannot be written: a clear word, and nothing lost.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use crate::shop::{Game, Shop};
-use bevy_iap::client::OrderState;
 use bevy_iap::client::storage::file::FileStorage;
 use bevy_iap::client::storage::{Storage, StorageError};
-use bevy_iap::plugin::{IapPlugin, PurchaseError, Save};
+use bevy_iap::client::{Connection, OrderState, ServerAddress};
+use bevy_iap::plugin::{IapPlugin, PurchaseError, Save, Store};
 use bevy_iap::protocol::OrderId;
 
 /// Set in the process that has the small limit.
@@ -75,6 +76,66 @@ fn buy_until_the_disk_is_full(folder: &str) {
         assert!(queued.len() < 5_000, "the limit has no effect");
     }
     fs::write(folder.join("queued"), queued.join("\n")).expect("written");
+}
+
+/// `iap-server` on the shop's data folder, with no file larger than what the shell's `ulimit -f` says.
+#[cfg(unix)]
+fn serve(shop: &Shop, limit: &str) -> (std::process::Child, ServerAddress) {
+    let catalog = shop.folder.path().join("assets/test.catalog.ron");
+    let mut process = Command::new("sh")
+        .args(["-c", &format!(r#"trap "" XFSZ; ulimit -f {limit}; exec "$0" "$@""#), env!("CARGO_BIN_EXE_iap-server")])
+        .args(["serve", "--listen", "127.0.0.1:0", "--welcome", "100.00EUR", "--catalog"])
+        .arg(catalog)
+        .arg("--data")
+        .arg(shop.save("limited server"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    let lines = BufReader::new(process.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut words = lines.map(|line| line.split_whitespace().last().unwrap_or_default().to_owned());
+    let url = words.next().expect("the URL");
+    let key = words.next().expect("the key");
+    let address = ServerAddress::new(&url, &key).expect("a key");
+    // The pipe stays open for what else it prints.
+    std::thread::spawn(move || words.count());
+    (process, address)
+}
+
+#[test]
+#[cfg(unix)]
+fn a_server_whose_disk_is_full_changes_nothing_and_settles_when_there_is_room() {
+    let shop = Shop::open("1.00EUR");
+    let (mut process, address) = serve(&shop, "2000");
+    let plugin = IapPlugin { server: Some(address), ..shop.plugin("save") };
+    let mut game = shop.play_with(plugin.clone());
+    let failed = |store: &Store| matches!(store.connection(), Connection::Retrying { trouble } if trouble.contains("status 500"));
+    while !failed(game.store()) {
+        let order = game.store_mut().purchase("shield").expect("ordered");
+        game.until("it is granted or the server fails", |store| {
+            failed(store) || store.order(order).is_some_and(|order| order.state == OrderState::Granted)
+        });
+        assert!(game.store().orders().count() < 2_000, "the limit has no effect");
+    }
+    let granted = game.store().quantity("shield");
+    drop(game);
+    process.kill().expect("killed");
+    process.wait().expect("ended");
+
+    let (mut process, address) = serve(&shop, "unlimited");
+    let mut game = shop.play_with(IapPlugin { server: Some(address), ..plugin });
+    game.until("everything is answered", |store| store.orders().all(|order| order.state == OrderState::Granted));
+    let bought = game.store().orders().count();
+    assert_eq!((game.store().quantity("shield"), granted + 1), (u64::try_from(bought).expect("few"), bought as u64));
+    drop(game);
+    process.kill().expect("killed");
+    process.wait().expect("ended");
+    let audit = Command::new(env!("CARGO_BIN_EXE_iap-server"))
+        .args(["audit", "--data"])
+        .arg(shop.save("limited server"))
+        .output()
+        .expect("runs");
+    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
 }
 
 #[test]
