@@ -106,7 +106,8 @@ impl Catalog {
         self.products.get_key_value(name)
     }
 
-    /// The catalogue as canonical JSON: members sorted, no spaces. Comments and layout of the RON file make no difference.
+    /// The catalogue as canonical JSON: products and prices sorted by name, no spaces. Comments, layout and order of the
+    /// RON file make no difference.
     pub fn canonical_json(&self) -> &str {
         &self.canonical
     }

@@ -2,6 +2,7 @@
 //!
 //! There is no floating point and no rounding anywhere: text that cannot be held exactly is refused.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -143,8 +144,21 @@ fn decimal_hint(text: &str) -> String {
 }
 
 /// A currency of ISO 4217, written as its three letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Currency(iso_currency::Currency);
+
+/// By code, so that what is sorted by currency, and its digest, is the same in every language.
+impl Ord for Currency {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.code().cmp(other.code())
+    }
+}
+
+impl PartialOrd for Currency {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Currency {
     /// The euro.
@@ -296,6 +310,13 @@ mod tests {
         assert_eq!("99999999999999999999".parse::<Micros>(), Err(MoneyError::OutOfRange));
         assert_eq!(Micros::MAX.checked_add(Micros(1)), None);
         assert_eq!(Micros::MAX.checked_mul(2), None);
+    }
+
+    #[test]
+    fn currencies_are_sorted_by_their_codes() {
+        let mut codes = ["XCG", "ZWL", "ZWG", "AOA", "EUR"].map(|code| code.parse::<Currency>().expect("a currency"));
+        codes.sort();
+        assert_eq!(codes.map(Currency::code), ["AOA", "EUR", "XCG", "ZWG", "ZWL"]);
     }
 
     #[test]

@@ -393,6 +393,25 @@ fn a_journal_that_lost_its_first_record_keeps_everything_else() {
 }
 
 #[test]
+fn more_orders_than_one_request_holds_are_sent_in_turn_oldest_first() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.input(Input::SetOffline(true));
+    for number in 0..=255u8 {
+        world.buy(number, "shield");
+    }
+    let Input::Purchase(mut terms) = World::purchase(1, "shield") else { unreachable!("it is a purchase") };
+    terms.id.0[0] = 200;
+    world.input(Input::Purchase(terms));
+    world.input(Input::Appended);
+    world.input(Input::SetOffline(false));
+    assert_eq!(world.sync_request().orders.len(), 256);
+    world.answer(&[(0, Status::Declined)]);
+    let next = world.sync_request().orders;
+    assert_eq!(next.len(), 256, "those without a receipt, and the one that had no room");
+    assert_eq!(next.last(), Some(&world.last_order_token()));
+}
+
+#[test]
 fn what_is_used_up_is_journaled() {
     let mut world = World::new(OfflineGrants::Wait);
     world.buy(1, "shield");

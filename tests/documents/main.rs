@@ -1,16 +1,18 @@
 //! Documents that must not drift from the code.
 
+mod worked_examples;
+
 /// The README's quick start is the example, word for word.
 #[test]
 fn the_readmes_quick_start_is_the_minimal_example() {
-    let (readme, example) = (include_str!("../README.md"), include_str!("../examples/minimal.rs"));
+    let (readme, example) = (include_str!("../../README.md"), include_str!("../../examples/minimal.rs"));
     assert!(readme.contains(&format!("```rust,no_run\n{example}```\n")));
     assert!(example.lines().count() < 60);
 }
 
 #[test]
 fn the_readmes_catalogue_is_the_minimal_examples() {
-    assert!(include_str!("../README.md").contains(include_str!("../assets/minimal.catalog.ron")));
+    assert!(include_str!("../../README.md").contains(include_str!("../../assets/minimal.catalog.ron")));
 }
 
 /// Every catalogue that is shipped is a good one.
