@@ -50,8 +50,8 @@ pub trait Storage: Debug + Send + 'static {
     /// Appends records, all or none, and returns when they are durable.
     ///
     /// # Errors
-    /// Nothing of `records` is in the journal. If even that is not sure, every later call fails with
-    /// [`StorageError::Poisoned`] until the storage is opened again.
+    /// Nothing of `records` is in the journal; or, with [`StorageError::Uncertain`], something may be, and every later
+    /// call fails with [`StorageError::Poisoned`] until the storage is opened again.
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError>;
 }
 
@@ -104,6 +104,9 @@ pub enum StorageError {
     /// This copy may only look.
     #[error("this copy of the game may not write: {0}")]
     ReadOnly(String),
+    /// An append failed, and what it left could not be taken back: it may be there after a restart.
+    #[error("{0}; it is not known whether it was saved: restart the game before you order it again")]
+    Uncertain(Box<StorageError>),
     /// An earlier failure left the file in an unknown state.
     #[error("an earlier write failed and could not be undone; restart the game")]
     Poisoned,

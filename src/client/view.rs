@@ -39,7 +39,8 @@ pub enum OrderState {
     Refunded,
     /// It was taken back.
     Revoked,
-    /// It could not be made safe on the disk, and is gone: nothing is charged. Order again.
+    /// It could not be made safe on the disk: it is gone, and nothing is charged, unless [`PlacedOrder::trouble`] says
+    /// that a restart must show.
     NotSaved,
 }
 

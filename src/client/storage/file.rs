@@ -122,6 +122,7 @@ impl Storage for FileStorage {
         let Err(error) = journal.append(&bytes) else { return Ok(()) };
         if journal.undo().is_err() {
             self.file = None;
+            return Err(StorageError::Uncertain(Box::new(error)));
         }
         Err(error)
     }
