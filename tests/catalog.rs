@@ -80,6 +80,24 @@ fn every_mistake_is_told_at_once_with_its_place_and_what_to_write() {
 }
 
 #[test]
+fn a_pass_has_hours_and_nothing_else_has() {
+    let without = mistakes(&GOOD.replace(" hours: 24,", ""));
+    assert_eq!(
+        without,
+        [r#"catalog.ron:14:21: product "day_pass": a Pass needs `hours`; write for example hours: 24"#]
+    );
+    let with = mistakes(&GOOD.replace("title: \"Shield\",", "title: \"Shield\", hours: 2,"));
+    assert_eq!(with.len(), 1, "{with:?}");
+    assert!(with[0].ends_with("only a Pass has `hours`; remove them, or make it a Pass"), "{with:?}");
+}
+
+#[test]
+fn a_pass_without_a_right_is_refused() {
+    let text = GOOD.replace("hours: 24,", "hours: 24, grants: [Item(\"coin\", 1)],");
+    assert!(mistakes(&text)[0].contains("a Pass gives rights for a time"), "{:?}", mistakes(&text));
+}
+
+#[test]
 fn broken_ron_is_told_with_its_place() {
     let found = mistakes(&GOOD.replace("hours: 24,", "hours: 24"));
     assert_eq!(found.len(), 1, "{found:?}");

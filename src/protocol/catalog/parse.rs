@@ -34,36 +34,24 @@ struct RawCatalog<'a> {
 }
 
 #[derive(Deserialize)]
+enum RawKind<'a> {
+    Unlock(#[serde(borrow)] RawProduct<'a>),
+    Consumable(#[serde(borrow)] RawProduct<'a>),
+    Pass(#[serde(borrow)] RawProduct<'a>),
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-enum RawProduct<'a> {
-    Unlock {
-        #[serde(borrow)]
-        title: &'a RawValue,
-        #[serde(default)]
-        description: Option<&'a RawValue>,
-        prices: &'a RawValue,
-        #[serde(default)]
-        grants: Option<&'a RawValue>,
-    },
-    Consumable {
-        #[serde(borrow)]
-        title: &'a RawValue,
-        #[serde(default)]
-        description: Option<&'a RawValue>,
-        prices: &'a RawValue,
-        #[serde(default)]
-        grants: Option<&'a RawValue>,
-    },
-    Pass {
-        #[serde(borrow)]
-        title: &'a RawValue,
-        #[serde(default)]
-        description: Option<&'a RawValue>,
-        hours: &'a RawValue,
-        prices: &'a RawValue,
-        #[serde(default)]
-        grants: Option<&'a RawValue>,
-    },
+struct RawProduct<'a> {
+    #[serde(borrow)]
+    title: &'a RawValue,
+    #[serde(default)]
+    description: Option<&'a RawValue>,
+    #[serde(default)]
+    hours: Option<&'a RawValue>,
+    prices: &'a RawValue,
+    #[serde(default)]
+    grants: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -153,29 +141,36 @@ impl<'a> Reader<'a> {
     }
 
     fn product(&mut self, name: &ProductId, raw: &'a RawValue) -> Option<Product> {
-        let (kind, title, description, prices, grants) = match self.read::<RawProduct<'a>>(raw)? {
-            RawProduct::Unlock { title, description, prices, grants } => {
-                (Some(ProductKind::Unlock), title, description, prices, grants)
-            }
-            RawProduct::Consumable { title, description, prices, grants } => {
-                (Some(ProductKind::Consumable), title, description, prices, grants)
-            }
-            RawProduct::Pass { title, description, hours, prices, grants } => {
-                let hours = self.number(hours, "hours", MAX_HOURS);
-                (hours.map(|hours| ProductKind::Pass { hours }), title, description, prices, grants)
-            }
+        let (kind, raw_product) = match self.read::<RawKind<'a>>(raw)? {
+            RawKind::Unlock(product) => (Some(ProductKind::Unlock), product),
+            RawKind::Consumable(product) => (Some(ProductKind::Consumable), product),
+            RawKind::Pass(product) => (self.pass(raw, product.hours), product),
         };
-        let title_text = self.words(title);
-        if title_text.as_ref().is_some_and(|text| text.trim().is_empty()) {
-            self.mistake(self.place(title), "the title is empty; write what players should read".to_owned());
+        if let Some(hours) = raw_product.hours
+            && matches!(kind, Some(ProductKind::Unlock | ProductKind::Consumable))
+        {
+            self.mistake(self.place(hours), "only a Pass has `hours`; remove them, or make it a Pass".to_owned());
         }
-        let description = match description {
+        let title = self.words(raw_product.title);
+        if title.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            let message = "the title is empty; write what players should read".to_owned();
+            self.mistake(self.place(raw_product.title), message);
+        }
+        let description = match raw_product.description {
             Some(description) => self.words(description),
             None => Some(String::new()),
         };
-        let prices = self.prices(prices);
-        let grants = self.grants(name, raw, kind, grants);
-        Some(Product { kind: kind?, title: title_text?, description: description?, prices: prices?, grants: grants? })
+        let prices = self.prices(raw_product.prices);
+        let grants = self.grants(name, raw, kind, raw_product.grants);
+        Some(Product { kind: kind?, title: title?, description: description?, prices: prices?, grants: grants? })
+    }
+
+    fn pass(&mut self, product: &'a RawValue, hours: Option<&'a RawValue>) -> Option<ProductKind> {
+        let Some(hours) = hours else {
+            self.mistake(self.place(product), "a Pass needs `hours`; write for example hours: 24".to_owned());
+            return None;
+        };
+        self.number(hours, "hours", MAX_HOURS).map(|hours| ProductKind::Pass { hours })
     }
 
     fn prices(&mut self, raw: &'a RawValue) -> Option<BTreeMap<Currency, Micros>> {
@@ -253,6 +248,11 @@ impl<'a> Reader<'a> {
                 self.mistake(self.place(entry), "it is granted twice; remove one".to_owned());
             }
         }
+        let is_pass = matches!(kind, Some(ProductKind::Pass { .. }));
+        if is_pass && !grants.iter().any(|grant| matches!(grant, CatalogGrant::Entitlement(_))) {
+            let message = "a Pass gives rights for a time; write Entitlement(\"…\"), or make it a Consumable";
+            self.mistake(self.place(raw), message.to_owned());
+        }
         Some(grants)
     }
 
@@ -329,8 +329,9 @@ impl<'a> Reader<'a> {
 
     /// Reads `part`, a slice of the text.
     fn ron<T: Deserialize<'a>>(&mut self, part: &'a str) -> Option<T> {
-        // So that an optional member is written like any other, without `Some(…)`.
-        let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
+        // So that an optional member is written like any other, without `Some(…)`, and a kind holds its members itself.
+        let extensions = Extensions::IMPLICIT_SOME | Extensions::UNWRAP_VARIANT_NEWTYPES;
+        let options = ron::Options::default().with_default_extension(extensions);
         match options.from_str(part) {
             Ok(value) => Some(value),
             Err(error) => {
