@@ -234,10 +234,11 @@ fn what_damage_took_from_a_journal_comes_back_from_the_server() {
     let journal = shop.save("save").join("journal.iap");
     let whole = fs::read(&journal).expect("read");
     let end = whole.iter().rposition(|&byte| byte != 0).expect("records");
-    // One bit anywhere, from the first record to the last.
-    for at in (20..end).step_by(97) {
+    // One byte anywhere, from the first record to the last, and so many that an order is gone together with its receipt.
+    let places = (20..end).step_by(97).map(|at| (at, 1)).chain((20..end - 2_500).step_by(97).map(|at| (at, 2_000)));
+    for (at, length) in places {
         let mut bytes = whole.clone();
-        bytes[at] ^= 1;
+        bytes[at..at + length].iter_mut().for_each(|byte| *byte ^= 1);
         fs::write(&journal, &bytes).expect("written");
         let mut game = shop.play("save");
         game.until("everything is back", |store| store.quantity("shield") == 3 && store.receipts().len() == 3);
