@@ -107,6 +107,8 @@ pub enum Connection {
     /// No server is set: orders are queued, and stay so.
     #[default]
     NoServer,
+    /// This copy of the game may not write, so it asks nothing of the server.
+    ReadOnly,
     /// The game set it offline.
     Offline,
     /// A request is on its way, and the last one was not answered.

@@ -148,11 +148,7 @@ async fn run(
         return game.tell(vec![Update::OpenFailed(error.to_string())]);
     }
     game.tell(vec![Update::Opened(Box::new(snapshot))]);
-    if may_write {
-        Worker { storage, transport, clock, game, request: None }.run(&mut machine, &mut inbox).await;
-    } else {
-        while inbox.recv().await.is_some() {}
-    }
+    Worker { storage, transport, clock, game, request: None }.run(&mut machine, &mut inbox).await;
 }
 
 struct Worker<'a> {

@@ -148,6 +148,7 @@ fn the_second_copy_on_one_save_folder_reads_and_says_so() {
     assert!(second.store().owns("double_jump"));
     let error = second.store_mut().purchase("shield").expect_err("it may not write");
     assert!(matches!(&error, PurchaseError::ReadOnly { reason } if reason.contains("another copy")), "{error}");
+    second.until("it says so", |store| *store.connection() == Connection::ReadOnly);
     first.buy_until("shield", OrderState::Granted);
     drop((first, second));
     let mut again = shop.play("save");

@@ -218,6 +218,9 @@ impl Machine {
     }
 
     pub(super) fn connection_now(&self) -> Connection {
+        if !self.access.may_write() {
+            return Connection::ReadOnly;
+        }
         if self.settings.server_keys.is_empty() {
             return Connection::NoServer;
         }
