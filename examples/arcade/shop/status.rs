@@ -85,6 +85,7 @@ fn refresh_connection(store: Res<Store>, text: Single<(&mut Text, &mut TextColor
         many => format!(" - {many} orders queued"),
     };
     let (said, tone) = match store.connection() {
+        Connection::ReadOnly => ("READ ONLY: another copy is running".to_owned(), AMBER),
         Connection::NoServer => (format!("NO SERVER{waiting}"), AMBER),
         Connection::Offline => (format!("OFFLINE{waiting}"), AMBER),
         Connection::Connecting => (format!("CONNECTING{waiting}"), CREAM),
