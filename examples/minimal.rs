@@ -1,4 +1,4 @@
-//! Sells one thing. Start a server first: see "Run the server" in the README.
+//! Sells one thing. Start a server first: see "Quick start" in the README.
 
 use bevy::app::ScheduleRunnerPlugin;
 use bevy::log::LogPlugin;
@@ -22,14 +22,19 @@ fn main() -> Result {
 }
 
 fn buy(mut store: ResMut<Store>) {
+    println!("account: {}", store.account().map_or("none", |account| account.as_str()));
     match store.purchase("double_jump") {
         Ok(order) => println!("ordered: {order}"),
         Err(error) => println!("not ordered: {error}"),
     }
 }
 
-fn tell(update: On<PurchaseUpdated>) {
+fn tell(update: On<PurchaseUpdated>, store: Res<Store>, mut exit: MessageWriter<AppExit>) {
     println!("{} is {:?}", update.product, update.state);
+    if let Some(reason) = store.order(update.order).and_then(|order| order.reason) {
+        println!("because {reason}");
+        exit.write(AppExit::error());
+    }
 }
 
 fn jump_twice(mut exit: MessageWriter<AppExit>) {

@@ -78,6 +78,7 @@ fn session() -> Result<(), Box<dyn Error>> {
     }
     player.tell("online")?;
     player.until("everything is answered", |standing| standing.queued == 0)?;
+    println!("online again: every order is answered");
     player.buy_until("day_pass", "Granted")?;
     player.tell("consume shield")?;
     player.until("a shield is used up", |standing| standing.shields == 2)?;

@@ -26,9 +26,37 @@ impl ServerAddress {
     /// A server with one key, as `iap-server serve` prints them.
     ///
     /// # Errors
-    /// The key is not an Ed25519 public key that may be trusted.
-    pub fn new(url: &str, key: &str) -> Result<Self, KeyError> {
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), keys: vec![key.parse()?] })
+    /// The URL does not begin with `http://` or `https://`, or the key is not one that may be trusted.
+    pub fn new(url: &str, key: &str) -> Result<Self, AddressError> {
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(AddressError::Url(url.to_owned()));
+        }
+        let key = key.parse().map_err(|error| AddressError::Key { text: key.to_owned(), error })?;
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), keys: vec![key] })
+    }
+}
+
+/// Why text is not a server's address.
+#[derive(Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// The URL has no scheme.
+    #[error("{0:?} is not a server's URL; write one such as https://store.example.com")]
+    Url(String),
+    /// The key is not one.
+    #[error("{text:?} is not a server's public key: {error}; write the one that `iap-server keys` prints")]
+    Key {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        error: KeyError,
+    },
+}
+
+/// As `Display`: it is what `main` shows of an error that it returns.
+impl std::fmt::Debug for AddressError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
     }
 }
 
@@ -71,8 +99,13 @@ pub enum TransportError {
     #[error("the connection to the server cannot be set up: {0}")]
     SetUp(String),
     /// The server was not reached.
-    #[error("the server cannot be reached: {0}")]
-    NotReached(String),
+    #[error("{url} cannot be reached: {cause}")]
+    NotReached {
+        /// The server's URL.
+        url: String,
+        /// What the system said.
+        cause: String,
+    },
     /// The time limit passed.
     #[error("the server did not answer in time")]
     TimedOut,

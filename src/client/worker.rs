@@ -17,7 +17,7 @@ use super::machine::{Input, Machine, Output, Settings};
 use super::record::Record;
 use super::storage::Storage;
 use super::transport::{Pending, Transport};
-use super::view::Update;
+use super::view::{Connection, Update};
 
 /// How many commands can wait for the thread.
 const QUEUE: usize = 1_024;
@@ -200,7 +200,12 @@ impl Worker<'_> {
                         Some(transport) => self.request = Some(transport.send(request)),
                         None => inputs.push(Input::NotAnswered("there is no way to the server".to_owned())),
                     },
-                    Output::Tell(update) => news.push(update),
+                    Output::Tell(update) => {
+                        if let Update::Connection(Connection::Retrying { trouble }) = &update {
+                            tracing::warn!("{trouble}; trying again by itself");
+                        }
+                        news.push(update);
+                    }
                 }
             }
             if !news.is_empty() {

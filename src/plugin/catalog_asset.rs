@@ -99,7 +99,7 @@ fn follow_catalog(
 
 /// Keeps the last good catalogue, and says why there is no newer one.
 fn refuse(store: &mut Store, commands: &mut Commands, reason: String) {
-    tracing::error!("the catalogue is refused: {reason}");
+    tracing::error!("there is no new catalogue: {reason}");
     store.refuse_catalog(reason.clone());
     commands.write_message(CatalogFailed { reason: reason.clone() });
     commands.trigger(CatalogFailed { reason });

@@ -336,6 +336,7 @@ fn an_order_that_another_key_answered_is_never_sent_again() {
     let mut world = world.restart();
     assert_eq!(world.left("shield"), 0, "nothing is granted on a receipt that is not believed");
     assert!(world.orders[&order_id(1)].trouble.as_ref().is_some_and(|trouble| trouble.contains("not trusted")));
+    assert_eq!(world.state(1), Some(OrderState::Unverified), "and it can be ordered anew");
     world.input(Input::SyncNow);
     if world.path() == "/v1/devices" {
         world.input(Input::Answered(Response { status: 201, ..Response::default() }));

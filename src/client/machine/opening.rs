@@ -123,6 +123,7 @@ impl Machine {
             self.unanswered.retain(|_, (id, _)| *id != claims.order);
             self.inventory.take_back(claims.order);
             if let Some(known) = self.orders.get_mut(&claims.order) {
+                known.order.state = OrderState::Unverified;
                 known.order.provisional = false;
                 known.order.trouble = Some(trouble.clone());
             }

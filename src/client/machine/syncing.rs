@@ -7,8 +7,8 @@ use crate::client::record::{Follow, Synced};
 use crate::client::transport::{Request, Response};
 use crate::client::view::Connection;
 use crate::protocol::problem::Problem;
-use crate::protocol::sync::{Enrolment, MAX_ORDERS, SyncRequest, SyncResponse};
-use crate::protocol::{OrderId, ProblemType, Reason, Receipt, ReceiptId, Token};
+use crate::protocol::sync::{Enrolment, MAX_ORDERS, SyncError, SyncRequest, SyncResponse};
+use crate::protocol::{EnvelopeError, OrderId, ProblemType, Reason, Receipt, ReceiptId, Token};
 
 /// The longest that a server's `Retry-After` is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
@@ -144,7 +144,13 @@ impl Machine {
         let keys = &self.settings.server_keys;
         let answer =
             SyncResponse::verify(&Token::from_text(text), keys, &self.account, &self.settings.game, &sync.token)
-                .map_err(|error| format!("the answer is not believed: {error}"))?;
+                .map_err(|error| match error {
+                    SyncError::Envelope(EnvelopeError::UnknownKey(_)) => format!(
+                        "the answer is not believed: {error}; if this is the right server, put the key that \
+                         `iap-server keys` prints into its `ServerAddress`"
+                    ),
+                    error => format!("the answer is not believed: {error}"),
+                })?;
         let mut receipts = Vec::new();
         for token in &answer.receipts {
             let claims = Receipt::verify_for(token, keys, &self.settings.game, &self.account)

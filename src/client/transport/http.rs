@@ -45,7 +45,12 @@ impl Transport for HttpTransport {
             .header(CONTENT_TYPE, request.content_type)
             .body(request.body.to_vec())
             .send();
+        let url = self.url.clone();
         Box::pin(async move {
+            let not_reached = |error: reqwest::Error| match error.is_timeout() {
+                true => TransportError::TimedOut,
+                false => TransportError::NotReached { url: url.clone(), cause: words(&error) },
+            };
             let mut response = sent.await.map_err(not_reached)?;
             let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = header.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
@@ -59,13 +64,6 @@ impl Transport for HttpTransport {
             }
             Ok(Response { status, retry_after, body })
         })
-    }
-}
-
-fn not_reached(error: reqwest::Error) -> TransportError {
-    match error.is_timeout() {
-        true => TransportError::TimedOut,
-        false => TransportError::NotReached(words(&error)),
     }
 }
 

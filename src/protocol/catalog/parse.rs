@@ -34,6 +34,7 @@ struct RawCatalog<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename = "Product")]
 enum RawKind<'a> {
     Unlock(#[serde(borrow)] RawProduct<'a>),
     Consumable(#[serde(borrow)] RawProduct<'a>),
@@ -41,7 +42,7 @@ enum RawKind<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename = "Product", deny_unknown_fields)]
 struct RawProduct<'a> {
     #[serde(borrow)]
     title: &'a RawValue,
@@ -55,6 +56,7 @@ struct RawProduct<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename = "Grant")]
 enum RawGrant<'a> {
     Entitlement(#[serde(borrow)] &'a RawValue),
     Item(#[serde(borrow)] &'a RawValue, #[serde(borrow)] &'a RawValue),
