@@ -20,6 +20,8 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(any(feature = "client", feature = "server"))]
+mod patient_lock;
 #[cfg(feature = "plugin")]
 pub mod plugin;
 pub mod protocol;

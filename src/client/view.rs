@@ -114,7 +114,7 @@ pub enum Connection {
     ReadOnly,
     /// The game set it offline.
     Offline,
-    /// A request is on its way, and the last one was not answered.
+    /// A request is on its way, and none was answered yet, nor failed.
     Connecting,
     /// The last request was answered.
     Online,

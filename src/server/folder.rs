@@ -8,6 +8,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 
 use super::error::ServerError;
 use super::ledger::SqliteLedger;
+use crate::patient_lock;
 use crate::protocol::digest::base64url_32;
 use crate::protocol::{GameId, SecretKey};
 
@@ -60,7 +61,7 @@ impl DataFolder {
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).open(path);
         let file = file.map_err(|error| self.unusable(error))?;
-        match file.try_lock() {
+        match patient_lock::try_lock(&file) {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(ServerError::FolderInUse(self.path.clone())),
             Err(TryLockError::Error(error)) => Err(self.unusable(error)),

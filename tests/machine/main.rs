@@ -150,6 +150,7 @@ fn waits_grow_to_a_limit_are_spread_by_chance_and_respect_retry_after() {
         world.input(Input::NotAnswered("the network is gone".to_owned()));
         let wait = world.wake_at().map_or(Duration::ZERO, |at| at.saturating_sub(before));
         let limit = Duration::from_millis(500).saturating_mul(2u32.pow(attempt)).min(Duration::from_secs(60));
+        assert!(matches!(world.connection, Connection::Retrying { .. }));
         assert_eq!(wait, if attempt % 2 == 0 { limit } else { Duration::ZERO }, "attempt {attempt}");
         longest = longest.max(wait);
         world.wait();
@@ -467,6 +468,20 @@ fn the_same_inputs_give_the_same_outputs() {
         format!("{trace:?}")
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_connection_that_keeps_failing_is_told_once() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    for _ in 0..5 {
+        world.input(Input::NotAnswered("the network is gone".to_owned()));
+        world.wait();
+    }
+    let told = world.updates.iter().filter(|it| matches!(it, Update::Connection(Connection::Retrying { .. })));
+    assert_eq!(told.count(), 1);
+    world.answer(&[(1, Status::Granted)]);
+    assert_eq!(world.connection, Connection::Online);
 }
 
 #[test]

@@ -236,7 +236,8 @@ impl Machine {
         match &self.link {
             Link::Waiting { trouble, .. } if !trouble.is_empty() => Connection::Retrying { trouble: trouble.clone() },
             Link::Idle | Link::Storing if self.enrolled => Connection::Online,
-            Link::Syncing(_) if self.connection == Connection::Online => Connection::Online,
+            // What is known stays true until an answer says otherwise.
+            _ if matches!(self.connection, Connection::Online | Connection::Retrying { .. }) => self.connection.clone(),
             _ => Connection::Connecting,
         }
     }

@@ -14,6 +14,7 @@ use etcetera::BaseStrategy;
 use super::{Access, Opened, Storage, StorageError};
 use crate::client::journal::{self, Damage};
 use crate::client::record::Record;
+use crate::patient_lock;
 use crate::protocol::GameId;
 
 /// How much is allocated at once, so that most appends change no metadata of the file.
@@ -63,7 +64,7 @@ impl FileStorage {
         let path = self.folder.join("journal.lock");
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let lock = opened.map_err(io("opening", &path, "check that the folder can be written"))?;
-        Ok(match lock.try_lock() {
+        Ok(match patient_lock::try_lock(&lock) {
             Ok(()) => {
                 self.lock = Some(lock);
                 Access::ReadWrite
