@@ -62,6 +62,8 @@ fn every_change_behind_the_servers_back_is_found() {
         ("UPDATE receipts SET account = 'other' WHERE feed = 5", "other"),
         ("UPDATE orders SET status = 'granted' WHERE status = 'declined'", "is not what it costs"),
         ("UPDATE orders SET status = 'granted' WHERE status = 'refunded'", "its receipts say"),
+        ("UPDATE orders SET product = 'other' WHERE sequence = 2", "is not the one that was signed"),
+        ("UPDATE orders SET quantity = 7 WHERE sequence = 2", "is not the one that was signed"),
         ("UPDATE orders SET amount = 1 WHERE sequence = 2", "is not what it costs"),
         ("UPDATE orders SET token = (SELECT token FROM orders WHERE sequence = 2) WHERE sequence = 3", "its digest"),
         ("UPDATE orders SET sequence = 7 WHERE sequence = 4", "does not follow its device's chain"),

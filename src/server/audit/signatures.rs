@@ -64,7 +64,9 @@ impl<'a> SignatureAudit<'a> {
         let order = self.verified(row, token).map_err(|problem| report.differs(format_args!("order {id}: {problem}")));
         let order = order.ok();
         if let Some(order) = &order {
-            if order.id != id || order.account != *row.account.as_str() || order.device.to_string() != row.device {
+            let parties = order.account == *row.account.as_str() && order.device.to_string() == row.device;
+            let goods = order.product == *row.product.as_str() && i64::from(order.quantity) == row.quantity;
+            if order.id != id || !parties || !goods {
                 report.differs(format_args!("order {id}: it is not the one that was signed"));
             }
             self.follow(row, order, sha256, report);

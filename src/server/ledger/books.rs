@@ -83,6 +83,10 @@ pub struct OrderRow {
     pub device: String,
     /// Its number in the device's chain, if it is a part of it.
     pub sequence: Option<i64>,
+    /// What was ordered.
+    pub product: String,
+    /// How many.
+    pub quantity: i64,
     /// The signed order.
     pub token: String,
     /// The digest of the signed order.

@@ -48,6 +48,8 @@ impl ModelLedger {
                 account: order.account.to_string(),
                 device: order.device.to_string(),
                 sequence: record.chained.then_some(order.sequence.cast_signed()),
+                product: order.product.to_string(),
+                quantity: i64::from(order.quantity),
                 token: record.verified.token().to_string(),
                 sha256: record.verified.sha256().0.to_vec(),
                 status: books::status_text(record.status).to_owned(),

@@ -12,7 +12,8 @@ pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Resu
     each(connection, transfers, transfer, |row| reader.transfer(row))?;
     let devices = "SELECT id, account, public_key, sequence, chain_head FROM devices ORDER BY id";
     each(connection, devices, device, |row| reader.device(row))?;
-    let orders = "SELECT id, account, device, sequence, token, sha256, status, amount, currency FROM orders
+    let orders =
+        "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity FROM orders
                   ORDER BY rowid";
     each(connection, orders, order, |row| reader.order(row))?;
     let receipts = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
@@ -78,6 +79,8 @@ fn order(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
         status: row.get(6)?,
         amount: row.get(7)?,
         currency: row.get(8)?,
+        product: row.get(9)?,
+        quantity: row.get(10)?,
     })
 }
 
