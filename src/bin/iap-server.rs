@@ -17,6 +17,6 @@ fn main() -> ExitCode {
 
 #[cfg(not(feature = "server"))]
 fn main() -> ExitCode {
-    eprintln!("error: this iap-server was built without its server; run: cargo install bevy_iap --features server");
+    eprintln!("error: this iap-server was built without its server; build it with --features server");
     ExitCode::from(2)
 }

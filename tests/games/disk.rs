@@ -204,8 +204,8 @@ fn a_real_journal_cut_at_every_byte_of_its_last_record_opens_and_goes_on() {
     }
 }
 
-#[test]
-fn damage_in_the_middle_of_a_journal_is_told_and_the_rest_kept() {
+/// A shop, and the journal of a player who bought three shields and left.
+fn three_shields() -> (Shop, std::path::PathBuf) {
     let shop = Shop::open("1.00EUR");
     let mut game = shop.play("save");
     for _ in 0..3 {
@@ -213,6 +213,12 @@ fn damage_in_the_middle_of_a_journal_is_told_and_the_rest_kept() {
     }
     drop(game);
     let journal = shop.save("save").join("journal.iap");
+    (shop, journal)
+}
+
+#[test]
+fn damage_in_the_middle_of_a_journal_is_told_and_the_rest_kept() {
+    let (shop, journal) = three_shields();
     let mut bytes = fs::read(&journal).expect("read");
     bytes[400] ^= 1;
     fs::write(&journal, &bytes).expect("written");
@@ -225,13 +231,7 @@ fn damage_in_the_middle_of_a_journal_is_told_and_the_rest_kept() {
 
 #[test]
 fn what_damage_took_from_a_journal_comes_back_from_the_server() {
-    let shop = Shop::open("1.00EUR");
-    let mut game = shop.play("save");
-    for _ in 0..3 {
-        game.buy_until("shield", OrderState::Granted);
-    }
-    drop(game);
-    let journal = shop.save("save").join("journal.iap");
+    let (shop, journal) = three_shields();
     let whole = fs::read(&journal).expect("read");
     let end = whole.iter().rposition(|&byte| byte != 0).expect("records");
     // One byte anywhere, from the first record to the last, and so many that an order is gone together with its receipt.
