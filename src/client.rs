@@ -1,8 +1,9 @@
 //! The purchasing client: a state machine without I/O, and the adapters that run it.
 //!
 //! [`machine`] decides everything: it numbers and signs orders, says what to append and what to send, and what the
-//! game should hear. [`storage`] makes what it says durable, [`transport`] carries what it sends, and [`worker`] runs
-//! the three on a thread of their own, with two queues to the game: commands in, updates out. Nothing here knows an
+//! game should hear. [`storage`] makes what it says durable (a [`Session`] is the two together), [`transport`] carries
+//! what it sends, and [`worker`] runs them on a thread of their own, with two queues to the game: commands in, updates
+//! out. Nothing here knows an
 //! engine; [`crate::plugin`] is one user of it.
 
 pub mod clock;
@@ -10,6 +11,8 @@ pub mod inventory;
 pub mod journal;
 pub mod machine;
 pub mod record;
+mod seal;
+mod session;
 pub mod storage;
 pub mod transport;
 pub mod view;
@@ -18,8 +21,9 @@ pub mod worker;
 pub use clock::{Clock, SystemClock, Tick};
 pub use inventory::{Holdings, Ownership, Quantity};
 pub use machine::{Input, Machine, Output, Settings};
-pub use record::Record;
+pub use record::{Record, Signed};
+pub use session::{Session, Step};
 pub use storage::{Access, Storage, StorageError};
 pub use transport::{Request, Response, ServerAddress, Transport, TransportError};
-pub use view::{Connection, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Snapshot, Update};
+pub use view::{Connection, OfflineGrants, OrderState, PlacedOrder, RECENT, SignedReceipt, Snapshot, Update};
 pub use worker::Client;

@@ -1,6 +1,7 @@
 //! What an account owns: rights and countable things, each traced to the order that gave it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::protocol::{EntitlementId, Grant, ItemId, OrderId, UnixSeconds};
 
@@ -31,13 +32,19 @@ pub struct Holdings {
     pub items: BTreeMap<ItemId, Quantity>,
 }
 
-/// The grants of every order, and what was used of them.
+/// What was given and used: rights with the orders that they rest on, and sums of items.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inventory {
-    orders: BTreeMap<OrderId, (Vec<Grant>, bool)>,
     entitlements: BTreeMap<EntitlementId, BTreeMap<OrderId, Ownership>>,
     items: BTreeMap<ItemId, Counts>,
+    /// Every list of items that an order ever gave, once: a million orders of one product share one.
+    bundles: Vec<Arc<[(ItemId, u64)]>>,
+    numbers: BTreeMap<Arc<[(ItemId, u64)]>, Bundle>,
 }
+
+/// The items that an order gave, as a number to remember them by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bundle(u32);
 
 /// An item's running sums.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,65 +54,91 @@ struct Counts {
     used: u64,
 }
 
+impl Counts {
+    fn sum(&mut self, provisional: bool) -> &mut u64 {
+        if provisional { &mut self.provisional } else { &mut self.given }
+    }
+}
+
 impl Inventory {
-    /// Gives what `order` grants, in place of what it gave before.
-    pub(crate) fn grant(&mut self, order: OrderId, grants: Vec<Grant>, provisional: bool) {
-        self.remove(order);
-        for grant in &grants {
+    /// Gives what `order` grants, and says how to remember its items.
+    pub(crate) fn grant(&mut self, order: OrderId, grants: &[Grant], provisional: bool) -> Bundle {
+        let mut items = Vec::new();
+        for grant in grants {
             match grant {
                 Grant::Entitlement { entitlement, until } => {
                     let sources = self.entitlements.entry(entitlement.clone()).or_default();
                     sources.insert(order, Ownership { until: *until, provisional });
                 }
-                Grant::Item { item, quantity } => {
-                    let counts = self.items.entry(item.clone()).or_default();
-                    let sum = if provisional { &mut counts.provisional } else { &mut counts.given };
-                    *sum = sum.saturating_add(*quantity);
-                }
+                Grant::Item { item, quantity } => items.push((item.clone(), *quantity)),
             }
         }
-        self.orders.insert(order, (grants, provisional));
+        for (item, quantity) in &items {
+            let sum = self.counts(item).sum(provisional);
+            *sum = sum.saturating_add(*quantity);
+        }
+        self.bundle(items)
     }
 
-    /// Takes back whatever `order` gave. What was used of it is gone with it, and is no debt on what is bought next.
-    pub(crate) fn take_back(&mut self, order: OrderId) {
-        for grant in self.remove(order) {
-            if let Grant::Item { item, .. } = grant
-                && let Some(counts) = self.items.get_mut(&item)
-            {
-                counts.used = counts.used.min(counts.given.saturating_add(counts.provisional));
-            }
+    fn counts(&mut self, item: &ItemId) -> &mut Counts {
+        self.items.entry(item.clone()).or_default()
+    }
+
+    fn bundle(&mut self, items: Vec<(ItemId, u64)>) -> Bundle {
+        if items.is_empty() {
+            return Bundle::default();
+        }
+        if let Some(&bundle) = self.numbers.get(&items[..]) {
+            return bundle;
+        }
+        let items: Arc<[_]> = items.into();
+        self.bundles.push(items.clone());
+        // A list for each of four thousand million orders does not fit into memory either.
+        let bundle = Bundle(u32::try_from(self.bundles.len()).unwrap_or(u32::MAX));
+        self.numbers.insert(items, bundle);
+        bundle
+    }
+
+    fn items_of(&self, Bundle(number): Bundle) -> Arc<[(ItemId, u64)]> {
+        let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        place.and_then(|place| self.bundles.get(place)).cloned().unwrap_or_default()
+    }
+
+    /// Takes out what `order` gave, for something else to take its place.
+    pub(crate) fn remove(&mut self, order: OrderId, bundle: Bundle, provisional: bool) {
+        for sources in self.entitlements.values_mut() {
+            sources.remove(&order);
+        }
+        for (item, quantity) in self.items_of(bundle).iter() {
+            let sum = self.counts(item).sum(provisional);
+            *sum = sum.saturating_sub(*quantity);
         }
     }
 
-    fn remove(&mut self, order: OrderId) -> Vec<Grant> {
-        let Some((grants, provisional)) = self.orders.remove(&order) else { return Vec::new() };
-        for grant in &grants {
-            match grant {
-                Grant::Entitlement { entitlement, .. } => {
-                    if let Some(sources) = self.entitlements.get_mut(entitlement) {
-                        sources.remove(&order);
-                    }
-                }
-                Grant::Item { item, quantity } => {
-                    if let Some(counts) = self.items.get_mut(item) {
-                        let sum = if provisional { &mut counts.provisional } else { &mut counts.given };
-                        *sum = sum.saturating_sub(*quantity);
-                    }
-                }
-            }
+    /// Takes back what `order` gave. What was used of it is gone with it, and is no debt on what is bought next.
+    pub(crate) fn take_back(&mut self, order: OrderId, bundle: Bundle, provisional: bool) {
+        self.remove(order, bundle, provisional);
+        for (item, _) in self.items_of(bundle).iter() {
+            let counts = self.counts(item);
+            counts.used = counts.used.min(counts.given.saturating_add(counts.provisional));
         }
-        grants
     }
 
-    /// Whether `order` gives something provisionally.
-    pub(crate) fn is_provisional(&self, order: OrderId) -> bool {
-        self.orders.get(&order).is_some_and(|(_, provisional)| *provisional)
+    /// Forgets rights that ended for good: `now` is a time that the server signed, so it never goes back.
+    pub(crate) fn forget_ended(&mut self, now: UnixSeconds) {
+        for sources in self.entitlements.values_mut() {
+            sources.retain(|_, source| source.until.is_none_or(|until| until > now));
+        }
+    }
+
+    /// What was used up of each item, where anything was.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (&ItemId, u64)> {
+        self.items.iter().filter(|(_, counts)| counts.used > 0).map(|(item, counts)| (item, counts.used))
     }
 
     /// Uses up `quantity` of an item.
     pub(crate) fn consume(&mut self, item: &ItemId, quantity: u64) {
-        let counts = self.items.entry(item.clone()).or_default();
+        let counts = self.counts(item);
         counts.used = counts.used.saturating_add(quantity);
     }
 
@@ -150,9 +183,9 @@ mod tests {
     #[test]
     fn a_provisional_grant_that_is_undone_leaves_nothing() {
         let mut inventory = Inventory::default();
-        inventory.grant(OrderId([1; 16]), vec![item("shield", 2), right("skin", None)], true);
+        let bundle = inventory.grant(OrderId([1; 16]), &[item("shield", 2), right("skin", None)], true);
         assert_eq!(inventory.holdings(0).items["shield"], Quantity { left: 2, provisional: 2 });
-        inventory.take_back(OrderId([1; 16]));
+        inventory.take_back(OrderId([1; 16]), bundle, true);
         assert_eq!(inventory.holdings(0), Holdings::default());
     }
 
@@ -160,9 +193,10 @@ mod tests {
     fn what_was_used_stays_used_when_the_receipt_comes() {
         let mut inventory = Inventory::default();
         let shield = "shield".parse().expect("a name");
-        inventory.grant(OrderId([1; 16]), vec![item("shield", 2)], true);
+        let bundle = inventory.grant(OrderId([1; 16]), &[item("shield", 2)], true);
         inventory.consume(&shield, 1);
-        inventory.grant(OrderId([1; 16]), vec![item("shield", 2)], false);
+        inventory.remove(OrderId([1; 16]), bundle, true);
+        inventory.grant(OrderId([1; 16]), &[item("shield", 2)], false);
         assert_eq!(inventory.holdings(0).items["shield"], Quantity { left: 1, provisional: 0 });
     }
 
@@ -170,17 +204,17 @@ mod tests {
     fn what_was_used_of_a_declined_grant_is_no_debt_on_the_next() {
         let mut inventory = Inventory::default();
         let shield = "shield".parse().expect("a name");
-        inventory.grant(OrderId([1; 16]), vec![item("shield", 1)], true);
+        let bundle = inventory.grant(OrderId([1; 16]), &[item("shield", 1)], true);
         inventory.consume(&shield, 1);
-        inventory.take_back(OrderId([1; 16]));
-        inventory.grant(OrderId([2; 16]), vec![item("shield", 1)], false);
+        inventory.take_back(OrderId([1; 16]), bundle, true);
+        inventory.grant(OrderId([2; 16]), &[item("shield", 1)], false);
         assert_eq!(inventory.holdings(0).items["shield"], Quantity { left: 1, provisional: 0 });
     }
 
     #[test]
     fn a_pass_ends_when_its_time_is_over() {
         let mut inventory = Inventory::default();
-        inventory.grant(OrderId([1; 16]), vec![right("pass", Some(100))], false);
+        inventory.grant(OrderId([1; 16]), &[right("pass", Some(100))], false);
         assert_eq!(inventory.next_end(50), Some(100));
         assert!(inventory.holdings(99).entitlements.contains_key("pass"));
         assert!(!inventory.holdings(100).entitlements.contains_key("pass"));

@@ -7,24 +7,27 @@
 //! request are under way at most. The same inputs give the same outputs.
 
 mod appending;
+mod compacting;
 mod opening;
 mod syncing;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use appending::Waiting;
+use appending::{Appending, Waiting};
+pub use opening::Opening;
 use syncing::Link;
 
 use super::clock::Tick;
-use super::inventory::{Holdings, Inventory};
+use super::inventory::{Bundle, Holdings, Inventory};
 use super::record::Record;
+use super::seal::Sealer;
 use super::storage::Access;
 use super::transport::{Request, Response};
-use super::view::{Connection, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Snapshot, Update};
+use super::view::{Connection, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Update};
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{
-    AccountId, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, ReceiptId, SecretKey, Sha256, Token,
+    AccountId, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, SecretKey, Sha256, Token,
     UnixSeconds,
 };
 
@@ -99,6 +102,12 @@ pub enum Input {
     Appended,
     /// The last append failed, and nothing of it is in the journal.
     AppendFailed(String),
+    /// The last append failed, and it is not known what of it is in the journal.
+    AppendUncertain(String),
+    /// The journal was written anew.
+    Compacted,
+    /// It could not be, and is as it was.
+    CompactionFailed(String),
     /// The last request was answered.
     Answered(Response),
     /// The last request was not answered.
@@ -117,6 +126,8 @@ pub enum Input {
 pub enum Output {
     /// Append these records, make them durable, and say so.
     Append(Vec<Record>),
+    /// Write the journal anew from what [`Machine::keep`] gives, and [`Machine::closing_records`] after it; say so.
+    Compact,
     /// Send this request, and say what came of it.
     Send(Request),
     /// Tell the game.
@@ -132,10 +143,13 @@ pub struct Machine {
     account: AccountId,
     access: Access,
 
+    sealer: Sealer,
+    /// The orders that no final receipt has answered.
     orders: BTreeMap<OrderId, Known>,
+    /// All others: of each, only what a later receipt for it could need.
+    settled: BTreeMap<OrderId, Settled>,
     /// Durable orders of this device that no receipt has answered, by their number in its chain.
     unanswered: BTreeMap<u64, (OrderId, Token)>,
-    receipt_ids: BTreeSet<ReceiptId>,
     inventory: Inventory,
     told: Holdings,
     wallet: Vec<Balance>,
@@ -149,10 +163,14 @@ pub struct Machine {
     told_clock: Option<ServerClock>,
 
     waiting: VecDeque<Waiting>,
-    /// What the append under way will mean once it is durable.
-    appending: Vec<Waiting>,
-    /// The chain as it will be once the append under way is durable.
-    appending_chain: Option<ChainHead>,
+    appending: Option<Appending>,
+    /// The place in the history of the next order.
+    next_place: u64,
+    /// How many records are in the journal, and how many of them are receipts.
+    records: u64,
+    receipts: u64,
+    /// How many records there may be before the journal is written anew.
+    compact_at: u64,
 
     link: Link,
     connection: Connection,
@@ -180,15 +198,29 @@ impl ServerClock {
     }
 }
 
-/// An order that the machine knows, and what it has to remember of it.
+/// An order that no final receipt has answered, and what the machine has to remember of it.
 #[derive(Clone, Debug)]
 struct Known {
     order: PlacedOrder,
-    /// Its place in the history: how many orders were known before it.
-    place: usize,
+    /// Its place in the history.
+    place: u64,
+    /// Its number in the device's chain; 0 if another device placed it.
+    sequence: u64,
+    /// The digest of its text, where this device signed it.
     sha256: Option<Sha256>,
+    /// The items that it gives before its receipt, where it gives anything.
+    provisional: Option<Bundle>,
     /// The feed's place of the receipt that decided its state, so that a late one changes nothing.
     decided_at: u64,
+}
+
+/// An order that a final receipt answered. There can be a million of them, so each is small.
+#[derive(Clone, Copy, Debug)]
+struct Settled {
+    /// The feed's place of the receipt that decided its state.
+    decided_at: u64,
+    /// The items that it gave.
+    bundle: Bundle,
 }
 
 impl Machine {
@@ -200,6 +232,11 @@ impl Machine {
     /// Its account.
     pub fn account(&self) -> &AccountId {
         &self.account
+    }
+
+    /// Whether this copy of the game may write.
+    pub fn may_write(&self) -> bool {
+        self.access.may_write()
     }
 
     /// Takes an input, and says what to do now.
@@ -214,6 +251,7 @@ impl Machine {
             self.take(input, tick, &mut outputs);
         }
         self.append_next(tick, &mut outputs);
+        self.compact_next(&mut outputs);
         self.send_next(tick, &mut outputs);
         self.tell_holdings(tick, &mut outputs);
         self.tell_connection(&mut outputs);
@@ -227,6 +265,9 @@ impl Machine {
             Input::Consume { item, quantity } => self.waiting.push_back(Waiting::Consume { item, quantity }),
             Input::Appended => self.appended(tick, outputs),
             Input::AppendFailed(trouble) => self.append_failed(&trouble, tick, outputs),
+            Input::AppendUncertain(trouble) => self.append_uncertain(&trouble, tick, outputs),
+            Input::Compacted => self.compacted(),
+            Input::CompactionFailed(trouble) => self.compaction_failed(trouble, outputs),
             Input::Answered(response) => self.answered(&response, tick),
             Input::NotAnswered(trouble) => self.failed(&trouble, None, tick),
             Input::SyncNow => self.sync_now(),
@@ -243,7 +284,7 @@ impl Machine {
         let seconds =
             |until: UnixSeconds| Duration::from_secs(until.saturating_sub(self.now(tick)).max(1).unsigned_abs());
         let end_of_a_right = self.inventory.next_end(self.now(tick)).map(|until| tick.elapsed + seconds(until));
-        [end_of_a_right, self.next_send()].into_iter().flatten().min()
+        [end_of_a_right, self.next_send(), self.next_append()].into_iter().flatten().min()
     }
 
     /// The present by the server's clock; before its first answer, by the device's, but never before a time that the
@@ -255,28 +296,10 @@ impl Machine {
         }
     }
 
-    /// Everything the game should know.
-    pub fn snapshot(&self, tick: Tick, receipts: Vec<SignedReceipt>, troubles: Vec<String>) -> Snapshot {
-        let mut known: Vec<_> = self.orders.values().collect();
-        known.sort_by_key(|known| known.place);
-        let orders = known.into_iter().map(|known| known.order.clone()).collect();
-        Snapshot {
-            device: self.device,
-            account: self.account.clone(),
-            access: self.access.clone(),
-            orders,
-            receipts,
-            holdings: self.inventory.holdings(self.now(tick)),
-            wallet: self.wallet.clone(),
-            troubles,
-        }
-    }
-
     /// Changes an order and tells the game.
     fn update(&mut self, id: OrderId, outputs: &mut Vec<Output>, change: impl FnOnce(&mut PlacedOrder)) {
         if let Some(known) = self.orders.get_mut(&id) {
             change(&mut known.order);
-            known.order.provisional = self.inventory.is_provisional(id);
             outputs.push(Output::Tell(Update::Order(known.order.clone())));
         }
     }

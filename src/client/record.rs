@@ -12,15 +12,32 @@ pub enum Record {
     /// Whose journal this is; always the first.
     Identity(Identity),
     /// An order of this device, as signed.
-    Order(Token),
+    Order(Signed),
     /// A receipt, as the server signed it.
-    Receipt(Token),
+    Receipt(Signed),
     /// Items that the game used up.
     Consumed(Consumed),
     /// What the last sync said besides its receipts.
     Synced(Synced),
     /// What an order gives before its receipt; written together with the order.
     Provisional(Provisional),
+}
+
+/// A signed text, and this device's seal on it: what it says in short, for the next start, which then need not verify
+/// the signature again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The signed text.
+    pub token: Token,
+    /// The seal; empty if there is none.
+    pub seal: Vec<u8>,
+}
+
+impl From<Token> for Signed {
+    /// A text without a seal.
+    fn from(token: Token) -> Self {
+        Self { token, seal: Vec::new() }
+    }
 }
 
 /// Whose journal this is.
@@ -88,10 +105,10 @@ impl Record {
         }
     }
 
-    /// The record's bytes: a token's text, or JSON.
+    /// The record's bytes: a seal and a token's text, or JSON.
     pub fn payload(&self) -> Vec<u8> {
         let json = match self {
-            Self::Order(token) | Self::Receipt(token) => return token.as_str().as_bytes().to_vec(),
+            Self::Order(signed) | Self::Receipt(signed) => return signed.payload(),
             Self::Identity(identity) => serde_json::to_vec(identity),
             Self::Consumed(consumed) => serde_json::to_vec(consumed),
             Self::Synced(synced) => serde_json::to_vec(synced),
@@ -102,15 +119,46 @@ impl Record {
 
     /// Reads a record of `kind`, or `None` if it is not one that this version writes.
     pub fn read(kind: u8, payload: &[u8]) -> Option<Self> {
-        let token = || std::str::from_utf8(payload).ok().map(Token::from_text);
+        match kind {
+            2 => Signed::read(payload).map(Self::Order),
+            3 => Signed::read(payload).map(Self::Receipt),
+            _ => Self::read_plain(kind, payload),
+        }
+    }
+
+    /// Reads a record as format 1 wrote it, which knew no seals.
+    pub(super) fn read_unsealed(kind: u8, payload: &[u8]) -> Option<Self> {
+        let signed = || std::str::from_utf8(payload).ok().map(|text| Signed::from(Token::from_text(text)));
+        match kind {
+            2 => signed().map(Self::Order),
+            3 => signed().map(Self::Receipt),
+            _ => Self::read_plain(kind, payload),
+        }
+    }
+
+    fn read_plain(kind: u8, payload: &[u8]) -> Option<Self> {
         match kind {
             1 => serde_json::from_slice(payload).ok().map(Self::Identity),
-            2 => token().map(Self::Order),
-            3 => token().map(Self::Receipt),
             4 => serde_json::from_slice(payload).ok().map(Self::Consumed),
             5 => serde_json::from_slice(payload).ok().map(Self::Synced),
             6 => serde_json::from_slice(payload).ok().map(Self::Provisional),
             _ => None,
         }
+    }
+}
+
+impl Signed {
+    /// Two bytes, little-endian, for the length of the seal; the seal; the text.
+    fn payload(&self) -> Vec<u8> {
+        // A seal holds one short summary, far below the limit; one that did not fit would be left out, not cut.
+        let length = u16::try_from(self.seal.len()).unwrap_or(0);
+        let seal = &self.seal[..usize::from(length)];
+        [&length.to_le_bytes(), seal, self.token.as_str().as_bytes()].concat()
+    }
+
+    fn read(payload: &[u8]) -> Option<Self> {
+        let (length, rest) = payload.split_first_chunk::<2>()?;
+        let (seal, text) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+        Some(Self { token: Token::from_text(std::str::from_utf8(text).ok()?), seal: seal.to_vec() })
     }
 }

@@ -1,5 +1,6 @@
 //! Where a client keeps its key and its journal, behind an interface as narrow as what the machine needs.
 
+pub mod disk;
 pub mod file;
 pub mod memory;
 
@@ -26,33 +27,48 @@ impl Access {
     }
 }
 
-/// What a storage holds when it is opened.
+/// What is known of a storage once it is open.
 #[derive(Debug)]
 pub struct Opened {
     /// The device's key, made if there was none.
     pub key: SecretKey,
-    /// The journal's records.
-    pub records: Vec<Record>,
     /// Whether this copy may write.
     pub access: Access,
     /// What was wrong and how it was mended, in words.
     pub troubles: Vec<String>,
 }
 
+/// Takes the records of a journal that is opened, in order, each with the device's key.
+pub type Replay<'a> = dyn FnMut(&SecretKey, Record) + 'a;
+
+/// Gives what is to be kept of a record when a journal is written anew; none to leave it out.
+pub type Keep<'a> = dyn FnMut(Record) -> Option<Record> + 'a;
+
 /// A place for a device's key and journal. Called on the worker's thread, one call at a time.
 pub trait Storage: Debug + Send + 'static {
-    /// Reads everything, mending what a crash left.
+    /// Reads everything, mending what a crash left, and hands each record to `replay`.
     ///
     /// # Errors
     /// Nothing can be read, or nothing should be touched; whatever is there is left as it is.
-    fn open(&mut self) -> Result<Opened, StorageError>;
+    fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError>;
 
     /// Appends records, all or none, and returns when they are durable.
     ///
     /// # Errors
-    /// Nothing of `records` is in the journal; or, with [`StorageError::Uncertain`], something may be, and every later
-    /// call fails with [`StorageError::Poisoned`] until the storage is opened again.
+    /// Nothing of `records` is in the journal; or, with [`StorageError::Uncertain`], something may be: then it is not
+    /// known before a later call succeeds, with the same records or others, after which only those are in it.
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError>;
+
+    /// Writes the journal anew from what `keep` gives, and `then` after it, and returns when that is durable.
+    ///
+    /// # Errors
+    /// The journal is as it was, without `then`.
+    fn compact(&mut self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError>;
+
+    /// Whether opening it again may give more than it gave the last time, when it was read-only. A quick look.
+    fn is_worth_reopening(&mut self) -> bool {
+        false
+    }
 }
 
 /// Why a storage cannot be used. Each says what is wrong, where, and what to do.
@@ -105,9 +121,6 @@ pub enum StorageError {
     #[error("this copy of the game may not write: {0}")]
     ReadOnly(String),
     /// An append failed, and what it left could not be taken back: it may be there after a restart.
-    #[error("{0}; it is not known whether it was saved: restart the game before you order it again")]
+    #[error("{0}; it is not known yet whether it was saved")]
     Uncertain(Box<StorageError>),
-    /// An earlier failure left the file in an unknown state.
-    #[error("an earlier write failed and could not be undone; restart the game")]
-    Poisoned,
 }

@@ -6,7 +6,12 @@ use super::inventory::Holdings;
 use super::machine::{ServerClock, Terms};
 use super::storage::Access;
 use crate::protocol::sync::Balance;
-use crate::protocol::{AccountId, ItemId, KeyId, Money, OrderId, ProductId, Reason, Receipt, Token, UnixSeconds};
+use crate::protocol::{
+    AccountId, ItemId, KeyId, Money, OrderId, ProductId, Reason, Receipt, Status, Token, UnixSeconds,
+};
+
+/// How many of the latest receipts a game is shown, with their orders. All of them are in the journal.
+pub const RECENT: usize = 500;
 
 /// When what was ordered is given: with the receipt, or at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -92,6 +97,35 @@ impl PlacedOrder {
             placed_at: now,
         }
     }
+
+    /// The order that a receipt answers, as far as the receipt tells.
+    pub(crate) fn of(claims: &Receipt) -> Self {
+        Self {
+            id: claims.order,
+            product: claims.product.clone(),
+            quantity: claims.quantity,
+            total: claims.amount,
+            state: OrderState::Pending,
+            provisional: false,
+            reason: None,
+            trouble: None,
+            placed_at: claims.issued_at,
+        }
+    }
+
+    /// What a receipt makes of it.
+    pub(crate) fn decide(&mut self, claims: &Receipt) {
+        self.state = match claims.status {
+            Status::Granted => OrderState::Granted,
+            Status::Declined => OrderState::Declined,
+            Status::Pending | Status::Other => OrderState::Pending,
+            Status::Refunded => OrderState::Refunded,
+            Status::Revoked => OrderState::Revoked,
+        };
+        self.reason = claims.reason;
+        self.trouble = None;
+        self.provisional &= self.state == OrderState::Pending;
+    }
 }
 
 /// A receipt that verified, and the bytes to show to anybody who wants to verify it again.
@@ -134,9 +168,9 @@ pub struct Snapshot {
     pub account: AccountId,
     /// Whether this copy of the game may write.
     pub access: Access,
-    /// All orders, oldest first.
+    /// The orders that are open, and those that the latest receipts answered; oldest first.
     pub orders: Vec<PlacedOrder>,
-    /// All receipts, in the order in which they came.
+    /// The latest receipts, in the order in which they came.
     pub receipts: Vec<SignedReceipt>,
     /// What is owned.
     pub holdings: Holdings,

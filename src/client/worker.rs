@@ -13,8 +13,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
 use super::clock::Clock;
-use super::machine::{Input, Machine, Output, Settings};
-use super::record::Record;
+use super::machine::{Input, Settings};
+use super::session::{NotOpened, Session};
 use super::storage::Storage;
 use super::transport::{Pending, Transport};
 use super::view::{Connection, Update};
@@ -23,6 +23,10 @@ use super::view::{Connection, Update};
 const QUEUE: usize = 1_024;
 /// How long letting go of a client waits for the thread to end.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// The first, and the longest, wait before a storage is opened again that could not be opened to write.
+const FIRST_REOPENING: Duration = Duration::from_secs(1);
+const LONGEST_REOPENING: Duration = Duration::from_secs(60);
 
 /// A running client.
 #[derive(Debug)]
@@ -120,6 +124,8 @@ impl ToGame {
     }
 }
 
+/// Opens the storage and runs the client; again, when opening failed or gave a journal to look at only, and that may
+/// have changed.
 async fn run(
     settings: Settings,
     mut storage: Box<dyn Storage>,
@@ -128,31 +134,61 @@ async fn run(
     mut inbox: Receiver<Input>,
     game: &ToGame,
 ) {
-    let opened = storage.open().map_err(|error| error.to_string());
-    let (mut machine, snapshot, first) = match opened.and_then(|opened| Machine::open(settings, opened, clock.tick())) {
-        Ok(opened) => opened,
-        Err(trouble) => {
-            tracing::error!("the purchases cannot be opened: {trouble}");
-            return game.tell(vec![Update::OpenFailed(trouble)]);
+    let mut told = None;
+    let mut wait = FIRST_REOPENING;
+    loop {
+        match Session::open(settings.clone(), storage, clock.tick()) {
+            Ok((session, snapshot)) => {
+                for trouble in &snapshot.troubles {
+                    tracing::warn!("{trouble}");
+                }
+                told = None;
+                if snapshot.access.may_write() {
+                    wait = FIRST_REOPENING;
+                }
+                game.tell(vec![Update::Opened(Box::new(snapshot))]);
+                let (transport, clock) = (transport.clone(), clock.clone());
+                let mut worker = Worker { session, transport, clock, game, request: None };
+                if worker.run(&mut inbox, wait).await == Ended::ByTheGame {
+                    return;
+                }
+                storage = worker.session.close();
+            }
+            Err(NotOpened { trouble, try_again, storage: same }) => {
+                if told.as_ref() != Some(&trouble) {
+                    tracing::error!("the purchases cannot be opened: {trouble}");
+                    game.tell(vec![Update::OpenFailed(trouble.clone())]);
+                }
+                if !try_again {
+                    return;
+                }
+                told = Some(trouble);
+                storage = same;
+                if commands_end_within(&mut inbox, wait).await {
+                    return;
+                }
+            }
         }
-    };
-    for trouble in &snapshot.troubles {
-        tracing::warn!("{trouble}");
+        wait = (wait * 2).min(LONGEST_REOPENING);
     }
-    let may_write = snapshot.access.may_write();
-    if may_write
-        && !first.is_empty()
-        && let Err(error) = storage.append(&first)
-    {
-        tracing::error!("the purchases cannot be opened: {error}");
-        return game.tell(vec![Update::OpenFailed(error.to_string())]);
-    }
-    game.tell(vec![Update::Opened(Box::new(snapshot))]);
-    Worker { storage, transport, clock, game, request: None }.run(&mut machine, &mut inbox).await;
+}
+
+/// Takes and drops commands, which nobody can carry out, until `wait` is over. Says whether the game is gone.
+async fn commands_end_within(inbox: &mut Receiver<Input>, wait: Duration) -> bool {
+    let gone = async { while inbox.recv().await.is_some() {} };
+    tokio::time::timeout(wait, gone).await.is_ok()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The game let go of the client.
+    ByTheGame,
+    /// The storage should be opened again.
+    ToReopen,
 }
 
 struct Worker<'a> {
-    storage: Box<dyn Storage>,
+    session: Session,
     transport: Option<Arc<dyn Transport>>,
     clock: Arc<dyn Clock>,
     game: &'a ToGame,
@@ -160,15 +196,16 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    async fn run(&mut self, machine: &mut Machine, inbox: &mut Receiver<Input>) {
-        self.step(machine, vec![Input::TimePassed]);
+    async fn run(&mut self, inbox: &mut Receiver<Input>, reopening: Duration) -> Ended {
+        let may_write = self.session.machine().may_write();
+        self.step(vec![Input::TimePassed]);
         loop {
             let tick = self.clock.tick();
-            let wake_at = machine.wake_at(tick).map(|at| at.saturating_sub(tick.elapsed));
+            let wake_at = self.session.machine().wake_at(tick).map(|at| at.saturating_sub(tick.elapsed));
             let mut inputs = vec![tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => command,
-                    None => return,
+                    None => return Ended::ByTheGame,
                 },
                 answer = answer(&mut self.request) => {
                     self.request = None;
@@ -178,48 +215,38 @@ impl Worker<'_> {
                     }
                 }
                 () = sleep(wake_at) => Input::TimePassed,
+                () = tokio::time::sleep(reopening), if !may_write => {
+                    if self.session.is_worth_reopening() {
+                        return Ended::ToReopen;
+                    }
+                    Input::TimePassed
+                }
             }];
             while inputs.len() < QUEUE
                 && let Ok(command) = inbox.try_recv()
             {
                 inputs.push(command);
             }
-            self.step(machine, inputs);
+            self.step(inputs);
         }
     }
 
-    /// Puts inputs into the machine, and does what comes of them until nothing is left to do at once.
-    fn step(&mut self, machine: &mut Machine, mut inputs: Vec<Input>) {
+    fn step(&mut self, mut inputs: Vec<Input>) {
         while !inputs.is_empty() {
-            let outputs = machine.handle_all(std::mem::take(&mut inputs), self.clock.tick());
-            let mut news = Vec::new();
-            for output in outputs {
-                match output {
-                    Output::Append(records) => inputs.push(self.append(&records)),
-                    Output::Send(request) => match &self.transport {
-                        Some(transport) => self.request = Some(transport.send(request)),
-                        None => inputs.push(Input::NotAnswered("there is no way to the server".to_owned())),
-                    },
-                    Output::Tell(update) => {
-                        if let Update::Connection(Connection::Retrying { trouble }) = &update {
-                            tracing::warn!("{trouble}; trying again by itself");
-                        }
-                        news.push(update);
-                    }
+            let step = self.session.step(std::mem::take(&mut inputs), || self.clock.tick());
+            for update in &step.news {
+                if let Update::Connection(Connection::Retrying { trouble }) = update {
+                    tracing::warn!("{trouble}; trying again by itself");
                 }
             }
-            if !news.is_empty() {
-                self.game.tell(news);
+            if !step.news.is_empty() {
+                self.game.tell(step.news);
             }
-        }
-    }
-
-    fn append(&mut self, records: &[Record]) -> Input {
-        match self.storage.append(records) {
-            Ok(()) => Input::Appended,
-            Err(error) => {
-                tracing::warn!("{error}");
-                Input::AppendFailed(error.to_string())
+            if let Some(request) = step.request {
+                match &self.transport {
+                    Some(transport) => self.request = Some(transport.send(request)),
+                    None => inputs.push(Input::NotAnswered("there is no way to the server".to_owned())),
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use super::IapPlugin;
 use crate::client::machine::{Input, ServerClock, Terms};
 use crate::client::worker::NotTaken;
 use crate::client::{
-    Access, Client, Clock, Connection, Holdings, OrderState, PlacedOrder, SignedReceipt, Snapshot, Update,
+    Access, Client, Clock, Connection, Holdings, OrderState, PlacedOrder, RECENT, SignedReceipt, Snapshot, Update,
 };
 use crate::protocol::sync::Balance;
 use crate::protocol::{
@@ -181,12 +181,13 @@ impl Store {
         self.orders.get(&id)
     }
 
-    /// All orders, oldest first.
+    /// The orders that are open, and at least the latest [`RECENT`] others; oldest first.
     pub fn orders(&self) -> impl DoubleEndedIterator<Item = &PlacedOrder> {
         self.history.iter().filter_map(|id| self.orders.get(id))
     }
 
-    /// All receipts, verified, in the order in which they came; what each says, and the signed text to show to others.
+    /// At least the latest [`RECENT`] receipts, verified, in the order in which they came; what each says, and the
+    /// signed text to show to others. Older ones are in the journal.
     pub fn receipts(&self) -> &[SignedReceipt] {
         &self.receipts
     }
@@ -333,6 +334,10 @@ impl Store {
     }
 
     pub(super) fn open(&mut self, snapshot: Snapshot) {
+        self.orders.clear();
+        self.history.clear();
+        self.standing.clear();
+        self.consuming.clear();
         for order in snapshot.orders {
             self.put_order(order);
         }
@@ -358,10 +363,33 @@ impl Store {
         if self.orders.insert(id, order).is_none() {
             self.history.push(id);
         }
+        if self.history.len() > 2 * RECENT {
+            self.forget_old_orders();
+        }
+    }
+
+    /// Forgets the oldest orders that are not open, so that a store that sells for years does not grow with them.
+    fn forget_old_orders(&mut self) {
+        let mut too_many = self.history.len() - RECENT;
+        let Self { history, orders, standing, .. } = self;
+        history.retain(|id| {
+            let Some(order) = orders.get(id).filter(|order| too_many > 0 && !order.state.is_open()) else {
+                return true;
+            };
+            too_many -= 1;
+            if let Some(standing) = standing.get_mut(&order.product) {
+                standing.remove(id);
+            }
+            orders.remove(id);
+            false
+        });
     }
 
     pub(super) fn put_receipt(&mut self, receipt: SignedReceipt) {
         self.receipts.push(receipt);
+        if self.receipts.len() > 2 * RECENT {
+            self.receipts.drain(..RECENT);
+        }
     }
 
     /// Puts in what is owned now, and returns what was.

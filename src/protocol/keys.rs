@@ -128,6 +128,11 @@ impl SecretKey {
         self.public().id()
     }
 
+    /// The seed, for deriving keys of other jobs from it.
+    pub(crate) fn seed(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
     /// Signs `message` (PureEdDSA, RFC 8032). What is signed here is decided in `envelope` alone.
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()

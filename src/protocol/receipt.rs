@@ -117,6 +117,13 @@ pub enum Status {
     Other,
 }
 
+impl Status {
+    /// Whether it decides an order until the server says otherwise, rather than asking to wait.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Pending | Self::Other)
+    }
+}
+
 /// Why an order was declined, refunded or revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,7 +1,11 @@
 //! The worked examples of the documents are what the code signs and writes.
 
-use bevy_iap::client::journal;
+use std::time::Duration;
+
+use bevy_iap::client::journal::{self, FrameWriter};
 use bevy_iap::client::record::{Consumed, Identity, Provisional, Record, Synced};
+use bevy_iap::client::storage::Opened;
+use bevy_iap::client::{Access, Machine, OfflineGrants, Settings, Tick};
 use bevy_iap::protocol::problem::ProblemType;
 use bevy_iap::protocol::sync::{Balance, ChainHead, Enrolment, SyncRequest, SyncResponse};
 use bevy_iap::protocol::{Catalog, Currency, Micros, Order, Receipt, SecretKey, Status, Token};
@@ -114,16 +118,26 @@ fn the_protocols_worked_example_is_what_the_code_signs() {
 fn the_journals_dump_is_what_the_code_writes() {
     let document = include_str!("../../docs/journal.md");
     let Example { order: (order, order_token), receipt: (receipt, receipt_token), wallet } = example();
+    let mut settings = Settings::new(order.game.clone(), vec![SecretKey::from_seed(&[2; 32]).public()]);
+    settings.offline_grants = OfflineGrants::Provisional;
+    let key = SecretKey::from_seed(&[1; 32]);
+    let opened = Opened { key: key.clone(), access: Access::ReadWrite, troubles: Vec::new() };
+    let tick = Tick { elapsed: Duration::ZERO, unix: 0, random: [0; 16] };
+    let (machine, ..) = Machine::opening(settings, key).finish(opened, tick).expect("opens");
+    let seal = |record| machine.keep(record).expect("it is kept");
     let records = [
         Record::Identity(Identity { game: order.game, device: order.device, account: order.account }),
-        Record::Order(order_token),
+        seal(Record::Order(order_token.into())),
         Record::Provisional(Provisional { order: order.id, grants: receipt.grants }),
-        Record::Receipt(receipt_token),
+        seal(Record::Receipt(receipt_token.into())),
         Record::Synced(Synced { cursor: 1, wallet, server_time: receipt.issued_at, follow: None }),
         Record::Consumed(Consumed { item: "shield".parse().expect("a name"), quantity: 1, at: 1_767_225_700 }),
     ];
     let mut bytes = journal::header().to_vec();
-    records.iter().for_each(|record| journal::write_frame(record, &mut bytes));
+    let mut frames = FrameWriter::default();
+    for append in [&records[..1], &records[1..3], &records[3..5], &records[5..]] {
+        frames.append(append, &mut bytes);
+    }
     assert!(document.contains(&format!("The last frame ends at offset {}.", bytes.len())));
     let mut lines = 0;
     for line in document.lines().filter(|line| line.ends_with('|') && line.starts_with('0')) {

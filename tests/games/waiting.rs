@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bevy_iap::client::machine::{Input, Terms};
 use bevy_iap::client::storage::Opened;
 use bevy_iap::client::storage::memory::MemoryStorage;
+use bevy_iap::client::storage::{Keep, Replay};
 use bevy_iap::client::transport::{Pending, Request, Transport};
 use bevy_iap::client::{
     Client, OrderState, Record, ServerAddress, Settings, Storage, StorageError, SystemClock, Update,
@@ -25,8 +26,12 @@ struct HangingDisk {
 }
 
 impl Storage for HangingDisk {
-    fn open(&mut self) -> Result<Opened, StorageError> {
-        self.memory.open()
+    fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError> {
+        self.memory.open(replay)
+    }
+
+    fn compact(&mut self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError> {
+        self.memory.compact(keep, then)
     }
 
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {

@@ -232,7 +232,7 @@ fn pp10_a_receipt_forged_into_the_journal_gives_nothing() {
     let mut world = World::new(OfflineGrants::Wait);
     let forged =
         world.receipt_with(7, |receipt| receipt.product = "mansion".parse().unwrap(), &SecretKey::from_seed(&[66; 32]));
-    world.records.push(Record::Receipt(forged));
+    world.records.push(Record::Receipt(forged.into()));
     let world = world.restart();
     assert_eq!(world.left("shield"), 0);
     assert!(world.troubles.iter().any(|trouble| trouble.contains("not trusted")), "{:?}", world.troubles);
@@ -407,7 +407,7 @@ fn more_orders_than_one_request_holds_are_sent_in_turn_oldest_first() {
     world.input(Input::Appended);
     world.input(Input::SetOffline(false));
     assert_eq!(world.sync_request().orders.len(), 256);
-    world.answer(&[(0, Status::Declined)]);
+    world.answer(&[(1, Status::Declined)]);
     let next = world.sync_request().orders;
     assert_eq!(next.len(), 256, "those without a receipt, and the one that had no room");
     assert_eq!(next.last(), Some(&world.last_order_token()));

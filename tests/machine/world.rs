@@ -7,7 +7,7 @@ use bevy_iap::client::machine::{Input, Output, Terms};
 use bevy_iap::client::storage::Opened;
 use bevy_iap::client::{
     Access, Connection, Holdings, Machine, OfflineGrants, OrderState, PlacedOrder, Record, Request, Response, Settings,
-    Tick, Update,
+    Signed, Tick, Update,
 };
 use bevy_iap::protocol::sync::{ChainHead, SyncRequest, SyncResponse};
 use bevy_iap::protocol::{
@@ -63,10 +63,11 @@ impl World {
     fn open(policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
         let mut settings = Settings::new(game(), vec![server.public()]);
         settings.offline_grants = policy;
-        let opened =
-            Opened { key: key.clone(), records: records.clone(), access: Access::ReadWrite, troubles: Vec::new() };
+        let opened = Opened { key: key.clone(), access: Access::ReadWrite, troubles: Vec::new() };
         let tick = Tick { elapsed: Duration::ZERO, unix: SERVER_TIME, random: [1; 16] };
-        let (machine, snapshot, first) = Machine::open(settings, opened, tick).expect("opens");
+        let mut opening = Machine::opening(settings, key.clone());
+        records.iter().cloned().for_each(|record| opening.replay(record));
+        let (machine, snapshot, first) = opening.finish(opened, tick).expect("opens");
         let mut world = Self {
             machine,
             key,
@@ -159,10 +160,18 @@ impl World {
                 Output::Append(records) => self.pending.extend_from_slice(records),
                 Output::Send(request) => self.request = Some(request.clone()),
                 Output::Tell(update) => self.hear(update.clone()),
+                Output::Compact => self.compact(),
                 other => panic!("an output that the tests do not know: {other:?}"),
             }
         }
         outputs
+    }
+
+    /// Writes the journal anew, as a storage would.
+    pub fn compact(&mut self) {
+        let kept = std::mem::take(&mut self.records).into_iter().filter_map(|record| self.machine.keep(record));
+        self.records = kept.chain(self.machine.closing_records(self.tick())).collect();
+        self.machine.handle(Input::Compacted, self.tick());
     }
 
     fn hear(&mut self, update: Update) {
@@ -205,7 +214,7 @@ impl World {
 
     pub fn last_order_token(&self) -> Token {
         let mut orders = self.records.iter().filter_map(|record| match record {
-            Record::Order(token) => Some(token.clone()),
+            Record::Order(signed) => Some(signed.token.clone()),
             _ => None,
         });
         orders.next_back().expect("an order")
@@ -219,7 +228,7 @@ impl World {
     /// A receipt as `change` makes it, signed by `signer`.
     pub fn receipt_with(&self, number: u8, change: impl FnOnce(&mut Receipt), signer: &SecretKey) -> Token {
         let signed = self.records.iter().find_map(|record| match record {
-            Record::Order(token) => {
+            Record::Order(Signed { token, .. }) => {
                 let order = Order::verify(token, self.key.public(), self.machine.account(), &game()).expect("verifies");
                 (order.id == order_id(number)).then(|| (order.product, token.sha256()))
             }

@@ -1,15 +1,20 @@
 //! What becomes durable, and what changes once it is: orders, receipts, and items used up.
 
 use std::mem;
+use std::time::Duration;
 
-use super::{ChainHead, Known, Machine, OfflineGrants, OrderState, Output, PlacedOrder, SignedReceipt, Terms};
+use super::syncing::jitter;
+use super::{ChainHead, Known, Machine, OfflineGrants, OrderState, Output, PlacedOrder, Settled, SignedReceipt, Terms};
 use crate::client::clock::Tick;
 use crate::client::record::{Consumed, Provisional, Record, Synced};
+use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::view::Update;
-use crate::protocol::{Grant, ItemId, Order, OrderId, Status, Token};
+use crate::protocol::{Grant, ItemId, Order, OrderId, Receipt, Sha256, Status, Token};
 
 /// The most that one append takes at once.
 const MAX_BATCH: usize = 256;
+/// The longest wait before it is tried again to save what may or may not be saved.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// Something that waits to become durable.
 #[derive(Clone, Debug)]
@@ -20,50 +25,85 @@ pub(super) enum Waiting {
     Receipts { receipts: Vec<SignedReceipt>, synced: Synced, more: bool },
 }
 
+/// An append under way.
+#[derive(Debug)]
+pub(super) struct Appending {
+    /// What it will mean once it is durable.
+    pub(super) meaning: Vec<Waiting>,
+    /// The chain as it will be.
+    chain: Option<ChainHead>,
+    records: Vec<Record>,
+    /// When to try again, after it was not known whether it is durable.
+    retry_at: Option<Duration>,
+    failures: u32,
+}
+
+/// An order as it was before a receipt.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) place: u64,
+    /// None, if it is not among those that are open.
+    pub(super) order: Option<PlacedOrder>,
+}
+
 impl Machine {
     /// Starts the next append, if none is under way and something waits.
     pub(super) fn append_next(&mut self, tick: Tick, outputs: &mut Vec<Output>) {
-        if !self.appending.is_empty() || self.waiting.is_empty() {
+        if let Some(appending) = &mut self.appending {
+            if appending.retry_at.is_some_and(|at| at <= tick.elapsed) {
+                appending.retry_at = None;
+                outputs.push(Output::Append(appending.records.clone()));
+            }
             return;
         }
-        let mut records = Vec::new();
-        let mut chain = self.chain;
+        let mut appending =
+            Appending { meaning: Vec::new(), chain: self.chain, records: Vec::new(), retry_at: None, failures: 0 };
         let batch = self.waiting.len().min(MAX_BATCH);
         for waiting in self.waiting.drain(..batch).collect::<Vec<_>>() {
-            let waiting = match waiting {
-                Waiting::Purchase(terms) => match self.sign(&terms, chain, tick) {
-                    Ok((order, token)) => {
-                        chain = Some(ChainHead { sequence: order.sequence, order_sha256: token.sha256() });
-                        records.push(Record::Order(token.clone()));
-                        let provisional = self.provisional_grants(&terms, tick);
-                        if let Some(grants) = provisional.clone() {
-                            records.push(Record::Provisional(Provisional { order: terms.id, grants }));
-                        }
-                        Waiting::SignedOrder { terms, order: Box::new(order), token, provisional }
-                    }
-                    Err(trouble) => {
-                        self.not_saved(&terms, &trouble, tick, outputs);
-                        continue;
-                    }
-                },
-                Waiting::Consume { item, quantity } => {
-                    records.push(Record::Consumed(Consumed { item: item.clone(), quantity, at: tick.unix }));
-                    Waiting::Consume { item, quantity }
-                }
-                Waiting::Receipts { receipts, synced, more } => {
-                    chain = synced.follow.map_or(chain, |follow| follow.last);
-                    records.extend(receipts.iter().map(|receipt| Record::Receipt(receipt.token.clone())));
-                    records.push(Record::Synced(synced.clone()));
-                    Waiting::Receipts { receipts, synced, more }
-                }
-                signed @ Waiting::SignedOrder { .. } => signed,
-            };
-            self.appending.push(waiting);
+            self.prepare(waiting, &mut appending, tick, outputs);
         }
-        self.appending_chain = chain;
-        if !records.is_empty() {
-            outputs.push(Output::Append(records));
+        if !appending.meaning.is_empty() {
+            outputs.push(Output::Append(appending.records.clone()));
+            self.appending = Some(appending);
         }
+    }
+
+    /// Adds to an append what it takes for `waiting` to become durable.
+    fn prepare(&self, waiting: Waiting, appending: &mut Appending, tick: Tick, outputs: &mut Vec<Output>) {
+        let records = &mut appending.records;
+        let waiting = match waiting {
+            Waiting::Purchase(terms) => match self.sign(&terms, appending.chain, tick) {
+                Ok((order, token)) => {
+                    let summary = OrderSummary::new(&order, &token);
+                    appending.chain = Some(ChainHead { sequence: order.sequence, order_sha256: summary.sha256() });
+                    records.push(Record::Order(self.sealer.seal_order(&summary, token.clone())));
+                    let provisional = self.provisional_grants(&terms, tick);
+                    if let Some(grants) = provisional.clone() {
+                        records.push(Record::Provisional(Provisional { order: terms.id, grants }));
+                    }
+                    Waiting::SignedOrder { terms, order: Box::new(order), token, provisional }
+                }
+                Err(trouble) => return not_saved(&terms, &trouble, tick, outputs),
+            },
+            Waiting::Consume { item, quantity } => {
+                records.push(Record::Consumed(Consumed { item: item.clone(), quantity, at: tick.unix }));
+                Waiting::Consume { item, quantity }
+            }
+            Waiting::Receipts { receipts, synced, more } => {
+                appending.chain = synced.follow.map_or(appending.chain, |follow| follow.last);
+                let sealed = receipts.iter().map(|it| self.seal_receipt(&it.claims, it.token.clone()));
+                records.extend(sealed.map(Record::Receipt));
+                records.push(Record::Synced(synced.clone()));
+                Waiting::Receipts { receipts, synced, more }
+            }
+            signed @ Waiting::SignedOrder { .. } => signed,
+        };
+        appending.meaning.push(waiting);
+    }
+
+    /// When to try an append again of which it is not known whether it is durable.
+    pub(super) fn next_append(&self) -> Option<Duration> {
+        self.appending.as_ref().and_then(|appending| appending.retry_at)
     }
 
     fn sign(&self, terms: &Terms, chain: Option<ChainHead>, tick: Tick) -> Result<(Order, Token), String> {
@@ -86,24 +126,17 @@ impl Machine {
 
     /// The append under way is durable: now, and only now, it counts.
     pub(super) fn appended(&mut self, tick: Tick, outputs: &mut Vec<Output>) {
-        self.chain = self.appending_chain;
-        for done in mem::take(&mut self.appending) {
+        let Some(appending) = self.appending.take() else { return };
+        self.chain = appending.chain;
+        self.records += appending.records.len() as u64;
+        for done in appending.meaning {
             match done {
                 Waiting::SignedOrder { terms, order, token, provisional } => {
-                    let order_sha256 = Some(token.sha256());
-                    let place = self.orders.len();
-                    let known = Known {
-                        order: PlacedOrder::new(&terms, tick.unix),
-                        place,
-                        sha256: order_sha256,
-                        decided_at: 0,
-                    };
-                    self.orders.insert(terms.id, known);
+                    let placed = PlacedOrder::new(&terms, tick.unix);
+                    let provisional = provisional.map(|grants| self.inventory.grant(terms.id, &grants, true));
+                    self.know(placed, order.sequence, Some(token.sha256()), provisional);
                     self.unanswered.insert(order.sequence, (terms.id, token));
                     self.sync_wanted = true;
-                    if let Some(grants) = provisional {
-                        self.inventory.grant(terms.id, grants, true);
-                    }
                     self.update(terms.id, outputs, |order| order.state = OrderState::Queued);
                 }
                 Waiting::Consume { item, quantity } => {
@@ -118,25 +151,62 @@ impl Machine {
 
     /// The append under way failed and left nothing behind. Orders are gone, and say so; receipts will come again.
     pub(super) fn append_failed(&mut self, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
-        for failed in mem::take(&mut self.appending) {
-            match failed {
-                Waiting::Purchase(terms) | Waiting::SignedOrder { terms, .. } => {
-                    self.not_saved(&terms, trouble, tick, outputs);
-                }
-                Waiting::Consume { item, quantity } => {
-                    outputs.push(Output::Tell(Update::Consumed { item, quantity, saved: false }));
-                }
-                Waiting::Receipts { .. } => self.failed(trouble, None, tick),
+        let meaning = self.appending.take().map_or_else(Vec::new, |appending| appending.meaning);
+        for failed in meaning {
+            if let Some(Waiting::Receipts { .. }) = not_saved_at_all(failed, trouble, tick, outputs) {
+                self.failed(trouble, None, tick);
             }
         }
         outputs.push(Output::Tell(Update::Trouble(trouble.to_owned())));
     }
 
-    fn not_saved(&mut self, terms: &Terms, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
-        let mut order = PlacedOrder::new(terms, tick.unix);
-        order.state = OrderState::NotSaved;
-        order.trouble = Some(trouble.to_owned());
-        outputs.push(Output::Tell(Update::Order(order)));
+    /// It is not known whether the append under way is durable. It is tried again until the disk says one or the
+    /// other; its orders say so, and nothing else is ordered or used up until then.
+    pub(super) fn append_uncertain(&mut self, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
+        if let Some(appending) = &mut self.appending {
+            let longest = LONGEST_RETRY.min(Duration::from_secs(1) * 2u32.pow(appending.failures.min(6)));
+            appending.failures = appending.failures.saturating_add(1);
+            // At least half of it, so that a disk that is failing is left alone for a while.
+            appending.retry_at = Some(tick.elapsed + longest / 2 + jitter(longest / 2, tick.random));
+            for waiting in &appending.meaning {
+                if let Waiting::SignedOrder { terms, .. } = waiting {
+                    let mut order = PlacedOrder::new(terms, tick.unix);
+                    order.trouble = Some(trouble.to_owned());
+                    outputs.push(Output::Tell(Update::Order(order)));
+                }
+            }
+        }
+        for waiting in mem::take(&mut self.waiting) {
+            self.waiting.extend(not_saved_at_all(waiting, trouble, tick, outputs));
+        }
+        outputs.push(Output::Tell(Update::Trouble(trouble.to_owned())));
+    }
+
+    /// Remembers an order that no final receipt has answered.
+    pub(super) fn know(
+        &mut self,
+        order: PlacedOrder,
+        sequence: u64,
+        sha256: Option<Sha256>,
+        provisional: Option<super::Bundle>,
+    ) {
+        let place = self.next_place();
+        let order = PlacedOrder { provisional: provisional.is_some(), ..order };
+        let known = Known { order, place, sequence, sha256, provisional, decided_at: 0 };
+        self.orders.insert(known.order.id, known);
+    }
+
+    /// Remembers an order of another device that a receipt says is waiting for somebody.
+    pub(super) fn know_pending(&mut self, claims: &Receipt) {
+        let known = self.orders.contains_key(&claims.order) || self.settled.contains_key(&claims.order);
+        if !claims.status.is_final() && !known {
+            self.know(PlacedOrder::of(claims), 0, Some(claims.order_sha256), None);
+        }
+    }
+
+    fn next_place(&mut self) -> u64 {
+        self.next_place += 1;
+        self.next_place
     }
 
     /// What an order gives before its receipt, if this game is set to give anything.
@@ -154,16 +224,23 @@ impl Machine {
     }
 
     fn settle(&mut self, receipts: Vec<SignedReceipt>, synced: Synced, more: bool, outputs: &mut Vec<Output>) {
+        self.receipts += receipts.len() as u64;
         for receipt in receipts {
-            if self.apply(&receipt) {
-                let order = receipt.claims.order;
-                outputs.push(Output::Tell(Update::Receipt(Box::new(receipt))));
-                self.update(order, outputs, |_| {});
+            let claims = &receipt.claims;
+            self.know_pending(claims);
+            let Some(before) = self.apply(&ReceiptSummary::new(claims, &receipt.token)) else { continue };
+            let mut order = before.order.unwrap_or_else(|| PlacedOrder::of(claims));
+            order.decide(claims);
+            if let Some(known) = self.orders.get_mut(&claims.order) {
+                known.order = order.clone();
             }
+            outputs.push(Output::Tell(Update::Receipt(Box::new(receipt))));
+            outputs.push(Output::Tell(Update::Order(order)));
         }
         self.stored();
         self.cursor = synced.cursor;
         self.server_time = self.server_time.max(synced.server_time);
+        self.inventory.forget_ended(self.server_time);
         self.sync_wanted |= more || !self.unanswered.is_empty();
         if synced.wallet != self.wallet {
             self.wallet.clone_from(&synced.wallet);
@@ -171,59 +248,80 @@ impl Machine {
         }
     }
 
-    /// Applies a receipt that is verified and durable. Says whether it was new.
-    pub(super) fn apply(&mut self, receipt: &SignedReceipt) -> bool {
-        let claims = &receipt.claims;
-        if !self.receipt_ids.insert(claims.id) {
-            return false;
+    /// Applies a receipt that is verified and durable. Gives its order as it was before; none if the receipt is not
+    /// newer than what decided it.
+    pub(super) fn apply(&mut self, receipt: &ReceiptSummary) -> Option<Before> {
+        let id = receipt.order();
+        if !self.is_news_for(id, receipt.feed) {
+            return None;
         }
-        self.server_time = self.server_time.max(claims.issued_at);
-        self.unanswered.retain(|_, (id, _)| *id != claims.order);
-        let place = self.orders.len();
-        let known = self.orders.entry(claims.order).or_insert_with(|| Known {
-            place,
-            order: PlacedOrder {
-                id: claims.order,
-                product: claims.product.clone(),
-                quantity: claims.quantity,
-                total: claims.amount,
-                state: OrderState::Pending,
-                provisional: false,
-                reason: None,
-                trouble: None,
-                placed_at: claims.issued_at,
-            },
-            sha256: Some(claims.order_sha256),
-            decided_at: 0,
-        });
-        if claims.feed <= known.decided_at {
-            return true;
+        self.server_time = self.server_time.max(receipt.issued_at);
+        if let Some(known) = self.orders.get_mut(&id) {
+            self.unanswered.remove(&known.sequence);
+            let before = Before { place: known.place, order: Some(known.order.clone()) };
+            known.decided_at = receipt.feed;
+            if !receipt.status.is_final() {
+                return Some(before);
+            }
+            let provisional = known.provisional;
+            self.orders.remove(&id);
+            let bundle = self.replace(receipt, provisional.map(|bundle| (bundle, true)));
+            self.settled.insert(id, Settled { decided_at: receipt.feed, bundle });
+            return Some(before);
         }
-        known.decided_at = claims.feed;
-        known.order.reason = claims.reason;
-        known.order.state = state_of(claims.status);
-        match claims.status {
-            Status::Granted => self.inventory.grant(claims.order, claims.grants.clone(), false),
-            Status::Declined | Status::Refunded | Status::Revoked => self.inventory.take_back(claims.order),
-            Status::Pending | Status::Other => {}
-        }
-        known.order.provisional = self.inventory.is_provisional(claims.order);
-        true
+        let given = self.settled.get(&id).map(|settled| (settled.bundle, false));
+        let bundle = match (receipt.status.is_final(), given) {
+            (false, Some((bundle, _))) => bundle,
+            _ => self.replace(receipt, given),
+        };
+        self.settled.insert(id, Settled { decided_at: receipt.feed, bundle });
+        Some(Before { place: self.next_place(), order: None })
     }
 
-    /// Whether a receipt answers the very order that this device signed, or an order that it does not know.
-    pub(super) fn answers_what_was_signed(&self, order: OrderId, sha256: crate::protocol::Sha256) -> bool {
+    /// Puts what a final receipt gives in the place of what its order gave before.
+    fn replace(&mut self, receipt: &ReceiptSummary, before: Option<(super::Bundle, bool)>) -> super::Bundle {
+        let id = receipt.order();
+        if receipt.status == Status::Granted {
+            if let Some((bundle, provisional)) = before {
+                self.inventory.remove(id, bundle, provisional);
+            }
+            return self.inventory.grant(id, &receipt.grants(), false);
+        }
+        if let Some((bundle, provisional)) = before {
+            self.inventory.take_back(id, bundle, provisional);
+        }
+        super::Bundle::default()
+    }
+
+    /// Whether a receipt at this place of the feed is newer than what decided its order.
+    pub(super) fn is_news_for(&self, order: OrderId, feed: u64) -> bool {
+        let known = self.orders.get(&order).map(|known| known.decided_at);
+        let decided_at = known.or(self.settled.get(&order).map(|settled| settled.decided_at));
+        decided_at.is_none_or(|decided_at| feed > decided_at)
+    }
+
+    /// Whether a receipt answers the very order that this device signed, or an order that it does not know as open.
+    pub(super) fn answers_what_was_signed(&self, order: OrderId, sha256: Sha256) -> bool {
         let signed = self.orders.get(&order).and_then(|known| known.sha256);
         signed.is_none_or(|signed| signed == sha256)
     }
 }
 
-fn state_of(status: Status) -> OrderState {
-    match status {
-        Status::Granted => OrderState::Granted,
-        Status::Declined => OrderState::Declined,
-        Status::Pending | Status::Other => OrderState::Pending,
-        Status::Refunded => OrderState::Refunded,
-        Status::Revoked => OrderState::Revoked,
+/// Says of what could not be saved that it is gone, and gives back what nobody asked for and will come again.
+fn not_saved_at_all(waiting: Waiting, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) -> Option<Waiting> {
+    match waiting {
+        Waiting::Purchase(terms) | Waiting::SignedOrder { terms, .. } => not_saved(&terms, trouble, tick, outputs),
+        Waiting::Consume { item, quantity } => {
+            outputs.push(Output::Tell(Update::Consumed { item, quantity, saved: false }));
+        }
+        receipts @ Waiting::Receipts { .. } => return Some(receipts),
     }
+    None
+}
+
+fn not_saved(terms: &Terms, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
+    let mut order = PlacedOrder::new(terms, tick.unix);
+    order.state = OrderState::NotSaved;
+    order.trouble = Some(trouble.to_owned());
+    outputs.push(Output::Tell(Update::Order(order)));
 }

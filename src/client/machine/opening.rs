@@ -1,53 +1,58 @@
-//! From the records of a journal to a machine: every receipt is verified again before it gives anything.
+//! From the records of a journal to a machine: what has this device's seal counts as it says, and everything else is
+//! verified again before it gives anything.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::{ChainHead, Inventory, Known, Link, Machine, OrderState, PlacedOrder, Settings, SignedReceipt};
+use super::appending::Before;
+use super::{ChainHead, Inventory, Link, Machine, OrderState, PlacedOrder, Settings, SignedReceipt};
 use crate::client::clock::Tick;
 use crate::client::inventory::Holdings;
-use crate::client::record::{Identity, Record};
+use crate::client::record::{Identity, Record, Signed};
+use crate::client::seal::{OrderSummary, ReceiptSummary, Sealer};
 use crate::client::storage::Opened;
-use crate::client::view::{Connection, Snapshot};
-use crate::protocol::{Money, Order, Receipt, ReceiptError, Token, envelope};
+use crate::client::view::{Connection, RECENT, Snapshot};
+use crate::protocol::{Order, OrderId, Receipt, ReceiptError, SecretKey, Sha256, Token, envelope};
+
+/// A machine whose journal is being read.
+#[derive(Debug)]
+pub struct Opening {
+    machine: Machine,
+    identity: Option<Identity>,
+    recent: VecDeque<Recent>,
+    troubles: Vec<String>,
+    /// How many orders and receipts had no seal that counts, and were verified.
+    verified: u64,
+    /// How many of them had a seal that is broken.
+    broken_seals: u64,
+}
+
+/// One of the latest receipts.
+#[derive(Debug)]
+struct Recent {
+    token: Token,
+    /// The digest that its seal says.
+    sealed: Option<Sha256>,
+    /// Its order as it was before it.
+    before: Before,
+}
 
 impl Machine {
-    /// Reads what a storage opened. Gives the machine, what to show the game, and the records to append first.
-    ///
-    /// # Errors
-    /// The journal belongs to another game or to another device's key; in words for a person.
-    pub fn open(settings: Settings, opened: Opened, tick: Tick) -> Result<(Self, Snapshot, Vec<Record>), String> {
-        let device = opened.key.id();
-        let identity = Identity { game: settings.game.clone(), device, account: device.guest_account() };
-        // Damage can take the record that says whose the journal is. The others are each verified by themselves.
-        let first = match opened.records.iter().find_map(identity_of) {
-            None => Some(Record::Identity(identity.clone())),
-            Some(found) if *found == identity => None,
-            Some(found) if found.game != identity.game => {
-                return Err(format!(
-                    "the journal belongs to the game {}, and this is {}; choose another folder for one of them",
-                    found.game, identity.game
-                ));
-            }
-            Some(found) => {
-                return Err(format!(
-                    "the journal belongs to the device {}, and the key in `device.key` is {device}; put the right key \
-                     back, or move the journal away to start as a new player",
-                    found.device
-                ));
-            }
-        };
-
-        let mut machine = Self {
+    /// Begins to read the journal of the device with `key`.
+    pub fn opening(settings: Settings, key: SecretKey) -> Opening {
+        let device = key.id();
+        let account = device.guest_account();
+        let machine = Self {
+            sealer: Sealer::new(&key, &settings.game, &account, &settings.server_keys),
             offline: settings.offline,
             settings,
-            key: opened.key,
+            key,
             device,
-            account: identity.account,
-            access: opened.access,
+            account,
+            access: crate::client::Access::ReadWrite,
             orders: BTreeMap::new(),
+            settled: BTreeMap::new(),
             unanswered: BTreeMap::new(),
-            receipt_ids: BTreeSet::new(),
             inventory: Inventory::default(),
             told: Holdings::default(),
             wallet: Vec::new(),
@@ -57,8 +62,11 @@ impl Machine {
             server_clock: None,
             told_clock: None,
             waiting: VecDeque::new(),
-            appending: Vec::new(),
-            appending_chain: None,
+            appending: None,
+            next_place: 0,
+            records: 0,
+            receipts: 0,
+            compact_at: u64::MAX,
             link: Link::Idle,
             connection: Connection::NoServer,
             enrolled: false,
@@ -66,98 +74,200 @@ impl Machine {
             next_poll: Duration::ZERO,
             failures: 0,
         };
-        let mut receipts = Vec::new();
-        let mut troubles = opened.troubles;
-        for record in opened.records {
-            if let Err(trouble) = machine.replay(record, &mut receipts) {
-                troubles.push(trouble);
-            }
-        }
-        machine.told = machine.inventory.holdings(machine.now(tick));
-        let snapshot = machine.snapshot(tick, receipts, troubles);
-        Ok((machine, snapshot, first.into_iter().collect()))
+        Opening { machine, identity: None, recent: VecDeque::new(), troubles: Vec::new(), verified: 0, broken_seals: 0 }
     }
+}
 
-    fn replay(&mut self, record: Record, receipts: &mut Vec<SignedReceipt>) -> Result<(), String> {
+impl Opening {
+    /// Takes the next record.
+    pub fn replay(&mut self, record: Record) {
+        let machine = &mut self.machine;
+        machine.records += 1;
         match record {
-            Record::Identity(_) => {}
-            Record::Order(token) => self.replay_order(token)?,
-            Record::Receipt(token) => {
-                let keys = &self.settings.server_keys;
-                let verified = Receipt::verify_for(&token, keys, &self.settings.game, &self.account);
-                let claims = match verified {
-                    Ok(claims) => claims,
-                    Err(error) => return Err(self.withhold(&token, &error)),
-                };
-                let receipt = SignedReceipt { claims, token };
-                if self.apply(&receipt) {
-                    receipts.push(receipt);
-                }
-            }
+            Record::Identity(identity) => drop(self.identity.get_or_insert(identity)),
+            Record::Order(signed) => self.replay_order(signed),
+            Record::Receipt(signed) => self.replay_receipt(signed),
             Record::Provisional(provisional) => {
-                let unanswered = self.unanswered.values().any(|(id, _)| *id == provisional.order);
-                if let Some(known) = self.orders.get_mut(&provisional.order)
-                    && unanswered
+                if let Some(known) = machine.orders.get_mut(&provisional.order)
+                    && known.order.state == OrderState::Queued
+                    && known.provisional.is_none()
                 {
-                    self.inventory.grant(provisional.order, provisional.grants, true);
+                    known.provisional = Some(machine.inventory.grant(provisional.order, &provisional.grants, true));
                     known.order.provisional = true;
                 }
             }
-            Record::Consumed(consumed) => self.inventory.consume(&consumed.item, consumed.quantity),
+            Record::Consumed(consumed) => machine.inventory.consume(&consumed.item, consumed.quantity),
             Record::Synced(synced) => {
-                self.cursor = synced.cursor;
-                self.wallet = synced.wallet;
-                self.server_time = self.server_time.max(synced.server_time);
-                self.chain = synced.follow.map_or(self.chain, |follow| follow.last);
-                self.enrolled = true;
+                machine.cursor = synced.cursor;
+                machine.wallet = synced.wallet;
+                machine.server_time = machine.server_time.max(synced.server_time);
+                machine.chain = synced.follow.map_or(machine.chain, |follow| follow.last);
+                machine.enrolled = true;
             }
         }
-        Ok(())
     }
 
+    fn replay_order(&mut self, signed: Signed) {
+        let machine = &mut self.machine;
+        let summary = match machine.sealer.open_order(&signed) {
+            Some(summary) => summary,
+            None => {
+                self.broken_seals += u64::from(!signed.seal.is_empty());
+                match Order::verify(&signed.token, machine.key.public(), &machine.account, &machine.settings.game) {
+                    Ok(order) => {
+                        self.verified += 1;
+                        OrderSummary::new(&order, &signed.token)
+                    }
+                    Err(error) => {
+                        return self.troubles.push(format!("an order in the journal is not believed: {error}"));
+                    }
+                }
+            }
+        };
+        let (id, sha256) = (summary.id(), summary.sha256());
+        machine.chain = Some(ChainHead { sequence: summary.sequence, order_sha256: sha256 });
+        if machine.settled.contains_key(&id) || machine.orders.contains_key(&id) {
+            return;
+        }
+        let order = PlacedOrder {
+            id,
+            product: summary.product,
+            quantity: summary.quantity,
+            total: summary.price.checked_mul(summary.quantity).unwrap_or(summary.price),
+            state: OrderState::Queued,
+            provisional: false,
+            reason: None,
+            trouble: None,
+            placed_at: summary.issued_at,
+        };
+        machine.know(order, summary.sequence, Some(sha256), None);
+        machine.unanswered.insert(summary.sequence, (id, signed.token));
+    }
+
+    fn replay_receipt(&mut self, signed: Signed) {
+        let machine = &mut self.machine;
+        machine.receipts += 1;
+        let (summary, sealed) = match machine.sealer.open_receipt(&signed) {
+            Some(summary) => {
+                let sealed = Some(Sha256(summary.sha256));
+                (summary, sealed)
+            }
+            None => {
+                self.broken_seals += u64::from(!signed.seal.is_empty());
+                let keys = &machine.settings.server_keys;
+                match Receipt::verify_for(&signed.token, keys, &machine.settings.game, &machine.account) {
+                    Ok(claims) => {
+                        self.verified += u64::from(claims.status.is_final());
+                        let summary = ReceiptSummary::new(&claims, &signed.token);
+                        machine.know_pending(&claims);
+                        (summary, None)
+                    }
+                    Err(error) => {
+                        let trouble = machine.withhold(&signed.token, &error);
+                        return self.troubles.push(trouble);
+                    }
+                }
+            }
+        };
+        let Some(before) = machine.apply(&summary) else { return };
+        self.recent.push_back(Recent { token: signed.token, sealed, before });
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+    }
+
+    /// All records were read. Gives the machine, what to show the game, and the records to append first.
+    ///
+    /// # Errors
+    /// The journal belongs to another game or to another device's key; in words for a person.
+    pub fn finish(mut self, opened: Opened, tick: Tick) -> Result<(Machine, Snapshot, Vec<Record>), String> {
+        let first = self.identity()?;
+        let (receipts, orders) = self.recent();
+        let Self { mut machine, mut troubles, verified, broken_seals, .. } = self;
+        machine.access = opened.access;
+        troubles.splice(0..0, opened.troubles);
+        if broken_seals > 0 {
+            troubles.push(format!(
+                "{broken_seals} seals in the journal are broken, or of an older version of the game; what they were on \
+                 was verified again"
+            ));
+        }
+        machine.inventory.forget_ended(machine.server_time);
+        machine.told = machine.inventory.holdings(machine.now(tick));
+        // What was verified for want of a seal gets one, so that the next start is faster.
+        machine.compact_at = if verified > 0 { machine.records.saturating_sub(1) } else { machine.next_compaction() };
+        let snapshot = Snapshot {
+            device: machine.device,
+            account: machine.account.clone(),
+            access: machine.access.clone(),
+            orders,
+            receipts,
+            holdings: machine.told.clone(),
+            wallet: machine.wallet.clone(),
+            troubles,
+        };
+        Ok((machine, snapshot, first.into_iter().collect()))
+    }
+
+    /// The record that says whose the journal is, if it is missing: damage can take it, and the others are each
+    /// verified by themselves.
+    fn identity(&self) -> Result<Option<Record>, String> {
+        let machine = &self.machine;
+        let (game, device, account) = (machine.settings.game.clone(), machine.device, machine.account.clone());
+        match &self.identity {
+            None => Ok(Some(Record::Identity(Identity { game, device, account }))),
+            Some(found) if found.game != game => Err(format!(
+                "the journal belongs to the game {}, and this is {game}; choose another folder for one of them",
+                found.game
+            )),
+            Some(found) if found.device != device || found.account != account => Err(format!(
+                "the journal belongs to the device {}, and the key in `device.key` is {device}; put the right key \
+                 back, or move the journal away to start as a new player",
+                found.device
+            )),
+            Some(_) => Ok(None),
+        }
+    }
+
+    /// The latest receipts, and with their orders those that are open, oldest first.
+    fn recent(&mut self) -> (Vec<SignedReceipt>, Vec<PlacedOrder>) {
+        let mut receipts = Vec::new();
+        let mut orders: BTreeMap<OrderId, (u64, PlacedOrder)> = BTreeMap::new();
+        for Recent { token, sealed, before } in std::mem::take(&mut self.recent) {
+            let claims = envelope::claims_of_stored::<Receipt>(&token);
+            let Some(claims) = claims.ok().filter(|_| sealed.is_none_or(|sealed| sealed == token.sha256())) else {
+                self.troubles.push("a receipt in the journal is not what its seal says, and is not shown".to_owned());
+                continue;
+            };
+            let placed = before.order.unwrap_or_else(|| PlacedOrder::of(&claims));
+            orders.entry(claims.order).or_insert((before.place, placed)).1.decide(&claims);
+            receipts.push(SignedReceipt { claims, token });
+        }
+        for known in self.machine.orders.values() {
+            orders.insert(known.order.id, (known.place, known.order.clone()));
+        }
+        let mut orders: Vec<_> = orders.into_values().collect();
+        orders.sort_by_key(|(place, _)| *place);
+        (receipts, orders.into_iter().map(|(_, order)| order).collect())
+    }
+}
+
+impl Machine {
     /// A receipt that is not believed gives nothing; but its order was answered by somebody, perhaps by a server whose
     /// key this game no longer knows, so it must not be sent, and charged, again.
     fn withhold(&mut self, token: &Token, error: &ReceiptError) -> String {
         let trouble = format!("a receipt in the journal is not believed: {error}");
         if let Ok(claims) = envelope::claims_of_stored::<Receipt>(token) {
-            self.unanswered.retain(|_, (id, _)| *id != claims.order);
-            self.inventory.take_back(claims.order);
             if let Some(known) = self.orders.get_mut(&claims.order) {
+                self.unanswered.remove(&known.sequence);
                 known.order.state = OrderState::Unverified;
                 known.order.provisional = false;
                 known.order.trouble = Some(trouble.clone());
+                if let Some(bundle) = known.provisional.take() {
+                    self.inventory.take_back(claims.order, bundle, true);
+                }
             }
         }
         trouble
-    }
-
-    fn replay_order(&mut self, token: Token) -> Result<(), String> {
-        let order = Order::verify(&token, self.key.public(), &self.account, &self.settings.game)
-            .map_err(|error| format!("an order in the journal is not believed: {error}"))?;
-        let sha256 = token.sha256();
-        self.chain = Some(ChainHead { sequence: order.sequence, order_sha256: sha256 });
-        let total = order.price.checked_mul(order.quantity);
-        let placed = PlacedOrder {
-            id: order.id,
-            product: order.product,
-            quantity: order.quantity,
-            total: total.unwrap_or(Money::new(order.price.micros, order.price.currency)),
-            state: OrderState::Queued,
-            provisional: false,
-            reason: None,
-            trouble: None,
-            placed_at: order.issued_at,
-        };
-        let known = Known { order: placed, place: self.orders.len(), sha256: Some(sha256), decided_at: 0 };
-        self.orders.insert(order.id, known);
-        self.unanswered.insert(order.sequence, (order.id, token));
-        Ok(())
-    }
-}
-
-fn identity_of(record: &Record) -> Option<&Identity> {
-    match record {
-        Record::Identity(identity) => Some(identity),
-        _ => None,
     }
 }

@@ -158,15 +158,19 @@ impl Machine {
             if !self.answers_what_was_signed(claims.order, claims.order_sha256) {
                 return Err(format!("a receipt for the order {} answers another order than was signed", claims.order));
             }
-            if !self.receipt_ids.contains(&claims.id) {
+            if self.is_news_for(claims.order, claims.feed) {
                 receipts.push(SignedReceipt { claims, token: token.clone() });
             }
         }
+        // The answers to what was sent come before the feed, in which they may be again.
+        receipts.sort_by_key(|receipt| receipt.claims.feed);
+        receipts.dedup_by_key(|receipt| receipt.claims.id);
         let broken = receipts.iter().any(|receipt| receipt.claims.reason == Some(Reason::ChainBroken));
         let behind = answer.chain.map(|head| head.sequence) > self.chain.map(|head| head.sequence);
         // A copied or rolled-back save goes on from where the server is, once nothing signed is left unanswered.
         let all_answered = self.unanswered.values().all(|(id, _)| receipts.iter().any(|it| it.claims.order == *id));
-        let signing = self.appending.iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
+        let meaning = self.appending.iter().flat_map(|appending| &appending.meaning);
+        let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
         let follow = ((broken || behind) && all_answered && !signing).then_some(Follow { last: answer.chain });
         let synced = Synced { cursor: answer.cursor, wallet: answer.wallet, server_time: answer.issued_at, follow };
         Ok(Waiting::Receipts { receipts, synced, more: answer.more })
@@ -244,7 +248,7 @@ impl Machine {
 }
 
 /// A wait between nothing and `longest`, chosen by random bits: "full jitter".
-fn jitter(longest: Duration, random: [u8; 16]) -> Duration {
+pub(super) fn jitter(longest: Duration, random: [u8; 16]) -> Duration {
     let share = u128::from(u32::from_be_bytes([random[0], random[1], random[2], random[3]]));
     let nanoseconds = longest.as_nanos() * share / u128::from(u32::MAX);
     Duration::from_nanos(nanoseconds.try_into().unwrap_or(u64::MAX))

@@ -1,48 +1,50 @@
 //! A storage in a folder: `device.key`, `journal.iap` and `journal.lock`.
 //!
 //! One process at a time writes: it holds an exclusive lock on `journal.lock`, a file that is never deleted. Others
-//! open read-only. Where the file system has no locks, everybody does.
+//! open read-only. Where the file system has no locks, everybody does, and so does who could not mend what a crash or
+//! the disk did to the journal.
 
+mod journal_file;
 mod key;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-
 use etcetera::BaseStrategy;
+use std::io;
+use std::path::Path;
 
-use super::{Access, Opened, Storage, StorageError};
-use crate::client::journal::{self, Damage};
+use self::journal_file::JournalFile;
+use super::disk::{Disk, DiskFile, FileAccess, Folder, Locking};
+use super::{Access, Keep, Opened, Replay, Storage, StorageError};
+use crate::client::journal::{self, Found, HEADER, ReadError, VERSION};
 use crate::client::record::Record;
-use crate::patient_lock;
 use crate::protocol::GameId;
 
-/// How much is allocated at once, so that most appends change no metadata of the file.
-const CHUNK: usize = 64 * 1024;
+const JOURNAL: &str = "journal.iap";
+const LOCK: &str = "journal.lock";
 
-/// A storage in a folder of the file system.
+/// A storage in a folder of the file system, or of another disk.
 #[derive(Debug)]
-pub struct FileStorage {
-    folder: PathBuf,
-    lock: Option<File>,
-    file: Option<Journal>,
+pub struct FileStorage<D: Disk = Folder> {
+    disk: D,
+    lock: Option<D::Lock>,
+    journal: Option<JournalFile<D::File>>,
+    why_read_only: Option<WhyReadOnly>,
 }
 
-/// An open journal.
-#[derive(Debug)]
-struct Journal {
-    file: File,
-    path: PathBuf,
-    /// Where the next frame goes.
-    end: u64,
-    /// How long the file is; past `end` it is zeroes.
-    allocated: u64,
+/// Why a copy of the game may only look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhyReadOnly {
+    /// Another one writes.
+    Elsewhere,
+    /// There are no locks, or the folder cannot be written.
+    NoLock,
+    /// The journal could not be mended.
+    NotMended,
 }
 
 impl FileStorage {
     /// A storage in `folder`, which is created when it is opened.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), lock: None, file: None }
+    pub fn new(folder: impl Into<std::path::PathBuf>) -> Self {
+        Self::on(Folder::new(folder))
     }
 
     /// A storage in the folder where this system keeps a player's data, under the game's name.
@@ -56,189 +58,198 @@ impl FileStorage {
 
     /// The folder.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.disk.path()
+    }
+}
+
+impl<D: Disk> FileStorage<D> {
+    /// A storage on any disk.
+    pub fn on(disk: D) -> Self {
+        Self { disk, lock: None, journal: None, why_read_only: None }
     }
 
     /// Takes the lock, or says why not.
-    fn take_lock(&mut self) -> Result<Access, StorageError> {
-        let path = self.folder.join("journal.lock");
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let lock = opened.map_err(io("opening", &path, "check that the folder can be written"))?;
-        Ok(match patient_lock::try_lock(&lock) {
-            Ok(()) => {
+    fn take_lock(&mut self) -> (Access, Option<io::Error>) {
+        self.lock = None;
+        self.why_read_only = None;
+        match self.disk.lock(LOCK) {
+            Locking::Held(lock) => {
                 self.lock = Some(lock);
-                Access::ReadWrite
+                (Access::ReadWrite, None)
             }
-            Err(TryLockError::WouldBlock) => {
-                Access::ReadOnly("another copy of the game is running with this save; close it to buy here".to_owned())
+            Locking::Elsewhere => {
+                self.why_read_only = Some(WhyReadOnly::Elsewhere);
+                let words = "another copy of the game is running with this save; close it to buy here";
+                (Access::ReadOnly(words.to_owned()), None)
             }
-            Err(TryLockError::Error(error)) => {
-                Access::ReadOnly(format!("files cannot be locked here ({error}); move the save to a local disk to buy"))
+            Locking::Impossible(error) => {
+                self.why_read_only = Some(WhyReadOnly::NoLock);
+                let words = format!("files cannot be locked here ({error}); move the save to a local disk to buy");
+                (Access::ReadOnly(words), Some(error))
             }
-        })
+        }
+    }
+
+    /// Opens the journal for reading, and for writing if that is allowed.
+    fn open_journal(&mut self, access: &mut Access) -> Result<Option<D::File>, StorageError> {
+        let failed = failure("opening", self.disk.shown(JOURNAL), "check that the file can be read");
+        if access.may_write() {
+            match self.disk.open(JOURNAL, FileAccess::ReadWrite) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    *access = self.read_only(&format!("{} cannot be written ({error})", self.disk.shown(JOURNAL)));
+                }
+                opened => return opened.map_err(failed),
+            }
+        }
+        self.disk.open(JOURNAL, FileAccess::Read).map_err(failed)
+    }
+
+    fn read_only(&mut self, trouble: &str) -> Access {
+        self.why_read_only = Some(WhyReadOnly::NotMended);
+        Access::ReadOnly(trouble.to_owned())
+    }
+
+    /// Makes the journal one that can be appended to: an empty one is made, a torn append wiped, a damaged or older
+    /// journal written anew. What is in it is durable afterwards.
+    fn mend(&mut self, file: Option<D::File>, found: Found, troubles: &mut Vec<String>) -> Result<(), StorageError> {
+        let sound = found.damage.is_none() && found.version == VERSION;
+        let (Some(file), false) = (file, found.version == 0) else {
+            self.journal = Some(JournalFile::create(&mut self.disk)?);
+            return Ok(());
+        };
+        let mut journal = JournalFile::resume(file, &found, self.disk.shown(JOURNAL))?;
+        if !sound {
+            let aside = match &found.damage {
+                Some(_) => Some(journal.set_aside(&mut self.disk, &found)?),
+                None => None,
+            };
+            if let Err(error) = journal.rewrite(&mut self.disk, &mut Some, &[]) {
+                aside.iter().for_each(|name| drop(self.disk.remove(name)));
+                return Err(error);
+            }
+            troubles.extend(aside.map(|name| format!("the damaged part is kept as {}", self.disk.shown(&name))));
+        } else if let Err(error) = journal.wipe(found.torn) {
+            tracing::warn!("{error}; writing the journal anew");
+            journal.rewrite(&mut self.disk, &mut Some, &[])?;
+        }
+        self.journal = Some(journal);
+        Ok(())
     }
 }
 
-impl Storage for FileStorage {
-    fn open(&mut self) -> Result<Opened, StorageError> {
-        self.file = None;
-        self.lock = None;
-        create_folder(&self.folder)?;
-        let access = self.take_lock()?;
-        let path = self.folder.join("journal.iap");
-        let bytes = read_if_there(&path)?;
-        let mut found = journal::recover(bytes.as_deref().unwrap_or_default())
-            .map_err(|source| StorageError::Format { path: path.display().to_string(), source })?;
-        let key = key::open(&self.folder, !found.records.is_empty(), access.may_write())?;
+impl<D: Disk> Storage for FileStorage<D> {
+    fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError> {
+        self.journal = None;
+        let advice = "check that it can be written";
+        self.disk.create_folder().map_err(failure("creating the folder", self.disk.shown(""), advice))?;
+        let (mut access, no_lock) = self.take_lock();
+        let mut file = self.open_journal(&mut access)?;
+        let has_records = match &mut file {
+            Some(file) => has_records(file).map_err(self.reading())?,
+            None => false,
+        };
+        let key = match (key::read(&mut self.disk)?, no_lock) {
+            (Some(key), _) => key,
+            (None, Some(error)) => return Err(failure("locking", self.disk.shown(LOCK), advice)(error)),
+            (None, None) if has_records || !access.may_write() => {
+                return Err(StorageError::KeyMissing { path: self.disk.shown(key::KEY) });
+            }
+            (None, None) => key::make(&mut self.disk)?,
+        };
 
+        let found = match &mut file {
+            Some(file) => journal::read(|offset, bytes| file.read_full_at(offset, bytes), &mut |it| replay(&key, it)),
+            None => Ok(Found::default()),
+        };
+        let found = found.map_err(|error| match error {
+            ReadError::Io(error) => self.reading()(error),
+            ReadError::Format(source) => StorageError::Format { path: self.disk.shown(JOURNAL), source },
+        })?;
         let mut troubles = Vec::new();
-        if access.may_write() {
-            let file = match &found.damage {
-                Some(damage) => {
-                    troubles.push(set_aside(&self.folder, &path, damage)?);
-                    // Without its place in the feed, the device asks for everything again, and so gets back what the
-                    // damage took.
-                    found.records.retain(|record| !matches!(record, Record::Synced(_)));
-                    Journal::rewrite(&self.folder, &path, &found.records)?
-                }
-                None if found.end == 0 => Journal::rewrite(&self.folder, &path, &[])?,
-                None => Journal::resume(&path, found.end, found.torn, bytes.map_or(0, |bytes| bytes.len()))?,
-            };
-            self.file = Some(file);
+        if found.damage.is_some() || access.may_write() {
+            troubles.extend(trouble(&found));
         }
-        Ok(Opened { key, records: found.records, access, troubles })
+        if access.may_write()
+            && let Err(error) = self.mend(file, found, &mut troubles)
+        {
+            access = self.read_only(&error.to_string());
+        }
+        Ok(Opened { key, access, troubles })
     }
 
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
-        let Some(journal) = &mut self.file else {
-            return Err(match &self.lock {
-                Some(_) => StorageError::Poisoned,
-                None => StorageError::ReadOnly("it does not hold the lock".to_owned()),
-            });
-        };
-        let mut bytes = Vec::new();
-        for record in records {
-            journal::write_frame(record, &mut bytes);
+        self.writable()?.append(records)
+    }
+
+    fn compact(&mut self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError> {
+        self.writable()?.compact(keep, then)
+    }
+
+    fn is_worth_reopening(&mut self) -> bool {
+        match self.why_read_only {
+            Some(WhyReadOnly::Elsewhere) => matches!(self.disk.lock(LOCK), Locking::Held(_)),
+            Some(WhyReadOnly::NotMended) => true,
+            Some(WhyReadOnly::NoLock) | None => false,
         }
-        let Err(error) = journal.append(&bytes) else { return Ok(()) };
-        if journal.undo().is_err() {
-            self.file = None;
-            return Err(StorageError::Uncertain(Box::new(error)));
+    }
+}
+
+impl<D: Disk> FileStorage<D> {
+    fn reading(&self) -> impl FnOnce(io::Error) -> StorageError + use<D> {
+        failure("reading", self.disk.shown(JOURNAL), "check that the file can be read")
+    }
+
+    fn writable(&mut self) -> Result<Writable<'_, D>, StorageError> {
+        match &mut self.journal {
+            Some(journal) => Ok(Writable { disk: &mut self.disk, journal }),
+            None => Err(StorageError::ReadOnly("it was opened to look only".to_owned())),
         }
-        Err(error)
     }
 }
 
-impl Journal {
-    /// Goes on writing at `end`, after wiping the `torn` bytes there, so that nothing of them can ever be read again.
-    fn resume(path: &Path, end: usize, torn: usize, allocated: usize) -> Result<Self, StorageError> {
-        let opened = OpenOptions::new().read(true).write(true).open(path);
-        let file = opened.map_err(io("opening", path, "check that the file can be written"))?;
-        let mut journal = Self { file, path: path.to_owned(), end: to_u64(end), allocated: to_u64(allocated.max(end)) };
-        // What was read may still be in the system's cache alone; it is about to count, so it must be durable.
-        journal.write(&vec![0; torn]).map_err(journal.failed("mending"))?;
-        Ok(journal)
+/// A journal that may be written, and the disk it is on.
+struct Writable<'a, D: Disk> {
+    disk: &'a mut D,
+    journal: &'a mut JournalFile<D::File>,
+}
+
+impl<D: Disk> Writable<'_, D> {
+    fn append(self, records: &[Record]) -> Result<(), StorageError> {
+        self.journal.append(self.disk, records)
     }
 
-    /// Writes a journal of `records` beside the old one and puts it in its place.
-    fn rewrite(folder: &Path, path: &Path, records: &[Record]) -> Result<Self, StorageError> {
-        let new_path = path.with_extension("new");
-        let mut bytes = journal::header().to_vec();
-        for record in records {
-            journal::write_frame(record, &mut bytes);
+    fn compact(self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError> {
+        self.journal.rewrite(self.disk, keep, then)
+    }
+}
+
+/// Whether a journal holds anything: its device's key was made before it.
+fn has_records(file: &mut impl DiskFile) -> io::Result<bool> {
+    let mut start = [0; HEADER + 4];
+    let length = file.read_full_at(0, &mut start)?;
+    Ok(length > HEADER && start[HEADER..].iter().any(|&byte| byte != 0))
+}
+
+/// What is to be said of a journal that is not as it was left.
+fn trouble(found: &Found) -> Option<String> {
+    let Found { end, torn, .. } = found;
+    match found.damage {
+        Some(damage) if damage.in_last_append => Some(format!(
+            "the last write to the journal was cut short at byte {end}, by a crash or by the disk; {} records after it \
+             were saved",
+            damage.salvaged
+        )),
+        Some(damage) => {
+            Some(format!("the journal was damaged at byte {end}; {} records after it were saved", damage.salvaged))
         }
-        let written = File::create(&new_path).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.sync_all()
-        });
-        written.map_err(io("writing", &new_path, "check that there is room on the disk"))?;
-        fs::rename(&new_path, path).map_err(io("renaming", &new_path, "check that the folder can be written"))?;
-        sync_folder(folder)?;
-        Self::resume(path, bytes.len(), 0, bytes.len())
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
-        self.allocate(bytes.len());
-        self.write(bytes).map_err(self.failed("appending to"))?;
-        self.end += to_u64(bytes.len());
-        self.allocated = self.allocated.max(self.end);
-        Ok(())
-    }
-
-    /// Makes room for `needed` bytes. Where there is none, the write itself will say so.
-    fn allocate(&mut self, needed: usize) {
-        if self.end + to_u64(needed) <= self.allocated {
-            return;
-        }
-        let room = needed.max(CHUNK);
-        let written = self.file.seek(SeekFrom::Start(self.end)).and_then(|_| self.file.write_all(&vec![0; room]));
-        self.allocated = match written.and_then(|()| self.file.sync_all()) {
-            Ok(()) => self.end + to_u64(room),
-            Err(_) => self.end,
-        };
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.end))?;
-        self.file.write_all(bytes)?;
-        self.file.sync_data()
-    }
-
-    /// Cuts off whatever a failed append left, durably.
-    fn undo(&mut self) -> std::io::Result<()> {
-        self.file.set_len(self.end)?;
-        self.allocated = self.end;
-        self.file.sync_all()
-    }
-
-    fn failed(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> StorageError {
-        let path = self.path.clone();
-        move |source| io(action, &path, "free some room on the disk, or check it, and try again")(source)
+        None if *torn > 0 && found.version > 0 => Some(format!(
+            "the last write to the journal was cut short at byte {end}, by a crash or by the disk; what it was to hold \
+             was not saved"
+        )),
+        None => None,
     }
 }
 
-/// Copies a damaged journal to a file of its own, for support to look at, and says so.
-fn set_aside(folder: &Path, path: &Path, damage: &Damage) -> Result<String, StorageError> {
-    let free = (1..).map(|number| folder.join(format!("journal.damaged-{number}"))).find(|copy| !copy.exists());
-    let copy = free.unwrap_or_else(|| folder.join("journal.damaged"));
-    fs::copy(path, &copy).map_err(io("copying", path, "check that there is room on the disk"))?;
-    Ok(format!(
-        "the journal was damaged at byte {}; {} records after it were saved, and the damaged file is kept as {}",
-        damage.offset,
-        damage.salvaged,
-        copy.display()
-    ))
-}
-
-fn create_folder(folder: &Path) -> Result<(), StorageError> {
-    fs::create_dir_all(folder).map_err(io("creating the folder", folder, "check that it can be written"))?;
-    folder.parent().filter(|parent| parent.exists()).map_or(Ok(()), sync_folder)
-}
-
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
-        Ok(_) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io("reading", path, "check that the file can be read")(error)),
-    }
-}
-
-/// Makes a rename or a new file in `folder` durable. Windows has no such call and needs none.
-fn sync_folder(folder: &Path) -> Result<(), StorageError> {
-    if cfg!(unix) {
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(io("making durable", folder, "check the disk"))?;
-    }
-    Ok(())
-}
-
-fn io(action: &'static str, path: &Path, advice: &'static str) -> impl FnOnce(std::io::Error) -> StorageError {
-    let path = path.display().to_string();
+fn failure(action: &'static str, path: String, advice: &'static str) -> impl FnOnce(io::Error) -> StorageError {
     move |source| StorageError::Io { action, path, source, advice }
-}
-
-fn to_u64(length: usize) -> u64 {
-    // A length of something in memory always fits.
-    u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Access, Opened, Storage, StorageError};
+use super::{Access, Keep, Opened, Replay, Storage, StorageError};
 use crate::client::clock::random_bits;
 use crate::client::record::Record;
 use crate::protocol::SecretKey;
@@ -38,17 +38,24 @@ impl MemoryStorage {
 }
 
 impl Storage for MemoryStorage {
-    fn open(&mut self) -> Result<Opened, StorageError> {
+    fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError> {
         let seed = new_seed()?;
-        self.contents(|contents| {
+        let (key, records) = self.contents(|contents| {
             let key = contents.key.get_or_insert_with(|| SecretKey::from_seed(&seed)).clone();
-            let records = contents.records.clone();
-            Ok(Opened { key, records, access: Access::ReadWrite, troubles: Vec::new() })
-        })
+            (key, contents.records.clone())
+        });
+        records.into_iter().for_each(|record| replay(&key, record));
+        Ok(Opened { key, access: Access::ReadWrite, troubles: Vec::new() })
     }
 
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
         self.contents(|contents| contents.records.extend_from_slice(records));
+        Ok(())
+    }
+
+    fn compact(&mut self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError> {
+        let kept: Vec<_> = self.records().into_iter().filter_map(keep).chain(then.iter().cloned()).collect();
+        self.contents(|contents| contents.records = kept);
         Ok(())
     }
 }

@@ -1,0 +1,363 @@
+//! Reading a journal from its first byte to its last: the longest valid prefix, and whatever is valid after damage.
+//!
+//! The bytes come through a window, so that a journal of any length is read in little memory. Only what follows a bad
+//! place is read whole.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::frame::{self, Format, Frame};
+use super::{FormatError, HEADER, MAGIC, header_of, le_u32};
+use crate::client::record::Record;
+
+/// How much is read at once, in bytes.
+const WINDOW: usize = 256 * 1024;
+
+/// What was found in a journal besides its records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The version of its format; 0 if it has none yet, because a crash cut its making short.
+    pub version: u32,
+    /// Where the next frame goes: the end of the longest valid prefix.
+    pub end: u64,
+    /// The number of the last append before `end`.
+    pub last_append: u32,
+    /// How many bytes after `end` are not known to be zeroes: an append that a crash cut short, or damage.
+    pub torn: u64,
+    /// What is wrong, where valid frames follow bytes that are none.
+    pub damage: Option<Damage>,
+}
+
+/// Bytes in a journal that are no frame, with valid frames after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// How many records were found after them.
+    pub salvaged: u64,
+    /// Whether they are in the last append, where a crash can leave such, and a failing disk as well. Elsewhere only
+    /// what was damaged after it was durable looks like this.
+    pub in_last_append: bool,
+}
+
+/// Why a journal cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is not a journal, or a newer one; it must be left as it is.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+}
+
+/// Reads a journal of which `read_at` gives the bytes at a place (fewer only at the end), and hands every record to
+/// `each`, in order: those of the longest valid prefix, and those after damage. Of the latter what a sync said besides
+/// its receipts is left out, since it vouches for receipts that may be gone.
+///
+/// A header that a crash cut short, with nothing after it, is an empty journal. One that is damaged is damage like any
+/// other, as long as a valid frame is found.
+///
+/// # Errors
+/// The bytes cannot be read, are no journal, or a newer one's.
+pub fn read(
+    mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    each: &mut dyn FnMut(Record),
+) -> Result<Found, ReadError> {
+    let mut start = [0; HEADER];
+    let length = read_at(0, &mut start)?;
+    let version = match version(&start[..length])? {
+        Some(version) => version,
+        None => {
+            let rest = rest(&mut read_at, 0)?;
+            let wanted = header_of(super::VERSION);
+            let begun = wanted.iter().zip(&start).take_while(|(wanted, found)| wanted == found).count();
+            if rest.len() <= begun {
+                return Ok(Found::default());
+            }
+            return [Format::V2, Format::V1]
+                .into_iter()
+                .find_map(|format| salvage(format, &rest, each))
+                .map(|salvage| Found { version: super::VERSION, ..salvage.found(0, 0, rest.len()) })
+                .ok_or(ReadError::Format(FormatError::NotAJournal));
+        }
+    };
+    let format = if version == 1 { Format::V1 } else { Format::V2 };
+    let mut window = Window::default();
+    let (mut end, mut append, mut finished) = (HEADER as u64, 0, true);
+    while let Some(frame) = window.frame(format, end, &mut read_at)? {
+        let expected = if finished { next(append) } else { append };
+        if format == Format::V2 && frame.append != expected {
+            break;
+        }
+        (end, append, finished) = (end + frame.length as u64, frame.append, frame.last);
+        each(frame.record);
+    }
+    let rest = rest(&mut read_at, end)?;
+    let expected = if finished { next(append) } else { append };
+    let found = match salvage(format, &rest, each) {
+        Some(salvage) => salvage.found(end, expected, rest.len()),
+        None => Found { end, torn: rest.len() as u64, ..Found::default() },
+    };
+    Ok(Found { version, last_append: append, ..found })
+}
+
+/// [`read`], from bytes in memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn recover(bytes: &[u8]) -> Result<(Vec<Record>, Found), FormatError> {
+    let mut records = Vec::new();
+    let read_at = |offset, into: &mut [u8]| {
+        let from = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+        let length = from.len().min(into.len());
+        into[..length].copy_from_slice(&from[..length]);
+        Ok(length)
+    };
+    match read(read_at, &mut |record| records.push(record)) {
+        Ok(found) => Ok((records, found)),
+        Err(ReadError::Format(error)) => Err(error),
+        // Memory is always read; if it were not, it would be no journal.
+        Err(ReadError::Io(_)) => Err(FormatError::NotAJournal),
+    }
+}
+
+/// The version that the header says, or `None` if it says none.
+fn version(start: &[u8]) -> Result<Option<u32>, FormatError> {
+    if start.len() < HEADER || start[..8] != MAGIC || crc32c::crc32c(&start[..12]) != le_u32(&start[12..]) {
+        return Ok(None);
+    }
+    match le_u32(&start[8..12]) {
+        version @ 1..=super::VERSION => Ok(Some(version)),
+        newer => Err(FormatError::Newer(newer)),
+    }
+}
+
+fn next(append: u32) -> u32 {
+    append.wrapping_add(1)
+}
+
+/// All bytes from `offset` to the last that is not zero.
+fn rest(mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>, offset: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut window = vec![0; WINDOW];
+    let mut zeroes = 0;
+    loop {
+        let length = read_at(offset + bytes.len() as u64 + zeroes as u64, &mut window)?;
+        if length == 0 {
+            return Ok(bytes);
+        }
+        match window[..length].iter().rposition(|&byte| byte != 0) {
+            Some(last) => {
+                bytes.resize(bytes.len() + zeroes, 0);
+                bytes.extend_from_slice(&window[..=last]);
+                zeroes = length - last - 1;
+            }
+            None => zeroes += length,
+        }
+    }
+}
+
+/// What was found after a bad place.
+struct Salvage {
+    records: u64,
+    appends: Vec<u32>,
+}
+
+impl Salvage {
+    /// As part of what was found in a journal whose valid prefix ends at `end`, before the append numbered `expected`.
+    fn found(&self, end: u64, expected: u32, torn: usize) -> Found {
+        let in_last_append = end > 0 && self.appends.iter().all(|&append| append == expected);
+        let damage = Damage { salvaged: self.records, in_last_append };
+        Found { end, torn: torn as u64, damage: Some(damage), ..Found::default() }
+    }
+}
+
+/// Hands on every record of a valid frame, wherever it starts. `None` if there is none.
+fn salvage(format: Format, bytes: &[u8], each: &mut dyn FnMut(Record)) -> Option<Salvage> {
+    let mut salvage = Salvage { records: 0, appends: Vec::new() };
+    let mut offset = 0;
+    while offset + format.head() < bytes.len() {
+        let Some(Frame { record, append, length, .. }) = frame::read(format, &bytes[offset..]) else {
+            offset += 1;
+            continue;
+        };
+        offset += length;
+        salvage.records += 1;
+        if salvage.appends.last() != Some(&append) {
+            salvage.appends.push(append);
+        }
+        if !matches!(record, Record::Synced(_)) {
+            each(record);
+        }
+    }
+    (salvage.records > 0).then_some(salvage)
+}
+
+/// The part of a journal that is in memory while its frames are read one after the other.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Window {
+    /// The frame at `offset`, if there is a valid one.
+    fn frame(
+        &mut self,
+        format: Format,
+        offset: u64,
+        read_at: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<Option<Frame>> {
+        if self.at(offset).len() < format.head() {
+            self.fill(offset, WINDOW, read_at)?;
+        }
+        let Some(length) = frame::length(format, self.at(offset)) else { return Ok(None) };
+        if self.at(offset).len() < length {
+            self.fill(offset, length.max(WINDOW), read_at)?;
+        }
+        Ok(frame::read(format, self.at(offset)))
+    }
+
+    fn at(&self, offset: u64) -> &[u8] {
+        let from = offset.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
+        from.and_then(|from| self.bytes[..self.filled].get(from..)).unwrap_or_default()
+    }
+
+    fn fill(
+        &mut self,
+        offset: u64,
+        length: usize,
+        read_at: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        self.bytes.resize(self.bytes.len().max(length), 0);
+        self.start = offset;
+        self.filled = 0;
+        self.filled = read_at(offset, &mut self.bytes)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::journal::{FrameWriter, header};
+    use crate::protocol::Token;
+
+    fn order(text: &str) -> Record {
+        Record::Order(Token::from_text(text).into())
+    }
+
+    /// A journal of these appends, and where each begins.
+    fn journal(appends: &[&[Record]]) -> (Vec<u8>, Vec<usize>) {
+        let (mut bytes, mut frames) = (header().to_vec(), FrameWriter::default());
+        let mut starts = Vec::new();
+        for append in appends {
+            starts.push(bytes.len());
+            frames.append(append, &mut bytes);
+        }
+        (bytes, starts)
+    }
+
+    #[test]
+    fn a_journal_cut_at_every_byte_of_its_last_record_opens() {
+        let (whole, starts) = journal(&[&[order("first")], &[order("second")], &[order("third")]]);
+        for cut in starts[2]..whole.len() {
+            for tail in [0, 7, 100, WINDOW] {
+                let mut bytes = whole[..cut].to_vec();
+                bytes.resize(cut + tail, 0);
+                let (records, found) = recover(&bytes).expect("opens");
+                assert_eq!(records, [order("first"), order("second")], "cut at {cut}");
+                assert_eq!((found.end, found.damage, found.last_append), (starts[2] as u64, None, 2), "cut at {cut}");
+            }
+        }
+        assert_eq!(recover(&whole).expect("opens").0.len(), 3);
+    }
+
+    #[test]
+    fn a_header_cut_short_is_an_empty_journal() {
+        for cut in 0..HEADER {
+            assert_eq!(recover(&header()[..cut]), Ok((Vec::new(), Found::default())), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_reported_and_the_rest_salvaged() {
+        let (whole, starts) = journal(&[&[order("first")], &[order("second")], &[order("third")], &[order("fourth")]]);
+        for at in starts[1]..starts[2] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            let (records, found) = recover(&bytes).expect("opens");
+            assert_eq!(records, [order("first"), order("third"), order("fourth")], "at {at}");
+            let damage = Some(Damage { salvaged: 2, in_last_append: false });
+            assert_eq!((found.end, found.damage), (starts[1] as u64, damage), "at {at}");
+        }
+    }
+
+    #[test]
+    fn a_hole_in_the_last_append_is_told_from_damage_before_it() {
+        let (mut bytes, starts) = journal(&[&[order("first")], &[order("second"), order("third")]]);
+        bytes[starts[1] + 14] ^= 1;
+        let (records, found) = recover(&bytes).expect("opens");
+        assert_eq!(records, [order("first"), order("third")]);
+        assert_eq!(found.damage, Some(Damage { salvaged: 1, in_last_append: true }));
+
+        let (mut bytes, starts) = journal(&[&[order("first"), order("second")], &[order("third")]]);
+        bytes[starts[1] - 1] ^= 1;
+        let (records, found) = recover(&bytes).expect("opens");
+        assert_eq!(records, [order("first"), order("third")]);
+        assert_eq!(found.damage, Some(Damage { salvaged: 1, in_last_append: false }));
+    }
+
+    #[test]
+    fn an_append_that_is_missing_between_two_is_damage() {
+        let (whole, starts) = journal(&[&[order("first")], &[order("second")], &[order("third")]]);
+        let bytes = [&whole[..starts[1]], &whole[starts[2]..]].concat();
+        let (records, found) = recover(&bytes).expect("opens");
+        assert_eq!(records, [order("first"), order("third")]);
+        assert!(found.damage.is_some());
+    }
+
+    #[test]
+    fn a_damaged_header_is_damage_like_any_other() {
+        let (whole, _) = journal(&[&[order("first")], &[order("second")]]);
+        for at in 0..HEADER {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x55;
+            let (records, found) = recover(&bytes).expect("opens");
+            assert_eq!(records, [order("first"), order("second")], "at {at}");
+            assert_eq!((found.end, found.damage.map(|damage| damage.salvaged)), (0, Some(2)), "at {at}");
+        }
+    }
+
+    #[test]
+    fn a_long_journal_is_read_through_a_short_window() {
+        let long = "x".repeat(super::super::MAX_PAYLOAD - 2);
+        let appends: Vec<Vec<Record>> =
+            (0..400).map(|number| vec![order(&format!("{number} {}", &long[..number * 20])), order("end")]).collect();
+        let mut appends: Vec<&[Record]> = appends.iter().map(Vec::as_slice).collect();
+        let longest = [order(&long)];
+        appends.insert(200, &longest);
+        let (bytes, _) = journal(&appends);
+        let (records, found) = recover(&bytes).expect("opens");
+        assert_eq!(records, appends.concat());
+        assert_eq!((found.end, found.last_append), (bytes.len() as u64, 401));
+    }
+
+    #[test]
+    fn format_1_is_read() {
+        let bytes = include_bytes!("../../../tests/journals/format-1.iap");
+        let (records, found) = recover(bytes).expect("opens");
+        let kinds: Vec<_> = records.iter().map(Record::kind).collect();
+        assert_eq!((kinds, found.version, found.end, found.damage), (vec![1, 2, 6, 3, 5, 4], 1, 1832, None));
+    }
+
+    #[test]
+    fn a_file_of_another_kind_and_a_newer_version_are_refused() {
+        assert_eq!(recover(b"PNG, perhaps, or anything else"), Err(FormatError::NotAJournal));
+        assert_eq!(recover(&header_of(9)), Err(FormatError::Newer(9)));
+        let mut newer = header_of(3).to_vec();
+        newer.extend_from_slice(&journal(&[&[order("first")]]).0[HEADER..]);
+        assert_eq!(recover(&newer), Err(FormatError::Newer(3)));
+    }
+}

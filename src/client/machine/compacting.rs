@@ -1,0 +1,107 @@
+//! Writing the journal anew without what is needed no longer: answered orders, what they gave provisionally, and all
+//! but the last word of every sync and every count.
+
+use super::{Machine, Output};
+use crate::client::clock::Tick;
+use crate::client::record::{Consumed, Follow, Record, Signed, Synced};
+use crate::client::seal::{OrderSummary, ReceiptSummary};
+use crate::client::view::Update;
+use crate::protocol::{Order, Receipt};
+
+/// How many records more than twice those that are needed there may be, so that a small journal is left alone.
+const SLACK: u64 = 512;
+
+impl Machine {
+    /// Asks for the journal to be written anew, if more than half of it is needed no longer.
+    pub(super) fn compact_next(&mut self, outputs: &mut Vec<Output>) {
+        if self.appending.is_none() && self.access.may_write() && self.records > self.compact_at {
+            self.compact_at = u64::MAX;
+            outputs.push(Output::Compact);
+        }
+    }
+
+    /// How many records there may be before the journal is written anew.
+    pub(super) fn next_compaction(&self) -> u64 {
+        let needed = self.receipts.saturating_add(2 * self.orders.len() as u64);
+        needed.saturating_mul(2).saturating_add(SLACK)
+    }
+
+    pub(super) fn compacted(&mut self) {
+        self.records = self.receipts.saturating_add(2 * self.orders.len() as u64);
+        self.compact_at = self.next_compaction();
+    }
+
+    /// Nothing is lost by it: the journal only is longer than it need be. It is tried again when it has grown.
+    pub(super) fn compaction_failed(&mut self, trouble: String, outputs: &mut Vec<Output>) {
+        self.compact_at = self.records.saturating_mul(2);
+        outputs.push(Output::Tell(Update::Trouble(trouble)));
+    }
+
+    /// What is to be kept of a record when the journal is written anew. What was verified at the start for want of a
+    /// seal gets one.
+    pub fn keep(&self, record: Record) -> Option<Record> {
+        match record {
+            Record::Identity(_) => Some(record),
+            Record::Order(signed) => self.keep_order(signed).map(Record::Order),
+            Record::Receipt(signed) => Some(Record::Receipt(self.keep_receipt(signed))),
+            Record::Provisional(ref provisional) => {
+                let known = self.orders.get(&provisional.order)?;
+                known.provisional.is_some().then_some(record)
+            }
+            // Their sums and last words are written after everything else.
+            Record::Consumed(_) | Record::Synced(_) => None,
+        }
+    }
+
+    fn keep_order(&self, signed: Signed) -> Option<Signed> {
+        let (id, signed) = match self.sealer.open_order(&signed) {
+            Some(summary) => (summary.id(), signed),
+            None => match Order::verify(&signed.token, self.key.public(), &self.account, &self.settings.game) {
+                Ok(order) => {
+                    let summary = OrderSummary::new(&order, &signed.token);
+                    (order.id, self.sealer.seal_order(&summary, signed.token))
+                }
+                // It was told when it was read, and gives nothing; it is not ours to throw away.
+                Err(_) => return Some(signed),
+            },
+        };
+        (!self.settled.contains_key(&id)).then_some(signed)
+    }
+
+    fn keep_receipt(&self, signed: Signed) -> Signed {
+        if self.sealer.open_receipt(&signed).is_some() {
+            return signed;
+        }
+        let keys = &self.settings.server_keys;
+        match Receipt::verify_for(&signed.token, keys, &self.settings.game, &self.account) {
+            Ok(claims) => self.seal_receipt(&claims, signed.token),
+            // Its server's key may be trusted again by another version of the game.
+            Err(_) => signed,
+        }
+    }
+
+    /// A receipt with its seal, if it is one that decides an order for good.
+    pub(super) fn seal_receipt(&self, claims: &Receipt, token: crate::protocol::Token) -> Signed {
+        match claims.status.is_final() {
+            true => self.sealer.seal_receipt(claims.server, &ReceiptSummary::new(claims, &token), token),
+            false => token.into(),
+        }
+    }
+
+    /// The sums and last words that come at the end of a journal that is written anew.
+    pub fn closing_records(&self, tick: Tick) -> Vec<Record> {
+        let used = self.inventory.used().map(|(item, quantity)| {
+            let item = item.clone();
+            Record::Consumed(Consumed { item, quantity, at: tick.unix })
+        });
+        let synced = self.enrolled.then(|| {
+            Record::Synced(Synced {
+                cursor: self.cursor,
+                wallet: self.wallet.clone(),
+                server_time: self.server_time,
+                follow: Some(Follow { last: self.chain }),
+            })
+        });
+        used.chain(synced).collect()
+    }
+}

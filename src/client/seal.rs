@@ -1,0 +1,171 @@
+//! The seal on a signed text in the journal: what it says in short, and a MAC that only this device can make.
+//!
+//! A signature is verified once, when the text comes; the seal that is written with it spares the next start from
+//! doing it again. It is HMAC-SHA-256 (RFC 2104, FIPS 198-1) cut to 16 bytes, with a key that comes from the device's
+//! secret, the game, the account, and, for a receipt, the server's key that signed it: so it says nothing to a game
+//! that no longer trusts that key. A player can make seals, as they can change the game itself; what counts in the end is what the
+//! server signed, and that is what is shown and sent.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::record::Signed;
+use crate::protocol::{
+    AccountId, EntitlementId, GameId, Grant, ItemId, KeyId, Money, Order, OrderId, ProductId, PublicKey, Receipt,
+    SecretKey, Sha256, Status, Token, UnixSeconds,
+};
+
+type HmacSha256 = Hmac<sha2::Sha256>;
+
+/// The length of the MAC, in bytes.
+const TAG: usize = 16;
+/// Raised when a summary changes its shape, so that older seals are taken for broken and everything is verified.
+const SHAPE: &str = "bevy_iap journal seal 1";
+
+/// What a sealed order says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OrderSummary {
+    pub(super) sha256: [u8; 32],
+    pub(super) id: [u8; 16],
+    pub(super) sequence: u64,
+    pub(super) product: ProductId,
+    pub(super) quantity: u32,
+    pub(super) price: Money,
+    pub(super) issued_at: UnixSeconds,
+}
+
+/// What a sealed receipt says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ReceiptSummary {
+    pub(super) sha256: [u8; 32],
+    pub(super) order: [u8; 16],
+    pub(super) feed: u64,
+    pub(super) status: Status,
+    pub(super) issued_at: UnixSeconds,
+    rights: Vec<(EntitlementId, Option<UnixSeconds>)>,
+    items: Vec<(ItemId, u64)>,
+}
+
+impl OrderSummary {
+    /// What `order` says, whose signed text is `token`.
+    pub(super) fn new(order: &Order, token: &Token) -> Self {
+        Self {
+            sha256: token.sha256().0,
+            id: order.id.0,
+            sequence: order.sequence,
+            product: order.product.clone(),
+            quantity: order.quantity,
+            price: order.price,
+            issued_at: order.issued_at,
+        }
+    }
+
+    pub(super) fn id(&self) -> OrderId {
+        OrderId(self.id)
+    }
+
+    pub(super) fn sha256(&self) -> Sha256 {
+        Sha256(self.sha256)
+    }
+}
+
+impl ReceiptSummary {
+    /// What `receipt` says, whose signed text is `token`.
+    pub(super) fn new(receipt: &Receipt, token: &Token) -> Self {
+        let (mut rights, mut items) = (Vec::new(), Vec::new());
+        for grant in &receipt.grants {
+            match grant {
+                Grant::Entitlement { entitlement, until } => rights.push((entitlement.clone(), *until)),
+                Grant::Item { item, quantity } => items.push((item.clone(), *quantity)),
+            }
+        }
+        Self {
+            sha256: token.sha256().0,
+            order: receipt.order.0,
+            feed: receipt.feed,
+            status: receipt.status,
+            issued_at: receipt.issued_at,
+            rights,
+            items,
+        }
+    }
+
+    pub(super) fn order(&self) -> OrderId {
+        OrderId(self.order)
+    }
+
+    /// What the order gives.
+    pub(super) fn grants(&self) -> Vec<Grant> {
+        let rights = self
+            .rights
+            .iter()
+            .map(|(entitlement, until)| Grant::Entitlement { entitlement: entitlement.clone(), until: *until });
+        let items = self.items.iter().map(|(item, quantity)| Grant::Item { item: item.clone(), quantity: *quantity });
+        rights.chain(items).collect()
+    }
+}
+
+/// What makes and checks this device's seals.
+pub(super) struct Sealer {
+    orders: HmacSha256,
+    /// One for each server key that is trusted.
+    receipts: Vec<(KeyId, HmacSha256)>,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer").finish_non_exhaustive()
+    }
+}
+
+impl Sealer {
+    pub(super) fn new(device: &SecretKey, game: &GameId, account: &AccountId, servers: &[PublicKey]) -> Self {
+        let key_for = |what: &str| {
+            let mut derived = keyed(device.seed());
+            derived.update(format!("{SHAPE}\0{game}\0{account}\0{what}").as_bytes());
+            keyed(&derived.finalize().into_bytes())
+        };
+        let ids = servers.iter().map(|server| server.id());
+        let receipts = ids.map(|server| (server, key_for(&format!("receipt {server}")))).collect();
+        Self { orders: key_for("order"), receipts }
+    }
+
+    /// An order's text, sealed.
+    pub(super) fn seal_order(&self, summary: &OrderSummary, token: Token) -> Signed {
+        Signed { seal: seal(&self.orders, summary), token }
+    }
+
+    /// A receipt's text, which `server` signed, sealed; without a seal if that key is not trusted.
+    pub(super) fn seal_receipt(&self, server: KeyId, summary: &ReceiptSummary, token: Token) -> Signed {
+        let key = self.receipts.iter().find(|(trusted, _)| *trusted == server);
+        Signed { seal: key.map_or_else(Vec::new, |(_, key)| seal(key, summary)), token }
+    }
+
+    /// What an order says, if its seal is right.
+    pub(super) fn open_order(&self, signed: &Signed) -> Option<OrderSummary> {
+        open(&self.orders, &signed.seal)
+    }
+
+    /// What a receipt says, if its seal is right and the server's key still trusted.
+    pub(super) fn open_receipt(&self, signed: &Signed) -> Option<ReceiptSummary> {
+        self.receipts.iter().find_map(|(_, key)| open(key, &signed.seal))
+    }
+}
+
+fn keyed(key: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+fn seal(key: &HmacSha256, summary: &impl Serialize) -> Vec<u8> {
+    // A summary always serialises: strings, integers and lists. Were it otherwise, there would be no seal.
+    let Ok(summary) = postcard::to_allocvec(summary) else { return Vec::new() };
+    let tag = key.clone().chain_update(&summary).finalize().into_bytes();
+    [&tag[..TAG], &summary].concat()
+}
+
+fn open<T: DeserializeOwned>(key: &HmacSha256, seal: &[u8]) -> Option<T> {
+    let (tag, summary) = seal.split_at_checked(TAG)?;
+    key.clone().chain_update(summary).verify_truncated_left(tag).ok()?;
+    postcard::from_bytes(summary).ok()
+}

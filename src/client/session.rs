@@ -1,0 +1,129 @@
+//! A machine and its storage together: what the worker runs on its thread, and a test without one.
+
+use super::clock::Tick;
+use super::machine::{Input, Machine, Output, Settings};
+use super::record::Record;
+use super::storage::{Storage, StorageError};
+use super::transport::Request;
+use super::view::{Snapshot, Update};
+
+/// A machine, and the storage that makes durable what it says.
+#[derive(Debug)]
+pub struct Session {
+    machine: Machine,
+    storage: Box<dyn Storage>,
+}
+
+/// What came of inputs.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// The request to send.
+    pub request: Option<Request>,
+    /// What to tell the game, in order.
+    pub news: Vec<Update>,
+}
+
+/// Why a session could not be opened.
+#[derive(Debug)]
+pub struct NotOpened {
+    /// What is wrong and what to do, in words.
+    pub trouble: String,
+    /// Whether it may be otherwise in a while: the disk failed, rather than what is on it.
+    pub try_again: bool,
+    /// The storage, for another try.
+    pub storage: Box<dyn Storage>,
+}
+
+impl Session {
+    /// Opens a storage and reads it.
+    ///
+    /// # Errors
+    /// The storage cannot be opened, or belongs to another game or device.
+    pub fn open(settings: Settings, mut storage: Box<dyn Storage>, tick: Tick) -> Result<(Self, Snapshot), NotOpened> {
+        let mut opening = None;
+        let opened = storage.open(&mut |key, record| {
+            let opening = opening.get_or_insert_with(|| Machine::opening(settings.clone(), key.clone()));
+            opening.replay(record);
+        });
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Err(NotOpened::by(&error, storage)),
+        };
+        let opening = opening.unwrap_or_else(|| Machine::opening(settings, opened.key.clone()));
+        let may_write = opened.access.may_write();
+        let (machine, snapshot, first) = match opening.finish(opened, tick) {
+            Ok(finished) => finished,
+            Err(trouble) => return Err(NotOpened { trouble, try_again: false, storage }),
+        };
+        if may_write
+            && !first.is_empty()
+            && let Err(error) = storage.append(&first)
+        {
+            return Err(NotOpened::by(&error, storage));
+        }
+        Ok((Self { machine, storage }, snapshot))
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Whether opening the storage again may give more than it gave the last time. A quick look.
+    pub fn is_worth_reopening(&mut self) -> bool {
+        self.storage.is_worth_reopening()
+    }
+
+    /// Gives the storage back.
+    pub fn close(self) -> Box<dyn Storage> {
+        self.storage
+    }
+
+    /// Puts inputs into the machine, and does with the storage what comes of them until nothing is left to do. `tick`
+    /// gives the present moment.
+    pub fn step(&mut self, mut inputs: Vec<Input>, mut tick: impl FnMut() -> Tick) -> Step {
+        let mut step = Step::default();
+        while !inputs.is_empty() {
+            let now = tick();
+            for output in self.machine.handle_all(std::mem::take(&mut inputs), now) {
+                match output {
+                    Output::Append(records) => inputs.push(self.append(&records)),
+                    Output::Compact => inputs.push(self.compact(now)),
+                    Output::Send(request) => step.request = Some(request),
+                    Output::Tell(update) => step.news.push(update),
+                }
+            }
+        }
+        step
+    }
+
+    fn append(&mut self, records: &[Record]) -> Input {
+        match self.storage.append(records) {
+            Ok(()) => Input::Appended,
+            Err(error) => {
+                tracing::warn!("{error}");
+                let trouble = error.to_string();
+                match error {
+                    StorageError::Uncertain(_) => Input::AppendUncertain(trouble),
+                    _ => Input::AppendFailed(trouble),
+                }
+            }
+        }
+    }
+
+    fn compact(&mut self, tick: Tick) -> Input {
+        let machine = &self.machine;
+        match self.storage.compact(&mut |record| machine.keep(record), &machine.closing_records(tick)) {
+            Ok(()) => Input::Compacted,
+            Err(error) => Input::CompactionFailed(error.to_string()),
+        }
+    }
+}
+
+impl NotOpened {
+    fn by(error: &StorageError, storage: Box<dyn Storage>) -> Self {
+        let try_again =
+            matches!(error, StorageError::Io { .. } | StorageError::Uncertain(_) | StorageError::NoRandomness);
+        Self { trouble: error.to_string(), try_again, storage }
+    }
+}

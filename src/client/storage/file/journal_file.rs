@@ -1,0 +1,326 @@
+//! A journal that is appended to, and written anew when it must be: by compaction, after damage, and when the disk
+//! failed in a way that leaves its file not to be trusted.
+
+use std::io;
+use std::mem;
+use std::ops::ControlFlow;
+
+use super::{Disk, DiskFile, FileAccess, JOURNAL, Keep, StorageError, failure};
+use crate::client::journal::{self, Found, FrameWriter, ReadError};
+use crate::client::record::Record;
+
+const NEW: &str = "journal.new";
+/// How much is allocated at once, so that most appends change no metadata of the file.
+const CHUNK: u64 = 64 * 1024;
+/// How much is written at once when a journal is written anew.
+const BUFFER: usize = 256 * 1024;
+/// How many damaged parts are kept, so that a failing disk is not filled by what it damages.
+const MOST_ASIDE: u32 = 16;
+
+/// An open journal.
+#[derive(Debug)]
+pub(super) struct JournalFile<F> {
+    file: F,
+    path: String,
+    /// Where the next frame goes: everything before it is durable.
+    end: u64,
+    /// How long the file is; past `end` it is zeroes.
+    allocated: u64,
+    frames: FrameWriter,
+    trust: Trust,
+    /// Whether it is known to hold bytes that are no frame.
+    damaged: bool,
+}
+
+/// What an earlier failure left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Nothing.
+    Good,
+    /// Making the file durable failed once, so nothing more is written to it; but it ends where it should.
+    Ended,
+    /// The same, and there may be something after its end.
+    Tail,
+    /// It is not known whether this file or the one before it will have the name after a crash.
+    Name,
+}
+
+/// How an append failed.
+enum Failure {
+    /// Before anything was made durable.
+    Write(io::Error),
+    /// While it was made durable: who knows what is.
+    Sync(io::Error),
+}
+
+impl<F: DiskFile> JournalFile<F> {
+    /// An empty journal, in place of whatever is there.
+    pub(super) fn create<D: Disk<File = F>>(disk: &mut D) -> Result<Self, StorageError> {
+        let path = disk.shown(JOURNAL);
+        let advice = "check that there is room on the disk and that the folder can be written";
+        let new = NewFile::create(disk).and_then(NewFile::finish);
+        let new = new.map_err(failure("writing", disk.shown(NEW), advice))?;
+        let mut journal = Self {
+            file: new.file,
+            path,
+            end: new.offset,
+            allocated: new.offset,
+            frames: new.frames,
+            trust: Trust::Name,
+            damaged: false,
+        };
+        disk.rename(NEW, JOURNAL).map_err(failure("renaming", disk.shown(NEW), advice))?;
+        disk.sync_folder().map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
+        journal.trust = Trust::Good;
+        Ok(journal)
+    }
+
+    /// Goes on with a journal that was read. What was read may still be in the system's cache alone; it is about to
+    /// count, so [`JournalFile::wipe`] or [`JournalFile::rewrite`] must make it durable first.
+    pub(super) fn resume(mut file: F, found: &Found, path: String) -> Result<Self, StorageError> {
+        let length = file.length().map_err(failure("reading", path.clone(), "check the disk"))?;
+        let damaged = found.damage.is_some();
+        Ok(Self {
+            file,
+            path,
+            end: if damaged { length } else { found.end },
+            allocated: length.max(found.end),
+            frames: FrameWriter::after(found.last_append),
+            trust: Trust::Good,
+            damaged,
+        })
+    }
+
+    /// Overwrites the `torn` bytes at the end with zeroes, so that nothing of them can ever be read again.
+    pub(super) fn wipe(&mut self, torn: u64) -> Result<(), StorageError> {
+        let zeroes = vec![0; usize::try_from(torn).unwrap_or(usize::MAX)];
+        self.write(&zeroes).map_err(|failed| self.failed("mending", failed))
+    }
+
+    /// Appends records, all or none, and returns when they are durable.
+    pub(super) fn append<D: Disk<File = F>>(&mut self, disk: &mut D, records: &[Record]) -> Result<(), StorageError> {
+        let mut first = None;
+        if self.trust == Trust::Good {
+            let failed = match self.try_append(records) {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            if matches!(failed, Failure::Write(_)) && self.cut_back() {
+                return Err(self.failed("appending to", failed));
+            }
+            self.trust = Trust::Tail;
+            let error = self.failed("appending to", failed);
+            tracing::warn!("{error}; writing the journal anew");
+            first = Some(error);
+        }
+        // This file is not to be trusted any more: what is known to be in it goes to a new one, and these with it.
+        let Err(error) = self.rewrite(disk, &mut Some, records) else { return Ok(()) };
+        let error = first.unwrap_or(error);
+        if self.trust == Trust::Tail && self.end_anew(disk) {
+            self.trust = Trust::Ended;
+        }
+        match self.trust {
+            Trust::Good | Trust::Ended => Err(error),
+            Trust::Tail | Trust::Name => Err(StorageError::Uncertain(Box::new(error))),
+        }
+    }
+
+    fn try_append(&mut self, records: &[Record]) -> Result<(), Failure> {
+        let mut frames = self.frames;
+        let mut bytes = Vec::new();
+        frames.append(records, &mut bytes);
+        self.allocate(bytes.len() as u64)?;
+        self.write(&bytes)?;
+        self.end += bytes.len() as u64;
+        self.allocated = self.allocated.max(self.end);
+        self.frames = frames;
+        Ok(())
+    }
+
+    /// Makes room for `needed` bytes. Where there is none, the write itself will say so.
+    fn allocate(&mut self, needed: u64) -> Result<(), Failure> {
+        if self.end + needed <= self.allocated {
+            return Ok(());
+        }
+        let room = needed.max(CHUNK);
+        let zeroes = vec![0; usize::try_from(room).unwrap_or(usize::MAX)];
+        if self.file.write_all_at(self.end, &zeroes).is_ok() {
+            self.file.sync_data().map_err(Failure::Sync)?;
+            self.allocated = self.end + room;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.file.write_all_at(self.end, bytes).map_err(Failure::Write)?;
+        self.file.sync_data().map_err(Failure::Sync)
+    }
+
+    /// Cuts off whatever a failed write left, durably. Says whether that is done.
+    fn cut_back(&mut self) -> bool {
+        let cut = self.file.set_length(self.end).and_then(|()| self.file.sync_data()).is_ok();
+        self.allocated = if cut { self.end } else { self.allocated };
+        cut
+    }
+
+    /// The same through a handle that no failure was seen on.
+    fn end_anew<D: Disk<File = F>>(&mut self, disk: &mut D) -> bool {
+        let Ok(Some(file)) = disk.open(JOURNAL, FileAccess::ReadWrite) else { return false };
+        self.file = file;
+        self.cut_back()
+    }
+
+    /// Writes what `keep` gives for each record to a new file, and `then` after it; makes it durable, and puts it in
+    /// the place of this one. After an error what is in this one is still there, and nothing of `then` counts.
+    pub(super) fn rewrite<D: Disk<File = F>>(
+        &mut self,
+        disk: &mut D,
+        keep: &mut Keep<'_>,
+        then: &[Record],
+    ) -> Result<(), StorageError> {
+        let advice = "free some room on the disk, or check it, and try again";
+        let written = self.write_new(disk, keep, then);
+        let renamed = written.and_then(|written| disk.rename(NEW, JOURNAL).map(|()| written));
+        let (new, end) = match renamed {
+            Ok(written) => written,
+            Err(error) => {
+                // What is half written only takes up room.
+                let _ = disk.remove(NEW);
+                return Err(failure("writing", disk.shown(NEW), advice)(error));
+            }
+        };
+        let (after, frames) = (new.offset, new.frames);
+        *self = Self {
+            file: new.file,
+            path: mem::take(&mut self.path),
+            end,
+            allocated: after,
+            frames: new.kept,
+            trust: Trust::Name,
+            damaged: false,
+        };
+        disk.sync_folder().map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
+        (self.end, self.frames, self.trust) = (after, frames, Trust::Good);
+        Ok(())
+    }
+
+    /// The new file, durable, and where `then` begins in it.
+    fn write_new<D: Disk<File = F>>(
+        &mut self,
+        disk: &mut D,
+        keep: &mut Keep<'_>,
+        then: &[Record],
+    ) -> io::Result<(NewFile<F>, u64)> {
+        let mut new = NewFile::create(disk)?;
+        let (file, end) = (&mut self.file, self.end);
+        let read_at = |offset: u64, bytes: &mut [u8]| {
+            // What comes after the end is not known to be anything.
+            let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let length = bytes.len().min(left);
+            file.read_full_at(offset, &mut bytes[..length])
+        };
+        let mut written = Ok(());
+        let found = journal::read(read_at, &mut |record| {
+            if written.is_ok()
+                && let Some(record) = keep(record)
+            {
+                written = new.append(&[record]);
+            }
+        });
+        written?;
+        match found {
+            Ok(found) if self.damaged || (found.damage.is_none() && found.end == end) => {}
+            Ok(_) | Err(ReadError::Format(_)) => return Err(io::Error::other("the journal is not what it was")),
+            Err(ReadError::Io(error)) => return Err(error),
+        }
+        let end = new.keep();
+        if !then.is_empty() {
+            new.append(then)?;
+        }
+        Ok((new.finish()?, end))
+    }
+
+    /// Copies what is damaged, from the first bad byte on, to a file of its own, for support to look at.
+    pub(super) fn set_aside<D: Disk<File = F>>(&mut self, disk: &mut D, found: &Found) -> Result<String, StorageError> {
+        let mut name = String::new();
+        let copied = (1..=MOST_ASIDE).try_for_each(|number| {
+            name = format!("journal.damaged-{number}");
+            match disk.open(&name, FileAccess::Read) {
+                Ok(Some(_)) if number < MOST_ASIDE => ControlFlow::Continue(()),
+                Ok(_) => ControlFlow::Break(self.copy(disk, &name, found)),
+                Err(error) => ControlFlow::Break(Err(error)),
+            }
+        });
+        match copied {
+            ControlFlow::Break(Err(error)) => {
+                let _ = disk.remove(&name);
+                Err(failure("writing", disk.shown(&name), "check that there is room on the disk")(error))
+            }
+            _ => Ok(name),
+        }
+    }
+
+    fn copy<D: Disk<File = F>>(&mut self, disk: &mut D, name: &str, found: &Found) -> io::Result<()> {
+        let mut copy = disk.create(name)?;
+        let mut window = vec![0; BUFFER];
+        let mut copied = 0;
+        while copied < found.torn {
+            let left = usize::try_from(found.torn - copied).unwrap_or(usize::MAX).min(BUFFER);
+            let read = self.file.read_full_at(found.end + copied, &mut window[..left])?;
+            if read == 0 {
+                break;
+            }
+            copy.write_all_at(copied, &window[..read])?;
+            copied += read as u64;
+        }
+        copy.sync_data()?;
+        disk.sync_folder()
+    }
+
+    fn failed(&self, action: &'static str, failed: Failure) -> StorageError {
+        let (Failure::Write(source) | Failure::Sync(source)) = failed;
+        failure(action, self.path.clone(), "free some room on the disk, or check it, and try again")(source)
+    }
+}
+
+/// A journal that is being written beside the old one.
+struct NewFile<F> {
+    file: F,
+    offset: u64,
+    buffer: Vec<u8>,
+    frames: FrameWriter,
+    /// The frames as they were when [`NewFile::keep`] was called.
+    kept: FrameWriter,
+}
+
+impl<F: DiskFile> NewFile<F> {
+    fn create<D: Disk<File = F>>(disk: &mut D) -> io::Result<Self> {
+        let (frames, kept) = Default::default();
+        Ok(Self { file: disk.create(NEW)?, offset: 0, buffer: journal::header().to_vec(), frames, kept })
+    }
+
+    fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        self.frames.append(records, &mut self.buffer);
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    /// Remembers this place, and says where it is.
+    fn keep(&mut self) -> u64 {
+        self.kept = self.frames;
+        self.offset + self.buffer.len() as u64
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all_at(self.offset, &self.buffer)?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Makes it durable.
+    fn finish(mut self) -> io::Result<Self> {
+        self.flush()?;
+        self.file.sync_data()?;
+        Ok(self)
+    }
+}
