@@ -12,6 +12,7 @@ pub mod journal;
 pub mod machine;
 pub mod record;
 mod seal;
+pub(crate) mod seeded;
 mod session;
 pub mod storage;
 pub mod transport;

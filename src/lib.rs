@@ -27,6 +27,8 @@ pub mod plugin;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(all(test, feature = "client"))]
+mod simulation;
 
 /// What a game that sells something usually names.
 #[cfg(feature = "plugin")]

@@ -170,7 +170,7 @@ pub struct Machine {
     records: u64,
     receipts: u64,
     /// How many records there may be before the journal is written anew.
-    compact_at: u64,
+    pub(super) compact_at: u64,
 
     link: Link,
     connection: Connection,
@@ -227,6 +227,11 @@ impl Machine {
     /// This device.
     pub fn device(&self) -> KeyId {
         self.device
+    }
+
+    /// Its public key.
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public()
     }
 
     /// Its account.

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::record::Signed;
+use super::seeded::{Bug, seeded};
 use crate::protocol::{
     AccountId, EntitlementId, GameId, Grant, ItemId, KeyId, Money, Order, OrderId, ProductId, PublicKey, Receipt,
     SecretKey, Sha256, Status, Token, UnixSeconds,
@@ -166,6 +167,9 @@ fn seal(key: &HmacSha256, summary: &impl Serialize) -> Vec<u8> {
 
 fn open<T: DeserializeOwned>(key: &HmacSha256, seal: &[u8]) -> Option<T> {
     let (tag, summary) = seal.split_at_checked(TAG)?;
-    key.clone().chain_update(summary).verify_truncated_left(tag).ok()?;
+    let verified = key.clone().chain_update(summary).verify_truncated_left(tag);
+    if verified.is_err() && !seeded(Bug::TrustAnySeal) {
+        return None;
+    }
     postcard::from_bytes(summary).ok()
 }

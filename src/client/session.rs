@@ -97,6 +97,12 @@ impl Session {
         step
     }
 
+    /// Has the journal written anew at the next step, however little there is to leave out.
+    #[cfg(test)]
+    pub(crate) fn compact_next(&mut self) {
+        self.machine.compact_at = 0;
+    }
+
     fn append(&mut self, records: &[Record]) -> Input {
         match self.storage.append(records) {
             Ok(()) => Input::Appended,

@@ -59,11 +59,11 @@ pub trait Storage: Debug + Send + 'static {
     /// known before a later call succeeds, with the same records or others, after which only those are in it.
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError>;
 
-    /// Writes the journal anew from what `keep` gives, and `then` after it, and returns when that is durable.
+    /// Writes the journal anew from what `keep` gives, and `closing` after it, and returns when that is durable.
     ///
     /// # Errors
-    /// The journal is as it was, without `then`.
-    fn compact(&mut self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError>;
+    /// The journal is as it was, or as it should be.
+    fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError>;
 
     /// Whether opening it again may give more than it gave the last time, when it was read-only. A quick look.
     fn is_worth_reopening(&mut self) -> bool {

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::frame::{self, Format, Frame};
 use super::{FormatError, HEADER, MAGIC, header_of, le_u32};
 use crate::client::record::Record;
+use crate::client::seeded::{Bug, seeded};
 
 /// How much is read at once, in bytes.
 const WINDOW: usize = 256 * 1024;
@@ -21,22 +22,20 @@ pub struct Found {
     pub version: u32,
     /// Where the next frame goes: the end of the longest valid prefix.
     pub end: u64,
-    /// The number of the last append before `end`.
+    /// The number of the last append that is whole before `end`. One that is not is gone on with under its number.
     pub last_append: u32,
     /// How many bytes after `end` are not known to be zeroes: an append that a crash cut short, or damage.
     pub torn: u64,
-    /// What is wrong, where valid frames follow bytes that are none.
+    /// What was found after bytes that are no frame, where only damage can leave it.
     pub damage: Option<Damage>,
 }
 
-/// Bytes in a journal that are no frame, with valid frames after them.
+/// Valid frames of several appends, or of another than the next, after bytes that are no frame: something that was
+/// durable was damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// How many records were found after them.
     pub salvaged: u64,
-    /// Whether they are in the last append, where a crash can leave such, and a failing disk as well. Elsewhere only
-    /// what was damaged after it was durable looks like this.
-    pub in_last_append: bool,
 }
 
 /// Why a journal cannot be read.
@@ -52,7 +51,8 @@ pub enum ReadError {
 
 /// Reads a journal of which `read_at` gives the bytes at a place (fewer only at the end), and hands every record to
 /// `each`, in order: those of the longest valid prefix, and those after damage. Of the latter what a sync said besides
-/// its receipts is left out, since it vouches for receipts that may be gone.
+/// its receipts is left out, since it vouches for receipts that may be gone. What is left of the last append after a
+/// hole in it is not damage: a crash can leave it, and its orders would follow one that is lost.
 ///
 /// A header that a crash cut short, with nothing after it, is an empty journal. One that is damaged is damage like any
 /// other, as long as a valid frame is found.
@@ -74,31 +74,35 @@ pub fn read(
             if rest.len() <= begun {
                 return Ok(Found::default());
             }
-            return [Format::V2, Format::V1]
-                .into_iter()
-                .find_map(|format| salvage(format, &rest, each))
-                .map(|salvage| Found { version: super::VERSION, ..salvage.found(0, 0, rest.len()) })
-                .ok_or(ReadError::Format(FormatError::NotAJournal));
+            let salvaged = [Format::V2, Format::V1].map(|format| salvage(format, &rest));
+            let salvaged = salvaged.into_iter().find(|salvaged| !salvaged.is_empty());
+            let damage = salvaged.map(|salvaged| hand_on(salvaged, each));
+            return match damage {
+                Some(_) => Ok(Found { version: super::VERSION, torn: rest.len() as u64, damage, ..Found::default() }),
+                None => Err(FormatError::NotAJournal.into()),
+            };
         }
     };
     let format = if version == 1 { Format::V1 } else { Format::V2 };
     let mut window = Window::default();
-    let (mut end, mut append, mut finished) = (HEADER as u64, 0, true);
+    let (mut end, mut last_append) = (HEADER as u64, 0u32);
     while let Some(frame) = window.frame(format, end, &mut read_at)? {
-        let expected = if finished { next(append) } else { append };
-        if format == Format::V2 && frame.append != expected {
+        if format == Format::V2 && frame.append != last_append.wrapping_add(1) {
             break;
         }
-        (end, append, finished) = (end + frame.length as u64, frame.append, frame.last);
+        end += frame.length as u64;
+        last_append = if frame.last { frame.append } else { last_append };
         each(frame.record);
     }
     let rest = rest(&mut read_at, end)?;
-    let expected = if finished { next(append) } else { append };
-    let found = match salvage(format, &rest, each) {
-        Some(salvage) => salvage.found(end, expected, rest.len()),
-        None => Found { end, torn: rest.len() as u64, ..Found::default() },
-    };
-    Ok(Found { version, last_append: append, ..found })
+    let salvaged = salvage(format, &rest);
+    let next = last_append.wrapping_add(1);
+    if seeded(Bug::StopAtDamage) {
+        return Ok(Found { version, end, last_append, torn: rest.len() as u64, damage: None });
+    }
+    let is_damage = format == Format::V1 || salvaged.iter().any(|frame| frame.append != next);
+    let damage = (is_damage && !salvaged.is_empty()).then(|| hand_on(salvaged, each));
+    Ok(Found { version, end, last_append, torn: rest.len() as u64, damage })
 }
 
 /// [`read`], from bytes in memory.
@@ -132,10 +136,6 @@ fn version(start: &[u8]) -> Result<Option<u32>, FormatError> {
     }
 }
 
-fn next(append: u32) -> u32 {
-    append.wrapping_add(1)
-}
-
 /// All bytes from `offset` to the last that is not zero.
 fn rest(mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>, offset: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -157,40 +157,27 @@ fn rest(mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>, offset: u6
     }
 }
 
-/// What was found after a bad place.
-struct Salvage {
-    records: u64,
-    appends: Vec<u32>,
-}
-
-impl Salvage {
-    /// As part of what was found in a journal whose valid prefix ends at `end`, before the append numbered `expected`.
-    fn found(&self, end: u64, expected: u32, torn: usize) -> Found {
-        let in_last_append = end > 0 && self.appends.iter().all(|&append| append == expected);
-        let damage = Damage { salvaged: self.records, in_last_append };
-        Found { end, torn: torn as u64, damage: Some(damage), ..Found::default() }
-    }
-}
-
-/// Hands on every record of a valid frame, wherever it starts. `None` if there is none.
-fn salvage(format: Format, bytes: &[u8], each: &mut dyn FnMut(Record)) -> Option<Salvage> {
-    let mut salvage = Salvage { records: 0, appends: Vec::new() };
+/// Every valid frame, wherever it starts.
+fn salvage(format: Format, bytes: &[u8]) -> Vec<Frame> {
+    let mut frames = Vec::new();
     let mut offset = 0;
     while offset + format.head() < bytes.len() {
-        let Some(Frame { record, append, length, .. }) = frame::read(format, &bytes[offset..]) else {
-            offset += 1;
-            continue;
-        };
-        offset += length;
-        salvage.records += 1;
-        if salvage.appends.last() != Some(&append) {
-            salvage.appends.push(append);
-        }
-        if !matches!(record, Record::Synced(_)) {
-            each(record);
+        match frame::read(format, &bytes[offset..]) {
+            Some(frame) => {
+                offset += frame.length;
+                frames.push(frame);
+            }
+            None => offset += 1,
         }
     }
-    (salvage.records > 0).then_some(salvage)
+    frames
+}
+
+fn hand_on(salvaged: Vec<Frame>, each: &mut dyn FnMut(Record)) -> Damage {
+    let damage = Damage { salvaged: salvaged.len() as u64 };
+    let records = salvaged.into_iter().map(|frame| frame.record);
+    records.filter(|record| !matches!(record, Record::Synced(_)) || seeded(Bug::KeepCursorAfterDamage)).for_each(each);
+    damage
 }
 
 /// The part of a journal that is in memory while its frames are read one after the other.
@@ -289,7 +276,7 @@ mod tests {
             bytes[at] ^= 1;
             let (records, found) = recover(&bytes).expect("opens");
             assert_eq!(records, [order("first"), order("third"), order("fourth")], "at {at}");
-            let damage = Some(Damage { salvaged: 2, in_last_append: false });
+            let damage = Some(Damage { salvaged: 2 });
             assert_eq!((found.end, found.damage), (starts[1] as u64, damage), "at {at}");
         }
     }
@@ -299,14 +286,24 @@ mod tests {
         let (mut bytes, starts) = journal(&[&[order("first")], &[order("second"), order("third")]]);
         bytes[starts[1] + 14] ^= 1;
         let (records, found) = recover(&bytes).expect("opens");
-        assert_eq!(records, [order("first"), order("third")]);
-        assert_eq!(found.damage, Some(Damage { salvaged: 1, in_last_append: true }));
+        assert_eq!((records, found.damage), (vec![order("first")], None));
+        assert_eq!((found.end, found.end + found.torn), (starts[1] as u64, bytes.len() as u64));
 
         let (mut bytes, starts) = journal(&[&[order("first"), order("second")], &[order("third")]]);
         bytes[starts[1] - 1] ^= 1;
         let (records, found) = recover(&bytes).expect("opens");
-        assert_eq!(records, [order("first"), order("third")]);
-        assert_eq!(found.damage, Some(Damage { salvaged: 1, in_last_append: false }));
+        assert_eq!((records, found.damage), (vec![order("first"), order("third")], Some(Damage { salvaged: 1 })));
+    }
+
+    #[test]
+    fn an_append_that_was_cut_short_after_its_first_record_is_gone_on_with() {
+        let (mut bytes, starts) = journal(&[&[order("first")], &[order("second"), order("third")]]);
+        bytes.truncate(starts[1] + frame::length(Format::V2, &bytes[starts[1]..]).expect("a frame"));
+        let (records, found) = recover(&bytes).expect("opens");
+        assert_eq!((records.len(), found.last_append, found.end), (2, 1, bytes.len() as u64));
+        FrameWriter::after(found.last_append).append(&[order("fourth")], &mut bytes);
+        let (records, found) = recover(&bytes).expect("opens");
+        assert_eq!((records.len(), found.last_append, found.damage), (3, 2, None));
     }
 
     #[test]

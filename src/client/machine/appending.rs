@@ -8,6 +8,7 @@ use super::{ChainHead, Known, Machine, OfflineGrants, OrderState, Output, Placed
 use crate::client::clock::Tick;
 use crate::client::record::{Consumed, Provisional, Record, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
+use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
 use crate::protocol::{Grant, ItemId, Order, OrderId, Receipt, Sha256, Status, Token};
 
@@ -62,6 +63,21 @@ impl Machine {
         for waiting in self.waiting.drain(..batch).collect::<Vec<_>>() {
             self.prepare(waiting, &mut appending, tick, outputs);
         }
+        if seeded(Bug::SentBeforeDurable) {
+            let signed = appending.meaning.iter().filter_map(|waiting| match waiting {
+                Waiting::SignedOrder { terms, order, token, .. } => Some((order.sequence, (terms.id, token.clone()))),
+                _ => None,
+            });
+            self.unanswered.extend(signed);
+            self.sync_wanted = true;
+        }
+        if seeded(Bug::AppliedBeforeDurable) {
+            for waiting in &appending.meaning {
+                if let Waiting::Receipts { receipts, synced, more } = waiting.clone() {
+                    self.settle(receipts, synced, more, outputs);
+                }
+            }
+        }
         if !appending.meaning.is_empty() {
             outputs.push(Output::Append(appending.records.clone()));
             self.appending = Some(appending);
@@ -77,6 +93,10 @@ impl Machine {
                     let summary = OrderSummary::new(&order, &token);
                     appending.chain = Some(ChainHead { sequence: order.sequence, order_sha256: summary.sha256() });
                     records.push(Record::Order(self.sealer.seal_order(&summary, token.clone())));
+                    if seeded(Bug::QueuedBeforeDurable) {
+                        let queued = PlacedOrder { state: OrderState::Queued, ..PlacedOrder::new(&terms, tick.unix) };
+                        outputs.push(Output::Tell(Update::Order(queued)));
+                    }
                     let provisional = self.provisional_grants(&terms, tick);
                     if let Some(grants) = provisional.clone() {
                         records.push(Record::Provisional(Provisional { order: terms.id, grants }));
@@ -153,7 +173,11 @@ impl Machine {
     pub(super) fn append_failed(&mut self, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
         let meaning = self.appending.take().map_or_else(Vec::new, |appending| appending.meaning);
         for failed in meaning {
-            if let Some(Waiting::Receipts { .. }) = not_saved_at_all(failed, trouble, tick, outputs) {
+            if let Some(Waiting::Receipts { synced, .. }) = not_saved_at_all(failed, trouble, tick, outputs) {
+                if seeded(Bug::CursorWithoutReceipts) {
+                    self.unanswered.clear();
+                    self.cursor = synced.cursor;
+                }
                 self.failed(trouble, None, tick);
             }
         }
@@ -282,7 +306,7 @@ impl Machine {
     fn replace(&mut self, receipt: &ReceiptSummary, before: Option<(super::Bundle, bool)>) -> super::Bundle {
         let id = receipt.order();
         if receipt.status == Status::Granted {
-            if let Some((bundle, provisional)) = before {
+            if let Some((bundle, provisional)) = before.filter(|_| !seeded(Bug::ReceiptCountsTwice)) {
                 self.inventory.remove(id, bundle, provisional);
             }
             return self.inventory.grant(id, &receipt.grants(), false);
@@ -297,7 +321,7 @@ impl Machine {
     pub(super) fn is_news_for(&self, order: OrderId, feed: u64) -> bool {
         let known = self.orders.get(&order).map(|known| known.decided_at);
         let decided_at = known.or(self.settled.get(&order).map(|settled| settled.decided_at));
-        decided_at.is_none_or(|decided_at| feed > decided_at)
+        decided_at.is_none_or(|decided_at| feed > decided_at || seeded(Bug::ReceiptCountsTwice))
     }
 
     /// Whether a receipt answers the very order that this device signed, or an order that it does not know as open.

@@ -5,6 +5,7 @@ use super::{Machine, Output};
 use crate::client::clock::Tick;
 use crate::client::record::{Consumed, Follow, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
+use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
 use crate::protocol::{Order, Receipt};
 
@@ -65,7 +66,7 @@ impl Machine {
                 Err(_) => return Some(signed),
             },
         };
-        (!self.settled.contains_key(&id)).then_some(signed)
+        (!self.settled.contains_key(&id) && !seeded(Bug::CompactOrders)).then_some(signed)
     }
 
     fn keep_receipt(&self, signed: Signed) -> Signed {
@@ -90,7 +91,7 @@ impl Machine {
 
     /// The sums and last words that come at the end of a journal that is written anew.
     pub fn closing_records(&self, tick: Tick) -> Vec<Record> {
-        let used = self.inventory.used().map(|(item, quantity)| {
+        let used = self.inventory.used().filter(|_| !seeded(Bug::CompactConsumed)).map(|(item, quantity)| {
             let item = item.clone();
             Record::Consumed(Consumed { item, quantity, at: tick.unix })
         });
@@ -99,7 +100,7 @@ impl Machine {
                 cursor: self.cursor,
                 wallet: self.wallet.clone(),
                 server_time: self.server_time,
-                follow: Some(Follow { last: self.chain }),
+                follow: (!seeded(Bug::CompactChain)).then_some(Follow { last: self.chain }),
             })
         });
         used.chain(synced).collect()

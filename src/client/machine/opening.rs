@@ -10,6 +10,7 @@ use crate::client::clock::Tick;
 use crate::client::inventory::Holdings;
 use crate::client::record::{Identity, Record, Signed};
 use crate::client::seal::{OrderSummary, ReceiptSummary, Sealer};
+use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Opened;
 use crate::client::view::{Connection, RECENT, Snapshot};
 use crate::protocol::{Order, OrderId, Receipt, ReceiptError, SecretKey, Sha256, Token, envelope};
@@ -96,6 +97,7 @@ impl Opening {
                     known.order.provisional = true;
                 }
             }
+            Record::Consumed(_) if seeded(Bug::ForgetConsumed) => {}
             Record::Consumed(consumed) => machine.inventory.consume(&consumed.item, consumed.quantity),
             Record::Synced(synced) => {
                 machine.cursor = synced.cursor;
@@ -141,6 +143,9 @@ impl Opening {
             placed_at: summary.issued_at,
         };
         machine.know(order, summary.sequence, Some(sha256), None);
+        if seeded(Bug::ForgetUnanswered) {
+            return;
+        }
         machine.unanswered.insert(summary.sequence, (id, signed.token));
     }
 

@@ -11,6 +11,9 @@ use std::io;
 
 pub use folder::Folder;
 
+/// How often a call that was interrupted is made again, before that is taken for a failure.
+const MOST_INTERRUPTIONS: u32 = 100;
+
 /// A folder of files.
 pub trait Disk: Debug + Send + 'static {
     /// An open file.
@@ -66,6 +69,7 @@ pub trait DiskFile: Debug + Send + 'static {
     /// # Errors
     /// As [`DiskFile::write_at`]; some of the bytes may have been written.
     fn write_all_at(&mut self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+        let mut interruptions = 0;
         while !bytes.is_empty() {
             match self.write_at(offset, bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -73,7 +77,9 @@ pub trait DiskFile: Debug + Send + 'static {
                     bytes = &bytes[written..];
                     offset += written as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
+                    interruptions += 1;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -85,12 +91,15 @@ pub trait DiskFile: Debug + Send + 'static {
     /// # Errors
     /// As [`DiskFile::read_at`].
     fn read_full_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut interruptions = 0;
         let mut filled = 0;
         while filled < bytes.len() {
             match self.read_at(offset + filled as u64, &mut bytes[filled..]) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && interruptions < MOST_INTERRUPTIONS => {
+                    interruptions += 1;
+                }
                 Err(error) => return Err(error),
             }
         }

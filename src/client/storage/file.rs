@@ -16,6 +16,7 @@ use super::disk::{Disk, DiskFile, FileAccess, Folder, Locking};
 use super::{Access, Keep, Opened, Replay, Storage, StorageError};
 use crate::client::journal::{self, Found, HEADER, ReadError, VERSION};
 use crate::client::record::Record;
+use crate::client::seeded::{Bug, seeded};
 use crate::protocol::GameId;
 
 const JOURNAL: &str = "journal.iap";
@@ -77,6 +78,7 @@ impl<D: Disk> FileStorage<D> {
                 self.lock = Some(lock);
                 (Access::ReadWrite, None)
             }
+            Locking::Elsewhere if seeded(Bug::ForgetLock) => (Access::ReadWrite, None),
             Locking::Elsewhere => {
                 self.why_read_only = Some(WhyReadOnly::Elsewhere);
                 let words = "another copy of the game is running with this save; close it to buy here";
@@ -123,14 +125,19 @@ impl<D: Disk> FileStorage<D> {
                 Some(_) => Some(journal.set_aside(&mut self.disk, &found)?),
                 None => None,
             };
-            if let Err(error) = journal.rewrite(&mut self.disk, &mut Some, &[]) {
+            if let Err(error) = journal.rewrite(&mut self.disk, &mut Some, &[], &[]) {
                 aside.iter().for_each(|name| drop(self.disk.remove(name)));
                 return Err(error);
             }
-            troubles.extend(aside.map(|name| format!("the damaged part is kept as {}", self.disk.shown(&name))));
+            troubles
+                .extend(aside.map(|name| format!("the bytes from there on are kept as {}", self.disk.shown(&name))));
         } else if let Err(error) = journal.wipe(found.torn) {
             tracing::warn!("{error}; writing the journal anew");
-            journal.rewrite(&mut self.disk, &mut Some, &[])?;
+            journal.rewrite(&mut self.disk, &mut Some, &[], &[])?;
+        } else {
+            // Whoever made the file may have been cut short before its name was durable.
+            let failed = failure("making durable", self.disk.shown(JOURNAL), "check the disk");
+            self.disk.sync_folder().map_err(failed)?;
         }
         self.journal = Some(journal);
         Ok(())
@@ -181,8 +188,8 @@ impl<D: Disk> Storage for FileStorage<D> {
         self.writable()?.append(records)
     }
 
-    fn compact(&mut self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError> {
-        self.writable()?.compact(keep, then)
+    fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError> {
+        self.writable()?.compact(keep, closing)
     }
 
     fn is_worth_reopening(&mut self) -> bool {
@@ -218,8 +225,8 @@ impl<D: Disk> Writable<'_, D> {
         self.journal.append(self.disk, records)
     }
 
-    fn compact(self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError> {
-        self.journal.rewrite(self.disk, keep, then)
+    fn compact(self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError> {
+        self.journal.rewrite(self.disk, keep, closing, &[])
     }
 }
 
@@ -234,11 +241,6 @@ fn has_records(file: &mut impl DiskFile) -> io::Result<bool> {
 fn trouble(found: &Found) -> Option<String> {
     let Found { end, torn, .. } = found;
     match found.damage {
-        Some(damage) if damage.in_last_append => Some(format!(
-            "the last write to the journal was cut short at byte {end}, by a crash or by the disk; {} records after it \
-             were saved",
-            damage.salvaged
-        )),
         Some(damage) => {
             Some(format!("the journal was damaged at byte {end}; {} records after it were saved", damage.salvaged))
         }

@@ -53,8 +53,8 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn compact(&mut self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError> {
-        let kept: Vec<_> = self.records().into_iter().filter_map(keep).chain(then.iter().cloned()).collect();
+    fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError> {
+        let kept: Vec<_> = self.records().into_iter().filter_map(keep).chain(closing.iter().cloned()).collect();
         self.contents(|contents| contents.records = kept);
         Ok(())
     }

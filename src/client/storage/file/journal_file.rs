@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use super::{Disk, DiskFile, FileAccess, JOURNAL, Keep, StorageError, failure};
 use crate::client::journal::{self, Found, FrameWriter, ReadError};
 use crate::client::record::Record;
+use crate::client::seeded::{Bug, seeded};
 
 const NEW: &str = "journal.new";
 /// How much is allocated at once, so that most appends change no metadata of the file.
@@ -93,6 +94,9 @@ impl<F: DiskFile> JournalFile<F> {
 
     /// Overwrites the `torn` bytes at the end with zeroes, so that nothing of them can ever be read again.
     pub(super) fn wipe(&mut self, torn: u64) -> Result<(), StorageError> {
+        if seeded(Bug::TrustTheCache) && torn == 0 || seeded(Bug::LeaveTornAppend) {
+            return Ok(());
+        }
         let zeroes = vec![0; usize::try_from(torn).unwrap_or(usize::MAX)];
         self.write(&zeroes).map_err(|failed| self.failed("mending", failed))
     }
@@ -114,13 +118,14 @@ impl<F: DiskFile> JournalFile<F> {
             first = Some(error);
         }
         // This file is not to be trusted any more: what is known to be in it goes to a new one, and these with it.
-        let Err(error) = self.rewrite(disk, &mut Some, records) else { return Ok(()) };
+        let Err(error) = self.rewrite(disk, &mut Some, &[], records) else { return Ok(()) };
         let error = first.unwrap_or(error);
         if self.trust == Trust::Tail && self.end_anew(disk) {
             self.trust = Trust::Ended;
         }
         match self.trust {
             Trust::Good | Trust::Ended => Err(error),
+            Trust::Tail | Trust::Name if seeded(Bug::UncertainIsFailure) => Err(error),
             Trust::Tail | Trust::Name => Err(StorageError::Uncertain(Box::new(error))),
         }
     }
@@ -145,19 +150,35 @@ impl<F: DiskFile> JournalFile<F> {
         let room = needed.max(CHUNK);
         let zeroes = vec![0; usize::try_from(room).unwrap_or(usize::MAX)];
         if self.file.write_all_at(self.end, &zeroes).is_ok() {
-            self.file.sync_data().map_err(Failure::Sync)?;
+            let synced = self.file.sync_data();
+            if !seeded(Bug::IgnoreFailedAllocation) {
+                synced.map_err(Failure::Sync)?;
+            }
             self.allocated = self.end + room;
         }
         Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file.write_all_at(self.end, bytes).map_err(Failure::Write)?;
-        self.file.sync_data().map_err(Failure::Sync)
+        if seeded(Bug::ForgetShortWrite) {
+            self.file.write_at(self.end, bytes).map_err(Failure::Write)?;
+        } else {
+            self.file.write_all_at(self.end, bytes).map_err(Failure::Write)?;
+        }
+        if seeded(Bug::AcknowledgeBeforeSync) {
+            return Ok(());
+        }
+        match self.file.sync_data() {
+            Err(_) if seeded(Bug::RetrySync) => self.file.sync_data().map_err(Failure::Sync),
+            synced => synced.map_err(Failure::Sync),
+        }
     }
 
     /// Cuts off whatever a failed write left, durably. Says whether that is done.
     fn cut_back(&mut self) -> bool {
+        if seeded(Bug::NoCutBack) {
+            return true;
+        }
         let cut = self.file.set_length(self.end).and_then(|()| self.file.sync_data()).is_ok();
         self.allocated = if cut { self.end } else { self.allocated };
         cut
@@ -170,17 +191,21 @@ impl<F: DiskFile> JournalFile<F> {
         self.cut_back()
     }
 
-    /// Writes what `keep` gives for each record to a new file, and `then` after it; makes it durable, and puts it in
-    /// the place of this one. After an error what is in this one is still there, and nothing of `then` counts.
+    /// Writes what `keep` gives for each record to a new file, and `closing` and `then` after it; makes it durable, and
+    /// puts it in the place of this one. `closing` belongs to what is kept: it stands for what was left out. After an
+    /// error what is in this one is still there, in the old form or the new, and nothing of `then` counts.
     pub(super) fn rewrite<D: Disk<File = F>>(
         &mut self,
         disk: &mut D,
         keep: &mut Keep<'_>,
+        closing: &[Record],
         then: &[Record],
     ) -> Result<(), StorageError> {
         let advice = "free some room on the disk, or check it, and try again";
-        let written = self.write_new(disk, keep, then);
-        let renamed = written.and_then(|written| disk.rename(NEW, JOURNAL).map(|()| written));
+        let written = self.write_new(disk, keep, closing, then);
+        let in_place = seeded(Bug::RewriteInPlace);
+        let rename = |disk: &mut D| if in_place { Ok(()) } else { disk.rename(NEW, JOURNAL) };
+        let renamed = written.and_then(|written| rename(disk).map(|()| written));
         let (new, end) = match renamed {
             Ok(written) => written,
             Err(error) => {
@@ -199,7 +224,9 @@ impl<F: DiskFile> JournalFile<F> {
             trust: Trust::Name,
             damaged: false,
         };
-        disk.sync_folder().map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
+        if !seeded(Bug::SkipFolderSync) {
+            disk.sync_folder().map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
+        }
         (self.end, self.frames, self.trust) = (after, frames, Trust::Good);
         Ok(())
     }
@@ -209,6 +236,7 @@ impl<F: DiskFile> JournalFile<F> {
         &mut self,
         disk: &mut D,
         keep: &mut Keep<'_>,
+        closing: &[Record],
         then: &[Record],
     ) -> io::Result<(NewFile<F>, u64)> {
         let mut new = NewFile::create(disk)?;
@@ -232,6 +260,9 @@ impl<F: DiskFile> JournalFile<F> {
             Ok(found) if self.damaged || (found.damage.is_none() && found.end == end) => {}
             Ok(_) | Err(ReadError::Format(_)) => return Err(io::Error::other("the journal is not what it was")),
             Err(ReadError::Io(error)) => return Err(error),
+        }
+        if !closing.is_empty() {
+            new.append(closing)?;
         }
         let end = new.keep();
         if !then.is_empty() {
@@ -296,7 +327,8 @@ struct NewFile<F> {
 impl<F: DiskFile> NewFile<F> {
     fn create<D: Disk<File = F>>(disk: &mut D) -> io::Result<Self> {
         let (frames, kept) = Default::default();
-        Ok(Self { file: disk.create(NEW)?, offset: 0, buffer: journal::header().to_vec(), frames, kept })
+        let name = if seeded(Bug::RewriteInPlace) { JOURNAL } else { NEW };
+        Ok(Self { file: disk.create(name)?, offset: 0, buffer: journal::header().to_vec(), frames, kept })
     }
 
     fn append(&mut self, records: &[Record]) -> io::Result<()> {
@@ -320,7 +352,9 @@ impl<F: DiskFile> NewFile<F> {
     /// Makes it durable.
     fn finish(mut self) -> io::Result<Self> {
         self.flush()?;
-        self.file.sync_data()?;
+        if !seeded(Bug::SkipNewFileSync) {
+            self.file.sync_data()?;
+        }
         Ok(self)
     }
 }

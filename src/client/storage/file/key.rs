@@ -3,6 +3,7 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use super::{Disk, DiskFile, FileAccess, StorageError, failure};
+use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::memory::new_seed;
 use crate::protocol::SecretKey;
 use crate::protocol::digest::base64url_32;
@@ -36,7 +37,7 @@ pub(super) fn make(disk: &mut impl Disk) -> Result<SecretKey, StorageError> {
     let advice = "check that there is room on the disk and that the folder can be written";
     let written = disk.create(NEW).and_then(|mut file| {
         file.write_all_at(0, line.as_bytes())?;
-        file.sync_data()
+        if seeded(Bug::SkipKeySync) { Ok(()) } else { file.sync_data() }
     });
     written.map_err(failure("writing", disk.shown(NEW), advice))?;
     disk.rename(NEW, KEY).map_err(failure("renaming", disk.shown(NEW), advice))?;

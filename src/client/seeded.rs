@@ -1,0 +1,130 @@
+//! Deliberate bugs, for the tests to prove that they would see them: each can be switched on alone, in a test build.
+//! In any other build the question is answered with a constant no, and leaves no trace.
+
+/// A deliberate bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// An append is acknowledged before it is made durable.
+    AcknowledgeBeforeSync,
+    /// After making a file durable failed, it is tried again on the same handle.
+    RetrySync,
+    /// What a failed append left is not cut off.
+    NoCutBack,
+    /// That it is not known whether an append is durable is reported as a plain failure.
+    UncertainIsFailure,
+    /// A failure while room is made is ignored.
+    IgnoreFailedAllocation,
+    /// The part of a write that was not written is forgotten.
+    ForgetShortWrite,
+    /// The sums are not checked.
+    SkipChecksum,
+    /// The last record of an append of several is left out.
+    DropLastOfAppend,
+    /// A torn append is left where it is.
+    LeaveTornAppend,
+    /// What was read when opening is not made durable.
+    TrustTheCache,
+    /// Reading stops at damage, and says nothing.
+    StopAtDamage,
+    /// What a sync said after damage is believed.
+    KeepCursorAfterDamage,
+    /// The folder is not made durable after a new name.
+    SkipFolderSync,
+    /// The new journal is not made durable before it gets its name.
+    SkipNewFileSync,
+    /// The journal is written anew in its own place.
+    RewriteInPlace,
+    /// The key is not made durable.
+    SkipKeySync,
+    /// The lock is not taken.
+    ForgetLock,
+    /// Unanswered orders are left out when the journal is written anew.
+    CompactOrders,
+    /// What was used up is left out when the journal is written anew.
+    CompactConsumed,
+    /// What the next order follows is left out when the journal is written anew.
+    CompactChain,
+    /// An order is said to be queued when it is signed.
+    QueuedBeforeDurable,
+    /// An order is sent when it is signed.
+    SentBeforeDurable,
+    /// A receipt counts when it comes.
+    AppliedBeforeDurable,
+    /// The cursor moves on although the receipts could not be saved.
+    CursorWithoutReceipts,
+    /// A receipt that comes again counts again.
+    ReceiptCountsTwice,
+    /// What was used up is forgotten at the start.
+    ForgetConsumed,
+    /// Seals are not checked.
+    TrustAnySeal,
+    /// Orders that no receipt answered are forgotten at the start.
+    ForgetUnanswered,
+}
+
+/// Whether a bug is switched on.
+#[cfg(not(test))]
+pub(crate) const fn seeded(_: Bug) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub(crate) use switched::{seeded, with};
+
+#[cfg(test)]
+mod switched {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static SWITCHED_ON: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether a bug is switched on in this thread.
+    pub(crate) fn seeded(bug: Bug) -> bool {
+        SWITCHED_ON.get() == Some(bug)
+    }
+
+    /// Does something in this thread with a bug switched on.
+    pub(crate) fn with<T>(bug: Bug, act: impl FnOnce() -> T) -> T {
+        SWITCHED_ON.set(Some(bug));
+        let result = act();
+        SWITCHED_ON.set(None);
+        result
+    }
+}
+
+#[cfg(test)]
+impl Bug {
+    pub(crate) const ALL: [Self; 28] = [
+        Self::AcknowledgeBeforeSync,
+        Self::RetrySync,
+        Self::NoCutBack,
+        Self::UncertainIsFailure,
+        Self::IgnoreFailedAllocation,
+        Self::ForgetShortWrite,
+        Self::SkipChecksum,
+        Self::DropLastOfAppend,
+        Self::LeaveTornAppend,
+        Self::TrustTheCache,
+        Self::StopAtDamage,
+        Self::KeepCursorAfterDamage,
+        Self::SkipFolderSync,
+        Self::SkipNewFileSync,
+        Self::RewriteInPlace,
+        Self::SkipKeySync,
+        Self::ForgetLock,
+        Self::CompactOrders,
+        Self::CompactConsumed,
+        Self::CompactChain,
+        Self::QueuedBeforeDurable,
+        Self::SentBeforeDurable,
+        Self::AppliedBeforeDurable,
+        Self::CursorWithoutReceipts,
+        Self::ReceiptCountsTwice,
+        Self::ForgetConsumed,
+        Self::TrustAnySeal,
+        Self::ForgetUnanswered,
+    ];
+}

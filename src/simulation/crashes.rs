@@ -1,0 +1,180 @@
+//! Crashes at every point: all short sequences of acts, and long random ones; every state a crash may leave; and
+//! crashes again while the client recovers.
+
+use super::disk::Thoroughness;
+use super::is_full_run;
+use super::life::{Act, Life, Moment};
+use super::random::Random;
+
+/// What was tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    sequences: u64,
+    /// Moments at which a crash came.
+    moments: u64,
+    /// States that crashes left, once each for a moment.
+    pub(super) images: u64,
+    /// Of them, those after a second, and after a third crash, in recovery.
+    second: u64,
+    third: u64,
+}
+
+/// How much is tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// The longest of the sequences that are all tried.
+    pub(super) longest: usize,
+    pub(super) thoroughness: Thoroughness,
+    /// Of the states that a crash leaves, every so-many-th meets a second crash.
+    pub(super) second_every: u64,
+    /// Every so-many-th is followed until client and server agree; the others until the client is open.
+    pub(super) converge_every: u64,
+    /// Random sequences, and how many acts each has.
+    pub(super) random: u64,
+    pub(super) acts: u64,
+}
+
+impl Extent {
+    pub(super) const SLICE: Self = Self {
+        longest: 2,
+        thoroughness: Thoroughness { tear_every: 7, at_random: 6 },
+        second_every: 37,
+        converge_every: 16,
+        random: 1,
+        acts: 12,
+    };
+    const FULL: Self = Self {
+        longest: 3,
+        thoroughness: Thoroughness { tear_every: 1, at_random: 24 },
+        second_every: 12,
+        converge_every: 4,
+        random: 60,
+        acts: 40,
+    };
+}
+
+/// Tries everything, and gives the counts, or what was wrong and when.
+pub(super) fn exhaust(extent: Extent, seed: u64) -> Result<Counts, String> {
+    let mut run = Run { extent, random: Random::new(seed), counts: Counts::default() };
+    let mut sequences = vec![Vec::new()];
+    for _ in 0..=extent.longest {
+        let mut longer = Vec::new();
+        for sequence in sequences {
+            run.sequence(&sequence)?;
+            longer.extend(Act::ALL.map(|act| [&sequence[..], &[act]].concat()));
+        }
+        sequences = longer;
+    }
+    for _ in 0..extent.random {
+        run.random_sequence()?;
+    }
+    Ok(run.counts)
+}
+
+struct Run {
+    extent: Extent,
+    random: Random,
+    counts: Counts,
+}
+
+impl Run {
+    /// A client that starts, meets its server, and does `acts`, with crashes in the last of them. The others were
+    /// tried with the shorter sequences.
+    fn sequence(&mut self, acts: &[Act]) -> Result<(), String> {
+        let mut life = Life::new(7);
+        let Some((last, before)) = acts.split_last() else {
+            life.record();
+            life.reopen();
+            life.act(Act::Exchange);
+            return self.crash_at(life.moments(), &[]);
+        };
+        life.reopen();
+        life.act(Act::Exchange);
+        before.iter().for_each(|act| life.act(*act));
+        life.record();
+        life.act(*last);
+        self.crash_at(life.moments(), acts)
+    }
+
+    fn random_sequence(&mut self) -> Result<(), String> {
+        let mut life = Life::new(self.random.next());
+        life.reopen();
+        let acts: Vec<Act> = (0..self.extent.acts).map(|_| Act::ALL[self.random.below(6) as usize]).collect();
+        for (done, act) in acts.iter().enumerate() {
+            life.record();
+            life.act(*act);
+            let moments = life.moments();
+            // Crashes at every moment would be the same again and again: a journal grows slowly.
+            let some = moments.into_iter().filter(|_| self.random.is_one_in(4)).collect();
+            self.crash_at(some, &acts[..=done])?;
+        }
+        Ok(())
+    }
+
+    fn crash_at(&mut self, moments: Vec<Moment>, acts: &[Act]) -> Result<(), String> {
+        self.counts.sequences += 1;
+        for (number, moment) in moments.iter().enumerate() {
+            self.counts.moments += 1;
+            let told = |wrong| format!("{wrong}\nafter {acts:?}, in the moment {number}");
+            self.crash(moment, 1).map_err(told)?;
+            self.kill(moment).map_err(told)?;
+        }
+        Ok(())
+    }
+
+    /// The process is killed at `moment`, and the machine goes on: what was written is in its cache. Then comes a
+    /// crash while the next process starts.
+    fn kill(&mut self, moment: &Moment) -> Result<(), String> {
+        let mut life = Life::after(moment.content.clone(), &moment.told, &moment.shop, self.random.next());
+        life.record();
+        life.reopen();
+        life.check()?;
+        for moment in life.moments() {
+            self.crash(&moment, 2)?;
+        }
+        Ok(())
+    }
+
+    /// The `nth` crash comes at `moment`.
+    fn crash(&mut self, moment: &Moment, nth: u64) -> Result<(), String> {
+        let mut thoroughness = self.extent.thoroughness;
+        if nth > 1 {
+            thoroughness = Thoroughness { tear_every: 191, at_random: 2 };
+        }
+        for content in moment.content.after_crash(thoroughness, &mut self.random) {
+            self.counts.images += 1;
+            self.counts.second += u64::from(nth == 2);
+            self.counts.third += u64::from(nth == 3);
+            let mut life = Life::after(content, &moment.told, &moment.shop, self.random.next());
+            let again = match nth {
+                1 => self.counts.images.is_multiple_of(self.extent.second_every),
+                2 => self.random.is_one_in(64),
+                _ => false,
+            };
+            if again {
+                life.record();
+            }
+            life.reopen();
+            life.check()?;
+            for moment in life.moments() {
+                self.crash(&moment, nth + 1).map_err(|wrong| format!("{wrong}\nand a crash in recovery"))?;
+            }
+            if self.counts.images.is_multiple_of(self.extent.converge_every) {
+                life.converge()?;
+                life.go_on()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn no_crash_loses_doubles_or_alters_what_was_acknowledged() {
+    let started = std::time::Instant::now();
+    let seed = 20_260_101;
+    let counts = exhaust(if is_full_run() { Extent::FULL } else { Extent::SLICE }, seed)
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
+    println!("seed {seed}: {counts:?} in {:.0?}", started.elapsed());
+    let (images, second) = if is_full_run() { (1_000_000, 100_000) } else { (20_000, 2_000) };
+    assert!(counts.images >= images && counts.second + counts.third >= second, "{counts:?}");
+}

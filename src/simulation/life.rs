@@ -1,0 +1,383 @@
+//! A client's life: what it is asked to do, what it told the game, and whether that is still true after whatever
+//! happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::disk::{Content, SimulatedDisk};
+use super::random::Random;
+use super::shop::{Shop, game};
+use crate::client::journal::FrameWriter;
+use crate::client::machine::{Input, Settings, Terms};
+use crate::client::record::Record;
+use crate::client::storage::file::FileStorage;
+use crate::client::{Holdings, OrderState, Request, Session, Snapshot, Tick, Update};
+use crate::protocol::{Currency, Micros, Money, OrderId, Sha256};
+
+/// Something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Buy one shield.
+    Buy,
+    /// Buy three in three orders at once.
+    BuyThree,
+    /// Sync with the server until there is nothing more to say.
+    Exchange,
+    /// Use up one shield, if there is one.
+    Consume,
+    /// Write the journal anew.
+    Compact,
+    /// The process ends and starts again.
+    Reopen,
+}
+
+impl Act {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Buy, Self::BuyThree, Self::Exchange, Self::Consume, Self::Compact, Self::Reopen];
+}
+
+/// What the game asked for and was told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    asked: BTreeSet<OrderId>,
+    pub(super) queued: BTreeSet<OrderId>,
+    granted: BTreeSet<OrderId>,
+    not_saved: BTreeSet<OrderId>,
+    use_asked: u64,
+    use_saved: u64,
+}
+
+/// A moment at which a crash can come.
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    pub(super) content: Content,
+    pub(super) told: Told,
+    pub(super) shop: Shop,
+}
+
+/// A client, its disk and its server.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) disk: SimulatedDisk,
+    pub(super) shop: Shop,
+    pub(super) told: Told,
+    pub(super) session: Option<Session>,
+    pub(super) troubles: Vec<String>,
+    request: Option<Request>,
+    orders: BTreeMap<OrderId, OrderState>,
+    holdings: Holdings,
+    elapsed: Duration,
+    random: Random,
+    moments: Option<Vec<Moment>>,
+    /// What must never happen, and did.
+    pub(super) wrong: Option<String>,
+}
+
+impl Life {
+    /// A client that was never started.
+    pub(super) fn new(seed: u64) -> Self {
+        Self::at(SimulatedDisk::default(), Told::default(), Shop::new(), seed)
+    }
+
+    fn at(disk: SimulatedDisk, told: Told, shop: Shop, seed: u64) -> Self {
+        Self {
+            disk,
+            shop,
+            told,
+            session: None,
+            troubles: Vec::new(),
+            request: None,
+            orders: BTreeMap::new(),
+            holdings: Holdings::default(),
+            elapsed: Duration::ZERO,
+            random: Random::new(seed),
+            moments: None,
+            wrong: None,
+        }
+    }
+
+    /// Begins to remember the moments at which a crash can come.
+    pub(super) fn record(&mut self) {
+        self.disk.record();
+        self.moments = Some(Vec::new());
+    }
+
+    pub(super) fn moments(&mut self) -> Vec<Moment> {
+        self.moments.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn tick(&mut self) -> Tick {
+        self.elapsed += Duration::from_millis(1);
+        Tick { elapsed: self.elapsed, unix: self.shop.time, random: self.random.bits() }
+    }
+
+    /// Does what is to be done, as far as it can be done now.
+    pub(super) fn act(&mut self, act: Act) {
+        match act {
+            Act::Buy => self.buy(1),
+            Act::BuyThree => self.buy(3),
+            Act::Exchange => self.exchange(),
+            Act::Consume => self.consume(),
+            Act::Compact => {
+                if let Some(session) = &mut self.session {
+                    session.compact_next();
+                }
+                self.step(vec![Input::TimePassed]);
+            }
+            Act::Reopen => self.reopen(),
+        }
+    }
+
+    /// Opens the store, or opens it again.
+    pub(super) fn reopen(&mut self) {
+        self.session = None;
+        self.disk.process_ended();
+        self.request = None;
+        self.open();
+    }
+
+    /// Another process on the same disk, which is running beside this one.
+    pub(super) fn second_process(&self, seed: u64) -> Self {
+        Self::at(self.disk.clone(), self.told.clone(), self.shop.clone(), seed)
+    }
+
+    /// Opens the store without ending any other process.
+    pub(super) fn open_beside(&mut self) {
+        self.open();
+    }
+
+    /// What was said of items used up may be lost with damage: then they are back.
+    pub(super) fn used_up_may_be_back(&mut self) {
+        self.told.use_saved = 0;
+    }
+
+    fn open(&mut self) {
+        let mut settings = Settings::new(game(), vec![self.shop.public_key()]);
+        settings.poll = Duration::from_secs(1_000_000);
+        let (before, tick) = (self.told.clone(), self.tick());
+        let opened = Session::open(settings, Box::new(FileStorage::on(self.disk.clone())), tick);
+        self.remember(&before);
+        match opened {
+            Ok((session, snapshot)) => {
+                self.take(snapshot);
+                self.session = Some(session);
+                self.step(vec![Input::TimePassed]);
+            }
+            Err(not_opened) => self.troubles.push(not_opened.trouble),
+        }
+    }
+
+    fn take(&mut self, snapshot: Snapshot) {
+        // What the game is shown as queued is acknowledged by that.
+        if snapshot.access.may_write() {
+            let queued = snapshot.orders.iter().filter(|order| order.state == OrderState::Queued);
+            self.told.queued.extend(queued.map(|order| order.id));
+        }
+        self.orders = snapshot.orders.iter().map(|order| (order.id, order.state)).collect();
+        self.holdings = snapshot.holdings;
+        self.troubles.extend(snapshot.troubles);
+    }
+
+    pub(super) fn may_write(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.machine().may_write())
+    }
+
+    fn buy(&mut self, count: u32) {
+        let inputs = (0..count).map(|_| Input::Purchase(self.terms())).collect();
+        self.step(inputs);
+    }
+
+    fn terms(&mut self) -> Terms {
+        let price = Money::new(Micros::new(5_000).expect("in range"), Currency::EUR);
+        let id = OrderId(self.random.bits());
+        if self.may_write() {
+            self.told.asked.insert(id);
+        }
+        Terms {
+            id,
+            product: "shield".parse().expect("a name"),
+            quantity: 1,
+            price,
+            total: price,
+            catalog: Sha256::of("catalog"),
+            grants: Vec::new(),
+        }
+    }
+
+    pub(super) fn left(&self) -> u64 {
+        self.holdings.items.get("shield").map_or(0, |quantity| quantity.left)
+    }
+
+    fn consume(&mut self) {
+        if self.left() > 0 && self.may_write() {
+            self.told.use_asked += 1;
+            self.step(vec![Input::Consume { item: "shield".parse().expect("a name"), quantity: 1 }]);
+        }
+    }
+
+    /// Answers requests until there are none, and lets time pass where the client waits.
+    fn exchange(&mut self) {
+        self.step(vec![Input::SyncNow]);
+        for _ in 0..6 {
+            let Some(request) = self.request.take() else { return };
+            let key = self.session.as_ref().map(|session| session.machine().public_key());
+            let Some(answer) = key.map(|key| self.shop.answer(&request, key)) else { return };
+            match answer {
+                Ok(response) => self.step(vec![Input::Answered(response)]),
+                Err(wrong) => self.wrong = Some(wrong),
+            }
+        }
+    }
+
+    /// Lets time pass until the client wants to be woken.
+    pub(super) fn wait(&mut self) {
+        let tick = self.tick();
+        let wake_at = self.session.as_ref().and_then(|session| session.machine().wake_at(tick));
+        self.elapsed = self.elapsed.max(wake_at.unwrap_or_default().min(self.elapsed + Duration::from_secs(60)));
+        self.step(vec![Input::TimePassed]);
+    }
+
+    fn step(&mut self, inputs: Vec<Input>) {
+        let Some(mut session) = self.session.take().filter(|session| session.machine().may_write()) else { return };
+        let before = self.told.clone();
+        let tick = self.tick();
+        let step = session.step(inputs, || tick);
+        self.session = Some(session);
+        self.remember(&before);
+        self.request = step.request.or(self.request.take());
+        step.news.into_iter().for_each(|update| self.hear(update));
+        if let Some(moments) = &mut self.moments {
+            let (told, shop) = (self.told.clone(), self.shop.clone());
+            moments.push(Moment { content: self.disk.content(), told, shop });
+        }
+    }
+
+    /// Remembers the states in which the disk was while `told` was what the game knew.
+    fn remember(&mut self, told: &Told) {
+        if let Some(moments) = &mut self.moments {
+            let shop = &self.shop;
+            let recorded = self.disk.recorded().into_iter();
+            moments.extend(recorded.map(|content| Moment { content, told: told.clone(), shop: shop.clone() }));
+        }
+    }
+
+    fn hear(&mut self, update: Update) {
+        match update {
+            Update::Order(order) => {
+                match order.state {
+                    OrderState::Queued => drop(self.told.queued.insert(order.id)),
+                    OrderState::Granted => drop(self.told.granted.insert(order.id)),
+                    OrderState::NotSaved => drop(self.told.not_saved.insert(order.id)),
+                    _ => {}
+                }
+                self.orders.insert(order.id, order.state);
+            }
+            Update::Holdings(holdings) => self.holdings = holdings,
+            Update::Consumed { quantity, saved: true, .. } => self.told.use_saved += quantity,
+            Update::Trouble(trouble) => self.troubles.push(trouble),
+            _ => {}
+        }
+    }
+
+    /// Starts the client on what a crash left, with what was true before the crash.
+    pub(super) fn after(content: Content, told: &Told, shop: &Shop, seed: u64) -> Self {
+        Self::at(SimulatedDisk::of(content), told.clone(), shop.clone(), seed)
+    }
+
+    /// Whether everything that the game was told is still true, now that the client was started again.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if let Some(wrong) = &self.wrong {
+            return Err(wrong.clone());
+        }
+        if !self.may_write() {
+            return Err(format!("the journal did not open for writing: {:?}", self.troubles));
+        }
+        if let Some(trouble) = self.troubles.iter().find(|trouble| trouble.contains("was damaged")) {
+            return Err(format!("a crash was taken for damage: {trouble}"));
+        }
+        if let Some(trouble) = self.troubles.iter().find(|trouble| trouble.contains("believed")) {
+            return Err(format!("something was altered: {trouble}"));
+        }
+        let Told { asked, queued, granted, not_saved, use_asked, use_saved } = &self.told;
+        for order in queued {
+            if !self.orders.contains_key(order) {
+                return Err(format!("the order {order} was queued, and is lost"));
+            }
+        }
+        for (order, state) in &self.orders {
+            if !asked.contains(order) {
+                return Err(format!("the order {order} was never asked for"));
+            }
+            if not_saved.contains(order) && *state != OrderState::NotSaved {
+                return Err(format!("the order {order} was said not to be saved, and is"));
+            }
+        }
+        for order in granted {
+            if self.orders.get(order) != Some(&OrderState::Granted) {
+                return Err(format!("the order {order} was granted, and its receipt is lost"));
+            }
+        }
+        let given = self.orders.values().filter(|state| **state == OrderState::Granted).count() as u64;
+        let (least, most) = (given.saturating_sub(*use_asked), given.saturating_sub(*use_saved));
+        if !(least..=most).contains(&self.left()) {
+            return Err(format!("{} shields are left, of {least} to {most}", self.left()));
+        }
+        Ok(())
+    }
+
+    /// Syncs, and checks that the client and the server's books say the same.
+    pub(super) fn converge(&mut self) -> Result<(), String> {
+        for _ in 0..4 {
+            self.exchange();
+            self.wait();
+        }
+        self.check()?;
+        for order in &self.told.queued {
+            if self.shop.charged(*order) != 1 {
+                return Err(format!("the order {order} was queued, and charged {} times", self.shop.charged(*order)));
+            }
+        }
+        for order in self.shop.granted() {
+            if self.shop.charged(order) != 1 {
+                return Err(format!("the order {order} was charged {} times", self.shop.charged(order)));
+            }
+            if self.orders.get(&order) != Some(&OrderState::Granted) {
+                return Err(format!("the order {order} was charged, and not given"));
+            }
+        }
+        if let Some(order) = self.told.not_saved.iter().find(|order| self.shop.answered(**order)) {
+            return Err(format!("the order {order} was said not to be saved, and reached the server"));
+        }
+        Ok(())
+    }
+
+    /// Buys once more: life goes on.
+    pub(super) fn go_on(&mut self) -> Result<(), String> {
+        let queued = self.told.queued.len();
+        self.buy(1);
+        if self.told.queued.len() != queued + 1 {
+            return Err(format!("nothing can be bought any more: {:?}", self.troubles));
+        }
+        self.converge()?;
+        self.reopen();
+        self.check()
+    }
+}
+
+/// Writes a seal into a journal that says that the receipt gives ninety-nine shields, and makes the sum right.
+pub(super) fn forge_a_seal(journal: &mut Vec<u8>) {
+    let (records, _) = crate::client::journal::recover(journal).expect("a journal");
+    let forged = records.into_iter().map(|record| match record {
+        Record::Receipt(mut signed) => {
+            // The last byte of a summary is the number of its last item.
+            if let Some(quantity) = signed.seal.last_mut() {
+                *quantity = 99;
+            }
+            Record::Receipt(signed)
+        }
+        other => other,
+    });
+    let mut bytes = crate::client::journal::header().to_vec();
+    FrameWriter::default().append(&forged.collect::<Vec<_>>(), &mut bytes);
+    *journal = bytes;
+}

@@ -1,0 +1,66 @@
+//! Deliberate bugs: each is switched on alone, and the tests must see it.
+
+use super::crashes::{Extent, exhaust};
+use super::disk::{FaultKind, Thoroughness};
+use super::failures::fail_every_call;
+use super::life::{Act, Life};
+use super::rot::rot;
+use crate::client::seeded::{Bug, with};
+
+/// Everything that looks for bugs, as small as it can be and still find them all. Says what was found, if anything.
+fn search() -> Option<String> {
+    let extent = Extent {
+        longest: 2,
+        thoroughness: Thoroughness { tear_every: 97, at_random: 2 },
+        second_every: 50,
+        converge_every: 7,
+        random: 0,
+        acts: 0,
+    };
+    let crashes = exhaust(extent, 1).err().map(|wrong| format!("crashes: {wrong}"));
+    let rot = || rot(60, 2).err().map(|wrong| format!("rot: {wrong}"));
+    let failures =
+        |kinds: &[FaultKind], every| fail_every_call(kinds, every, 3).err().map(|wrong| format!("failures: {wrong}"));
+    let others = || two_processes().or_else(forged_seal);
+    let some = || failures(&[FaultKind::Broken, FaultKind::Short], 5);
+    let lost = || failures(&[FaultKind::SyncLost], 1);
+    crashes.or_else(others).or_else(rot).or_else(some).or_else(lost)
+}
+
+/// A second process on the folder of a first one.
+fn two_processes() -> Option<String> {
+    let mut first = Life::new(1);
+    first.reopen();
+    let mut second = first.second_process(2);
+    second.open_beside();
+    second.may_write().then(|| "two processes write at once".to_owned())
+}
+
+/// A seal that says more than the receipt that it is on.
+fn forged_seal() -> Option<String> {
+    let mut life = Life::new(1);
+    life.reopen();
+    [Act::Buy, Act::Exchange].iter().for_each(|act| life.act(*act));
+    let mut content = life.disk.content();
+    content.rot("journal.iap", super::life::forge_a_seal);
+    let mut life = Life::after(content, &life.told, &life.shop, 1);
+    life.reopen();
+    (life.left() != 1).then(|| format!("a forged seal gave {} shields", life.left()))
+}
+
+#[test]
+fn without_a_bug_nothing_is_found() {
+    assert_eq!(search(), None);
+}
+
+#[test]
+fn every_seeded_bug_is_caught() {
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        match with(bug, search) {
+            Some(found) => println!("{bug:?}: {}", found.lines().next().unwrap_or_default()),
+            None => missed.push(bug),
+        }
+    }
+    assert!(missed.is_empty(), "not seen: {missed:?}");
+}

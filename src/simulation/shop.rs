@@ -1,0 +1,140 @@
+//! A server in a few lines that keeps true books of what it was asked: one device, one product, no limit to the wallet.
+
+use std::collections::BTreeMap;
+
+use crate::client::{Request, Response};
+use crate::protocol::sync::{ChainHead, MAX_RECEIPTS, SyncRequest, SyncResponse};
+use crate::protocol::{
+    GameId, Grant, Order, OrderId, PublicKey, Reason, Receipt, ReceiptId, SecretKey, Sha256, Status, Token, UnixSeconds,
+};
+
+/// The books.
+#[derive(Clone, Debug)]
+pub(super) struct Shop {
+    key: SecretKey,
+    device: Option<PublicKey>,
+    answers: BTreeMap<OrderId, (Sha256, Token)>,
+    feed: Vec<Token>,
+    chain: Option<ChainHead>,
+    /// The orders that were granted, with how often each was charged.
+    charged: BTreeMap<OrderId, u32>,
+    pub(super) time: UnixSeconds,
+}
+
+pub(super) fn game() -> GameId {
+    "simulated".parse().expect("a name")
+}
+
+impl Shop {
+    pub(super) fn new() -> Self {
+        Self {
+            key: SecretKey::from_seed(&[2; 32]),
+            device: None,
+            answers: BTreeMap::new(),
+            feed: Vec::new(),
+            chain: None,
+            charged: BTreeMap::new(),
+            time: 1_700_000_000,
+        }
+    }
+
+    pub(super) fn public_key(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    pub(super) fn charged(&self, order: OrderId) -> u32 {
+        self.charged.get(&order).copied().unwrap_or_default()
+    }
+
+    /// The orders that were granted.
+    pub(super) fn granted(&self) -> impl Iterator<Item = OrderId> {
+        self.charged.keys().copied()
+    }
+
+    pub(super) fn answered(&self, order: OrderId) -> bool {
+        self.answers.contains_key(&order)
+    }
+
+    /// Answers a request of the device with `key`; in words, what a client must never do.
+    pub(super) fn answer(&mut self, request: &Request, key: PublicKey) -> Result<Response, String> {
+        if request.path == "/v1/devices" {
+            self.device = Some(key);
+            return Ok(Response { status: 201, ..Response::default() });
+        }
+        if self.device.is_none() {
+            let body = br#"{"type":"/problems/unknown-device","title":"x","status":404,"detail":"x"}"#.to_vec();
+            return Ok(Response { status: 404, retry_after: None, body });
+        }
+        let text = std::str::from_utf8(&request.body).map_err(|error| error.to_string())?;
+        let token = Token::from_text(text);
+        let account = key.id().guest_account();
+        let sync =
+            SyncRequest::verify(&token, key, &account, &game()).map_err(|error| format!("a bad request: {error}"))?;
+        let mut receipts = Vec::new();
+        for order in &sync.orders {
+            let claims =
+                Order::verify(order, key, &account, &game()).map_err(|error| format!("a bad order: {error}"))?;
+            receipts.push(self.settle(order, &claims)?);
+        }
+        let from = usize::try_from(sync.cursor).unwrap_or(usize::MAX).min(self.feed.len());
+        let to = (from + MAX_RECEIPTS).min(self.feed.len());
+        receipts.extend_from_slice(&self.feed[from..to]);
+        self.time += 1;
+        let response = SyncResponse {
+            server: self.key.id(),
+            account,
+            game: game(),
+            issued_at: self.time,
+            request_sha256: token.sha256(),
+            receipts,
+            cursor: to as u64,
+            more: to < self.feed.len(),
+            wallet: Vec::new(),
+            chain: self.chain,
+            catalog: Sha256::of("catalog"),
+        };
+        let token = response.sign(&self.key).map_err(|error| error.to_string())?;
+        Ok(Response { status: 200, retry_after: None, body: token.as_str().as_bytes().to_vec() })
+    }
+
+    fn settle(&mut self, token: &Token, order: &Order) -> Result<Token, String> {
+        let sha256 = token.sha256();
+        if let Some((known, receipt)) = self.answers.get(&order.id) {
+            return match *known == sha256 {
+                true => Ok(receipt.clone()),
+                false => Err(format!("the order {} was changed under its id", order.id)),
+            };
+        }
+        let follows = match self.chain {
+            None => order.sequence == 1 && order.previous.is_none(),
+            Some(head) => order.sequence == head.sequence + 1 && order.previous == Some(head.order_sha256),
+        };
+        let status = if follows { Status::Granted } else { Status::Declined };
+        if follows {
+            self.chain = Some(ChainHead { sequence: order.sequence, order_sha256: sha256 });
+            *self.charged.entry(order.id).or_default() += 1;
+        }
+        let quantity = u64::from(order.quantity);
+        let grant = Grant::Item { item: "shield".parse().expect("a name"), quantity };
+        let receipt = Receipt {
+            id: ReceiptId(Sha256::of(order.id.0).0[..16].try_into().expect("16 bytes")),
+            server: self.key.id(),
+            game: game(),
+            account: order.account.clone(),
+            issued_at: self.time,
+            feed: self.feed.len() as u64 + 1,
+            order: order.id,
+            order_sha256: sha256,
+            status,
+            reason: (!follows).then_some(Reason::ChainBroken),
+            product: order.product.clone(),
+            quantity: order.quantity,
+            amount: order.price,
+            grants: if follows { vec![grant] } else { Vec::new() },
+        };
+        let receipt = receipt.sign(&self.key).map_err(|error| error.to_string())?;
+        self.feed.push(receipt.clone());
+        self.answers.insert(order.id, (sha256, receipt.clone()));
+        Ok(receipt)
+    }
+}
