@@ -69,33 +69,6 @@ pub(crate) const fn seeded(_: Bug) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) use switched::{seeded, with};
-
-#[cfg(test)]
-mod switched {
-    use std::cell::Cell;
-
-    use super::Bug;
-
-    thread_local! {
-        static SWITCHED_ON: Cell<Option<Bug>> = const { Cell::new(None) };
-    }
-
-    /// Whether a bug is switched on in this thread.
-    pub(crate) fn seeded(bug: Bug) -> bool {
-        SWITCHED_ON.get() == Some(bug)
-    }
-
-    /// Does something in this thread with a bug switched on.
-    pub(crate) fn with<T>(bug: Bug, act: impl FnOnce() -> T) -> T {
-        SWITCHED_ON.set(Some(bug));
-        let result = act();
-        SWITCHED_ON.set(None);
-        result
-    }
-}
-
-#[cfg(test)]
 impl Bug {
     pub(crate) const ALL: [Self; 28] = [
         Self::AcknowledgeBeforeSync,
@@ -127,4 +100,31 @@ impl Bug {
         Self::TrustAnySeal,
         Self::ForgetUnanswered,
     ];
+}
+
+#[cfg(test)]
+pub(crate) use switched::{seeded, with};
+
+#[cfg(test)]
+mod switched {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static SWITCHED_ON: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether a bug is switched on in this thread.
+    pub(crate) fn seeded(bug: Bug) -> bool {
+        SWITCHED_ON.get() == Some(bug)
+    }
+
+    /// Does something in this thread with a bug switched on.
+    pub(crate) fn with<T>(bug: Bug, act: impl FnOnce() -> T) -> T {
+        SWITCHED_ON.set(Some(bug));
+        let result = act();
+        SWITCHED_ON.set(None);
+        result
+    }
 }
