@@ -157,7 +157,7 @@ impl Game {
                 state.available = available(&snapshot.wallet);
                 state.snapshot = Some(*snapshot);
             }
-            Update::OpenFailed(trouble) => say(&format!("trouble {trouble}")),
+            Update::OpenFailed(trouble) => panic!("{trouble}"),
             Update::Order(order) => {
                 match order.state {
                     OrderState::Queued => say(&format!("queued {}", order.id)),
