@@ -173,35 +173,6 @@ fn pp08_a_journal_of_another_device_is_refused_whole() {
 }
 
 #[test]
-fn a_save_that_was_rolled_back_pays_nothing_twice_and_loses_nothing() {
-    let shop = Shop::open("1.00EUR");
-    let mut game = shop.play("save");
-    game.buy_until("double_jump", OrderState::Granted);
-    drop(game);
-    let (save, backup) = (shop.save("save"), shop.save("backup"));
-    std::fs::create_dir(&backup).expect("a folder");
-    for file in ["journal.iap", "device.key"] {
-        std::fs::copy(save.join(file), backup.join(file)).expect("copied");
-    }
-    let mut game = shop.play("save");
-    game.buy_until("shield", OrderState::Granted);
-    drop(game);
-
-    // The older save knows nothing of the shield, and makes another order of the same number.
-    let mut game = shop.play_with(IapPlugin { server: None, ..shop.plugin("backup") });
-    let order = game.buy_until("shield", OrderState::Queued);
-    drop(game);
-    let mut game = shop.play("backup");
-    game.wait_for(order, OrderState::Declined);
-    assert_eq!(game.order(order).reason, Some(Reason::ChainBroken));
-    assert_eq!(game.store().quantity("shield"), 1, "the shield that was paid for came back from the feed");
-    assert_eq!(game.available(), "0.945");
-    game.buy_until("shield", OrderState::Granted);
-    assert_eq!((game.store().quantity("shield"), game.available()), (2, "0.94".to_owned()));
-    shop.audit();
-}
-
-#[test]
 fn a_price_tampered_with_in_the_games_catalogue_is_declined() {
     let shop = Shop::open("1.00EUR");
     let cheap = crate::shop::CATALOG.replace("\"0.05\"", "\"0.01\"");

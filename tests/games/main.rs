@@ -1,6 +1,7 @@
 //! Games without a window, on real files, with a real server over HTTP on loopback.
 
 mod catalog_asset;
+mod copies;
 mod disk;
 mod end_to_end;
 mod shop;

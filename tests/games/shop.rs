@@ -57,6 +57,19 @@ impl Shop {
         self.folder.path().join(name)
     }
 
+    /// Makes the save folder `to` what `from` is.
+    pub fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (self.save(from), self.save(to));
+        if to.exists() {
+            std::fs::remove_dir_all(&to).expect("removed");
+        }
+        std::fs::create_dir(&to).expect("a folder");
+        for file in std::fs::read_dir(from).expect("a folder") {
+            let file = file.expect("a file");
+            std::fs::copy(file.path(), to.join(file.file_name())).expect("copied");
+        }
+    }
+
     pub fn plugin(&self, save: &str) -> IapPlugin {
         IapPlugin {
             server: Some(self.address.clone()),
