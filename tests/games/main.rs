@@ -2,8 +2,10 @@
 
 mod catalog_asset;
 mod copies;
+mod crash;
 mod disk;
 mod end_to_end;
+mod promises;
 mod shop;
 mod tampering;
 mod waiting;

@@ -1,5 +1,6 @@
 //! A real server on loopback, real files, and games without a window.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,6 +52,17 @@ impl Shop {
 
     pub fn server(&self) -> &LocalServer {
         self.server.as_ref().expect("the server runs")
+    }
+
+    /// Stops the server, lets something happen to its data folder, and starts it again where it was.
+    pub fn restart_server_after(&mut self, happen: impl FnOnce(&Path)) {
+        let address = self.server().address();
+        self.server.take().expect("runs").stop();
+        happen(&self.save("server"));
+        let mut config = ServerConfig::new(self.save("server"), catalog(CATALOG));
+        config.listen = address;
+        config.welcome = Some("1.00EUR".parse().expect("an amount"));
+        self.server = Some(LocalServer::start(config).expect("starts again"));
     }
 
     pub fn save(&self, name: &str) -> PathBuf {
@@ -166,19 +178,19 @@ impl Game {
     }
 }
 
-/// Real HTTP that a test can cut: `lose` says, by the number of the request, whether its response is lost.
+/// Real HTTP on which the responses to some requests, by their number from 0, are lost.
 #[derive(Debug)]
 pub struct LossyTransport {
     pub http: HttpTransport,
-    pub lose: fn(usize) -> bool,
+    pub lost: Range<usize>,
     pub sent: Arc<std::sync::atomic::AtomicUsize>,
     pub bodies: Arc<std::sync::Mutex<Vec<Vec<u8>>>>,
 }
 
 impl LossyTransport {
-    pub fn new(address: &ServerAddress, lose: fn(usize) -> bool) -> Self {
+    pub fn new(address: &ServerAddress, lost: Range<usize>) -> Self {
         let http = HttpTransport::new(&address.url).expect("a transport");
-        Self { http, lose, sent: Arc::default(), bodies: Arc::default() }
+        Self { http, lost, sent: Arc::default(), bodies: Arc::default() }
     }
 }
 
@@ -186,7 +198,7 @@ impl Transport for LossyTransport {
     fn send(&self, request: Request) -> Pending {
         let number = self.sent.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.bodies.lock().expect("not poisoned").push(request.body.to_vec());
-        let lost = (self.lose)(number);
+        let lost = self.lost.contains(&number);
         let answer = self.http.send(request);
         Box::pin(async move {
             // The server has settled it by the time that the response is lost.
