@@ -174,3 +174,63 @@ fn a_save_put_back_from_before_its_first_order_gets_everything_again() {
     assert_eq!(buy_a_shield(&mut game), 0);
     converge(&shop, &mut [&mut game], 3);
 }
+
+/// Numbers that look random (xorshift), the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).expect("less than the limit")
+    }
+}
+
+#[test]
+fn whatever_is_copied_and_put_back_everybody_ends_with_what_was_paid_for() {
+    let shop = Shop::open("1.00EUR");
+    let saves = ["first", "second", "third", "fourth"];
+    drop(play_alone(&shop, saves[0]));
+    saves[1..].iter().for_each(|save| shop.copy(saves[0], save));
+    let mut random = Random(0x1234_5678_9abc_def1);
+    for _ in 0..40 {
+        let save = saves[random.below(4)];
+        match random.below(6) {
+            0 | 1 => _ = play_alone(&shop, save).buy_until("shield", OrderState::Queued),
+            2 => _ = buy_a_shield(&mut shop.play(save)),
+            3 => {
+                // Dropped while it may be in the middle of a sync.
+                let mut game = shop.play(save);
+                game.store_mut().purchase("shield").expect("ordered");
+                (0..random.below(10)).for_each(|_| game.app.update());
+            }
+            4 => {
+                let other = saves[random.below(4)];
+                if other != save {
+                    let (mut one, mut another) = (shop.play(save), shop.play(other));
+                    buy_a_shield(&mut one);
+                    buy_a_shield(&mut another);
+                }
+            }
+            _ => {
+                let from = saves[random.below(4)];
+                if from != save {
+                    shop.copy(from, save);
+                }
+            }
+        }
+    }
+    let mut games = saves.map(|save| shop.play(save));
+    for game in &mut games {
+        game.until("everything is answered", |store| store.orders().all(|order| !order.state.is_open()));
+    }
+    let account = games[0].store().account().expect("open").clone();
+    let granted = shop.server().show(&account).expect("shown").orders["granted"];
+    assert!(granted > 10, "{granted} orders are too few to prove anything");
+    let [first, second, third, fourth] = &mut games;
+    converge(&shop, &mut [first, second, third, fourth], granted);
+    for game in &mut games {
+        buy_a_shield(game);
+    }
+}
