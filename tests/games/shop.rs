@@ -82,6 +82,16 @@ impl Shop {
         }
     }
 
+    /// Removes everything from a save folder but the device's key.
+    pub fn keep_only_the_key(&self, save: &str) {
+        for file in std::fs::read_dir(self.save(save)).expect("a folder") {
+            let file = file.expect("a file");
+            if file.file_name() != "device.key" {
+                std::fs::remove_file(file.path()).expect("removed");
+            }
+        }
+    }
+
     pub fn plugin(&self, save: &str) -> IapPlugin {
         IapPlugin {
             server: Some(self.address.clone()),

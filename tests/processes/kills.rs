@@ -22,8 +22,8 @@ use crate::random::{Random, how_many};
 
 const TEST: &str = "kills::what_was_acknowledged_survives_a_kill_at_any_moment";
 const WELCOME: i64 = 1_000_000_000;
-/// How often the processes of one player are killed at most.
-const KILLS_OF_A_PLAYER: usize = 25;
+/// How often the processes of one player are killed at most: of most players, and of the few whose journals grow long.
+const KILLS_OF_A_PLAYER: (usize, usize) = (25, 100);
 /// Nobody listens here.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
@@ -37,7 +37,8 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     let mut players = Vec::new();
     while scene.kills < wanted {
         let mut player = scene.new_player(players.len());
-        let end = wanted.min(scene.kills + scene.random.up_to(KILLS_OF_A_PLAYER));
+        let most = if scene.random.below(8) == 0 { KILLS_OF_A_PLAYER.1 } else { KILLS_OF_A_PLAYER.0 };
+        let end = wanted.min(scene.kills + scene.random.up_to(most));
         while scene.kills < end {
             scene.kill(&mut player);
         }
