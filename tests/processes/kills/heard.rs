@@ -123,3 +123,48 @@ impl Heard {
         differences
     }
 }
+
+/// The differences between what was said of one order of two shields, of which one was used up, and the books; with
+/// one line said otherwise, and the books changed.
+fn differences(from: &str, to: &str, change: impl FnOnce(&mut Booked)) -> Vec<String> {
+    let order = OrderId([1; 16]);
+    let said = format!("opened\nasked {order} 2\nqueued {order}\ngranted {order}\nusing 1\nused 1");
+    let ended = format!("opened\nowned {order}\nleft 1\nwallet 990000\naccount a");
+    let mut heard = Heard::default();
+    said.replace(from, to).lines().for_each(|line| heard.take(line));
+    heard.settled(ended.replace(from, to).lines().map(str::to_owned).collect());
+    let mut booked = Booked { granted: true, quantity: 2, amount: 10_000, charges: 1, receipts: 1 };
+    change(&mut booked);
+    let mut books = Books::default();
+    books.accounts.insert("a".to_owned(), BTreeMap::from([(order, booked)]));
+    heard.compare(&books, 1_000_000)
+}
+
+#[test]
+fn every_kind_of_difference_is_noticed() {
+    let unchanged = |_: &mut Booked| {};
+    assert_eq!(differences("", "", unchanged), [""; 0]);
+    let noticed = |differences: Vec<String>, told: &str| {
+        assert!(differences.iter().any(|it| it.contains(told)), "{told}: {differences:?}");
+    };
+    let other = OrderId([2; 16]);
+    noticed(
+        differences("used 1", &format!("used 1\nqueued {other}"), unchanged),
+        "acknowledged and is not in the books",
+    );
+    noticed(
+        differences("used 1", &format!("used 1\ngranted {other}"), unchanged),
+        "acknowledged and is not in the books",
+    );
+    noticed(differences("", "", |order| order.granted = false), "not granted");
+    noticed(differences("", "", |order| order.charges = 2), "was charged 2 times");
+    noticed(differences("", "", |order| order.receipts = 2), "has 2 receipts");
+    noticed(differences("queued", "refused", unchanged), "said to be gone");
+    noticed(differences("", "", |order| order.quantity = 3), "was asked for as");
+    noticed(differences("asked", "granted", unchanged), "was asked for as None");
+    noticed(differences("owned", "granted", unchanged), "know different orders");
+    noticed(differences("990000", "980000", unchanged), "are not 1000000");
+    noticed(differences("left 1", "left 2", unchanged), "0 shields are used");
+    noticed(differences("left 1", "left 0", unchanged), "2 shields are used");
+    noticed(differences("used 1", "trouble with the disk", unchanged), "trouble with the disk");
+}
