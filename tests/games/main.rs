@@ -1,8 +1,11 @@
 //! Games without a window, on real files, with a real server over HTTP on loopback.
 
 mod catalog_asset;
+mod copies;
+mod crash;
 mod disk;
 mod end_to_end;
+mod promises;
 mod shop;
 mod tampering;
 mod waiting;

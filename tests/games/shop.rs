@@ -1,5 +1,6 @@
 //! A real server on loopback, real files, and games without a window.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,8 +54,42 @@ impl Shop {
         self.server.as_ref().expect("the server runs")
     }
 
+    /// Stops the server, lets something happen to its data folder, and starts it again where it was.
+    pub fn restart_server_after(&mut self, happen: impl FnOnce(&Path)) {
+        let address = self.server().address();
+        self.server.take().expect("runs").stop();
+        happen(&self.save("server"));
+        let mut config = ServerConfig::new(self.save("server"), catalog(CATALOG));
+        config.listen = address;
+        config.welcome = Some("1.00EUR".parse().expect("an amount"));
+        self.server = Some(LocalServer::start(config).expect("starts again"));
+    }
+
     pub fn save(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Makes the save folder `to` what `from` is.
+    pub fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (self.save(from), self.save(to));
+        if to.exists() {
+            std::fs::remove_dir_all(&to).expect("removed");
+        }
+        std::fs::create_dir(&to).expect("a folder");
+        for file in std::fs::read_dir(from).expect("a folder") {
+            let file = file.expect("a file");
+            std::fs::copy(file.path(), to.join(file.file_name())).expect("copied");
+        }
+    }
+
+    /// Removes everything from a save folder but the device's key.
+    pub fn keep_only_the_key(&self, save: &str) {
+        for file in std::fs::read_dir(self.save(save)).expect("a folder") {
+            let file = file.expect("a file");
+            if file.file_name() != "device.key" {
+                std::fs::remove_file(file.path()).expect("removed");
+            }
+        }
     }
 
     pub fn plugin(&self, save: &str) -> IapPlugin {
@@ -153,19 +188,19 @@ impl Game {
     }
 }
 
-/// Real HTTP that a test can cut: `lose` says, by the number of the request, whether its response is lost.
+/// Real HTTP on which the responses to some requests, by their number from 0, are lost.
 #[derive(Debug)]
 pub struct LossyTransport {
     pub http: HttpTransport,
-    pub lose: fn(usize) -> bool,
+    pub lost: Range<usize>,
     pub sent: Arc<std::sync::atomic::AtomicUsize>,
     pub bodies: Arc<std::sync::Mutex<Vec<Vec<u8>>>>,
 }
 
 impl LossyTransport {
-    pub fn new(address: &ServerAddress, lose: fn(usize) -> bool) -> Self {
+    pub fn new(address: &ServerAddress, lost: Range<usize>) -> Self {
         let http = HttpTransport::new(&address.url).expect("a transport");
-        Self { http, lose, sent: Arc::default(), bodies: Arc::default() }
+        Self { http, lost, sent: Arc::default(), bodies: Arc::default() }
     }
 }
 
@@ -173,7 +208,7 @@ impl Transport for LossyTransport {
     fn send(&self, request: Request) -> Pending {
         let number = self.sent.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.bodies.lock().expect("not poisoned").push(request.body.to_vec());
-        let lost = (self.lose)(number);
+        let lost = self.lost.contains(&number);
         let answer = self.http.send(request);
         Box::pin(async move {
             // The server has settled it by the time that the response is lost.
