@@ -30,11 +30,11 @@ impl Racer {
         say(&format!("{name} ready"));
         wait_to_be_told();
         let mut storage = FileStorage::new(&self.folder);
-        let opened = storage.open().expect("opens");
+        let (opened, texts) = open(&mut storage);
         if opened.access != Access::ReadWrite {
             return say(&format!("{name} looks"));
         }
-        say(&format!("{name} have {}", texts(&opened).len()));
+        say(&format!("{name} have {}", texts.len()));
         for number in 1..=self.records {
             say(&format!("{name} writing {name}.{number}"));
             append(&mut storage, &format!("{name}.{number}"));
@@ -49,21 +49,23 @@ impl Racer {
 
 /// What is in a folder that nobody else has; none if somebody seems to.
 pub fn read(folder: &Path) -> Option<Vec<String>> {
-    let opened = FileStorage::new(folder).open().expect("opens");
+    let (opened, texts) = open(&mut FileStorage::new(folder));
     assert!(opened.troubles.is_empty(), "{:?}", opened.troubles);
-    (opened.access == Access::ReadWrite).then(|| texts(&opened))
+    (opened.access == Access::ReadWrite).then_some(texts)
 }
 
 fn append(storage: &mut FileStorage, text: &str) {
-    storage.append(&[Record::Order(Token::from_text(text))]).expect("appends");
+    storage.append(&[Record::Order(Token::from_text(text).into())]).expect("appends");
 }
 
-fn texts(opened: &Opened) -> Vec<String> {
-    let text = |record: &Record| match record {
-        Record::Order(token) => token.to_string(),
+fn open(storage: &mut FileStorage) -> (Opened, Vec<String>) {
+    let mut texts = Vec::new();
+    let mut replay = |record| match record {
+        Record::Order(signed) => texts.push(signed.token.to_string()),
         other => panic!("nobody wrote {other:?}"),
     };
-    opened.records.iter().map(text).collect()
+    let opened = storage.open(&mut |_, record| replay(record)).expect("opens");
+    (opened, texts)
 }
 
 /// Waits for a line, or for the test to let go of the pipe.
