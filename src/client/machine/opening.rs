@@ -257,15 +257,15 @@ impl Machine {
     /// key this game no longer knows, so it must not be sent, and charged, again.
     fn withhold(&mut self, token: &Token, error: &ReceiptError) -> String {
         let trouble = format!("a receipt in the journal is not believed: {error}");
-        if let Ok(claims) = envelope::claims_of_stored::<Receipt>(token) {
-            if let Some(known) = self.orders.get_mut(&claims.order) {
-                self.unanswered.remove(&known.sequence);
-                known.order.state = OrderState::Unverified;
-                known.order.provisional = false;
-                known.order.trouble = Some(trouble.clone());
-                if let Some(bundle) = known.provisional.take() {
-                    self.inventory.take_back(claims.order, bundle, true);
-                }
+        if let Ok(claims) = envelope::claims_of_stored::<Receipt>(token)
+            && let Some(known) = self.orders.get_mut(&claims.order)
+        {
+            self.unanswered.remove(&known.sequence);
+            known.order.state = OrderState::Unverified;
+            known.order.provisional = false;
+            known.order.trouble = Some(trouble.clone());
+            if let Some(bundle) = known.provisional.take() {
+                self.inventory.take_back(claims.order, bundle, true);
             }
         }
         trouble
