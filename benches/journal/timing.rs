@@ -70,14 +70,16 @@ fn waited_for_a_core() -> Duration {
     Duration::from_nanos(waited.unwrap_or(0))
 }
 
-/// A file that is all there before it is written, so that a durable write is one write to the disk and no more.
+/// A file that is all there before it is written, so that a durable write is one write to the disk and no more. It is as
+/// short as what a journal makes room for at once, and written again and again: a long one was 7 to 9 % slower, which
+/// would flatter whatever is measured beside it.
 pub struct BareFile {
     file: File,
     offset: u64,
 }
 
 impl BareFile {
-    const LENGTH: u64 = 32 * 1024 * 1024;
+    const LENGTH: u64 = 64 * 1024;
 
     pub fn create(path: &Path) -> Self {
         let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).expect("a file");
