@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Few and many repetitions.
-const FEW: u64 = 100;
-const MANY: u64 = 900;
+pub const FEW: u64 = 100;
+pub const MANY: u64 = 900;
 
 /// The job and the repetitions that this process is asked to run, if it is one that is being counted.
 pub fn job() -> Option<(String, u64)> {

@@ -237,7 +237,7 @@ impl Opening {
     /// The latest receipts, and with their orders those that are open, oldest first.
     fn recent(&mut self) -> (Vec<SignedReceipt>, Vec<PlacedOrder>) {
         let mut receipts = Vec::new();
-        let mut orders: BTreeMap<OrderId, (u64, PlacedOrder)> = BTreeMap::new();
+        let mut answered: BTreeMap<OrderId, (u64, PlacedOrder)> = BTreeMap::new();
         for Recent { token, sealed, before } in std::mem::take(&mut self.recent) {
             let claims = envelope::claims_of_stored::<Receipt>(&token);
             let Some(claims) = claims.ok().filter(|_| sealed.is_none_or(|sealed| sealed == token.sha256())) else {
@@ -245,15 +245,15 @@ impl Opening {
                 continue;
             };
             let placed = before.order.unwrap_or_else(|| PlacedOrder::of(&claims));
-            orders.entry(claims.order).or_insert((before.place, placed)).1.decide(&claims);
+            answered.entry(claims.order).or_insert((before.place, placed)).1.decide(&claims);
             receipts.push(SignedReceipt { claims, token });
         }
-        for known in self.machine.orders.values() {
-            orders.insert(known.order.id, (known.place, known.order.clone()));
-        }
-        let mut orders: Vec<_> = orders.into_values().collect();
-        orders.sort_by_key(|(place, _)| *place);
-        (receipts, orders.into_iter().map(|(_, order)| order).collect())
+        let open = &self.machine.orders;
+        let answered = answered.values().filter(|(_, order)| !open.contains_key(&order.id));
+        let mut orders: Vec<_> = open.values().map(|known| (known.place, &known.order)).collect();
+        orders.extend(answered.map(|(place, order)| (*place, order)));
+        orders.sort_unstable_by_key(|(place, _)| *place);
+        (receipts, orders.into_iter().map(|(_, order)| order.clone()).collect())
     }
 }
 
