@@ -169,8 +169,10 @@ pub struct Machine {
     /// How many records are in the journal, and how many of them are receipts.
     records: u64,
     receipts: u64,
-    /// How many records there may be before the journal is written anew.
-    pub(super) compact_at: u64,
+    /// Whether the journal is to be written anew however little there is to leave out.
+    pub(super) compaction_wanted: bool,
+    /// How many records there must be before it is written anew, after that failed.
+    no_compaction_before: u64,
 
     link: Link,
     connection: Connection,

@@ -100,7 +100,7 @@ impl Session {
     /// Has the journal written anew at the next step, however little there is to leave out.
     #[cfg(test)]
     pub(crate) fn compact_next(&mut self) {
-        self.machine.compact_at = 0;
+        self.machine.compaction_wanted = true;
     }
 
     fn append(&mut self, records: &[Record]) -> Input {

@@ -15,26 +15,30 @@ const SLACK: u64 = 512;
 impl Machine {
     /// Asks for the journal to be written anew, if more than half of it is needed no longer.
     pub(super) fn compact_next(&mut self, outputs: &mut Vec<Output>) {
-        if self.appending.is_none() && self.access.may_write() && self.records > self.compact_at {
-            self.compact_at = u64::MAX;
+        if self.appending.is_some() || !self.access.may_write() {
+            return;
+        }
+        let too_many = self.needed().saturating_mul(2).saturating_add(SLACK).max(self.no_compaction_before);
+        if self.compaction_wanted || self.records > too_many {
+            self.compaction_wanted = false;
+            self.no_compaction_before = u64::MAX;
             outputs.push(Output::Compact);
         }
     }
 
-    /// How many records there may be before the journal is written anew.
-    pub(super) fn next_compaction(&self) -> u64 {
-        let needed = self.receipts.saturating_add(2 * self.orders.len() as u64);
-        needed.saturating_mul(2).saturating_add(SLACK)
+    /// How many records the journal needs: its receipts, and the open orders with what they give provisionally.
+    fn needed(&self) -> u64 {
+        self.receipts.saturating_add(2 * self.orders.len() as u64)
     }
 
     pub(super) fn compacted(&mut self) {
-        self.records = self.receipts.saturating_add(2 * self.orders.len() as u64);
-        self.compact_at = self.next_compaction();
+        self.records = self.needed();
+        self.no_compaction_before = 0;
     }
 
     /// Nothing is lost by it: the journal only is longer than it need be. It is tried again when it has grown.
     pub(super) fn compaction_failed(&mut self, trouble: String, outputs: &mut Vec<Output>) {
-        self.compact_at = self.records.saturating_mul(2);
+        self.no_compaction_before = self.records.saturating_mul(2);
         outputs.push(Output::Tell(Update::Trouble(trouble)));
     }
 

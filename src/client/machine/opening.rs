@@ -67,7 +67,8 @@ impl Machine {
             next_place: 0,
             records: 0,
             receipts: 0,
-            compact_at: u64::MAX,
+            compaction_wanted: false,
+            no_compaction_before: 0,
             link: Link::Idle,
             connection: Connection::NoServer,
             enrolled: false,
@@ -152,10 +153,10 @@ impl Opening {
     fn replay_receipt(&mut self, signed: Signed) {
         let machine = &mut self.machine;
         machine.receipts += 1;
-        let (summary, sealed) = match machine.sealer.open_receipt(&signed) {
+        let (summary, sealed, waits) = match machine.sealer.open_receipt(&signed) {
             Some(summary) => {
                 let sealed = Some(Sha256(summary.sha256));
-                (summary, sealed)
+                (summary, sealed, None)
             }
             None => {
                 self.broken_seals += u64::from(!signed.seal.is_empty());
@@ -165,7 +166,7 @@ impl Opening {
                         self.verified += u64::from(claims.status.is_final());
                         let summary = ReceiptSummary::new(&claims, &signed.token);
                         machine.know_pending(&claims);
-                        (summary, None)
+                        (summary, None, (!claims.status.is_final()).then_some(claims))
                     }
                     Err(error) => {
                         let trouble = machine.withhold(&signed.token, &error);
@@ -175,6 +176,9 @@ impl Opening {
             }
         };
         let Some(before) = machine.apply(&summary) else { return };
+        if let (Some(claims), Some(known)) = (waits, machine.orders.get_mut(&summary.order())) {
+            known.order.decide(&claims);
+        }
         self.recent.push_back(Recent { token: signed.token, sealed, before });
         if self.recent.len() > RECENT {
             self.recent.pop_front();
@@ -200,7 +204,7 @@ impl Opening {
         machine.inventory.forget_ended(machine.server_time);
         machine.told = machine.inventory.holdings(machine.now(tick));
         // What was verified for want of a seal gets one, so that the next start is faster.
-        machine.compact_at = if verified > 0 { machine.records.saturating_sub(1) } else { machine.next_compaction() };
+        machine.compaction_wanted = verified > 0;
         let snapshot = Snapshot {
             device: machine.device,
             account: machine.account.clone(),

@@ -11,8 +11,8 @@ use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
 
 const NEW: &str = "journal.new";
-/// How much is allocated at once, so that most appends change no metadata of the file.
-const CHUNK: u64 = 64 * 1024;
+/// How much is allocated at once, at least and at most, so that most appends change no metadata of the file.
+const CHUNK: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 /// How much is written at once when a journal is written anew.
 const BUFFER: usize = 256 * 1024;
 /// How many damaged parts are kept, so that a failing disk is not filled by what it damages.
@@ -147,7 +147,8 @@ impl<F: DiskFile> JournalFile<F> {
         if self.end + needed <= self.allocated {
             return Ok(());
         }
-        let room = needed.max(CHUNK);
+        // Enough for some more appends like this one.
+        let room = needed.saturating_mul(16).clamp(*CHUNK.start(), *CHUNK.end()).max(needed);
         let zeroes = vec![0; usize::try_from(room).unwrap_or(usize::MAX)];
         if self.file.write_all_at(self.end, &zeroes).is_ok() {
             let synced = self.file.sync_data();
