@@ -82,7 +82,8 @@ struct Header {
 /// Signs `claims` with `key`.
 ///
 /// # Errors
-/// [`EnvelopeError::Claims`] if the claims do not serialise, which none of this crate's own does.
+/// [`EnvelopeError::Claims`] if the claims do not serialise: of this crate's own, those in which a number that counts
+/// from one is out of range.
 pub fn sign<C: Claims>(claims: &C, key: &SecretKey) -> Result<Token, EnvelopeError> {
     let header = Header { alg: "EdDSA".to_owned(), typ: C::TYPE.to_owned(), kid: key.id().to_string() };
     let malformed = |error: serde_json::Error| EnvelopeError::Claims(error.to_string());

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::UnixSeconds;
-use super::count::{COUNTS, counted};
+use super::count::{self, COUNTS};
 use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
 use super::keys::{KeyId, PublicKey, SecretKey};
@@ -30,7 +30,7 @@ pub struct Receipt {
     #[serde(rename = "iat")]
     pub issued_at: UnixSeconds,
     /// Its place in the account's feed: 1, 2, 3 …
-    #[serde(deserialize_with = "counted")]
+    #[serde(with = "count")]
     pub feed: u64,
     /// The order it answers.
     pub order: OrderId,
