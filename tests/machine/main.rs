@@ -371,6 +371,15 @@ fn a_device_whose_chain_the_server_lost_begins_again() {
 }
 
 #[test]
+fn an_order_that_waits_for_somebody_still_does_after_a_restart() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Pending)]);
+    assert_eq!(world.state(1), Some(OrderState::Pending));
+    assert_eq!(world.restart().state(1), Some(OrderState::Pending));
+}
+
+#[test]
 fn an_order_that_nobody_could_verify_is_not_signed() {
     let mut world = World::new(OfflineGrants::Wait);
     world.input(Input::SyncNow);

@@ -147,10 +147,10 @@ impl Opening {
     fn replay_receipt(&mut self, signed: Signed) {
         let machine = &mut self.machine;
         machine.receipts += 1;
-        let (summary, sealed) = match machine.sealer.open_receipt(&signed) {
+        let (summary, sealed, claims) = match machine.sealer.open_receipt(&signed) {
             Some(summary) => {
                 let sealed = Some(Sha256(summary.sha256));
-                (summary, sealed)
+                (summary, sealed, None)
             }
             None => {
                 self.broken_seals += u64::from(!signed.seal.is_empty());
@@ -160,7 +160,7 @@ impl Opening {
                         self.verified += u64::from(claims.status.is_final());
                         let summary = ReceiptSummary::new(&claims, &signed.token);
                         machine.know_pending(&claims);
-                        (summary, None)
+                        (summary, None, Some(claims))
                     }
                     Err(error) => {
                         let trouble = machine.withhold(&signed.token, &error);
@@ -170,6 +170,12 @@ impl Opening {
             }
         };
         let Some(before) = machine.apply(&summary) else { return };
+        // An order that is still known was not decided for good: such receipts are never sealed.
+        if let Some(claims) = claims
+            && let Some(known) = machine.orders.get_mut(&claims.order)
+        {
+            known.order.decide(&claims);
+        }
         self.recent.push_back(Recent { token: signed.token, sealed, before });
         if self.recent.len() > RECENT {
             self.recent.pop_front();
