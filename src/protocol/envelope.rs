@@ -2,8 +2,9 @@
 //!
 //! A [`Token`] is text that may be anything. [`verify`] turns it into claims after checking, in this order, its form,
 //! its `typ`, its `alg`, that its header holds nothing else, its `kid` against the keys at hand, its signature by the
-//! strict rules, and that no JSON object in it names a member twice. The claims are parsed from the very bytes that
-//! were verified, and whoever keeps a token keeps those bytes: nothing signed is ever serialised again.
+//! strict rules, and that its JSON has one reading: no object in it names a member twice, and nothing is spelled in a
+//! second way. The claims are parsed from the very bytes that were verified, and whoever keeps a token keeps those
+//! bytes: nothing signed is ever serialised again.
 
 mod strict_json;
 
@@ -81,7 +82,8 @@ struct Header {
 /// Signs `claims` with `key`.
 ///
 /// # Errors
-/// [`EnvelopeError::Claims`] if the claims do not serialise, which none of this crate's own does.
+/// [`EnvelopeError::Claims`] if the claims do not serialise: of this crate's own, those in which a number that counts
+/// from one is out of range.
 pub fn sign<C: Claims>(claims: &C, key: &SecretKey) -> Result<Token, EnvelopeError> {
     let header = Header { alg: "EdDSA".to_owned(), typ: C::TYPE.to_owned(), kid: key.id().to_string() };
     let malformed = |error: serde_json::Error| EnvelopeError::Claims(error.to_string());

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::UnixSeconds;
+use super::count;
 use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
 use super::keys::{KeyId, PublicKey, SecretKey};
@@ -32,7 +33,7 @@ pub struct Order {
     #[serde(rename = "iat")]
     pub issued_at: UnixSeconds,
     /// 1, 2, 3 … for each order of this device.
-    #[serde(rename = "seq")]
+    #[serde(rename = "seq", with = "count")]
     pub sequence: u64,
     /// The digest of the device's previous order; none for the first.
     #[serde(rename = "prev", default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::UnixSeconds;
+use super::count::{self, COUNTS};
 use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
 use super::keys::{KeyId, PublicKey, SecretKey};
@@ -29,6 +30,7 @@ pub struct Receipt {
     #[serde(rename = "iat")]
     pub issued_at: UnixSeconds,
     /// Its place in the account's feed: 1, 2, 3 …
+    #[serde(with = "count")]
     pub feed: u64,
     /// The order it answers.
     pub order: OrderId,
@@ -169,14 +171,14 @@ impl std::fmt::Display for Reason {
 
 /// What an account gets from an order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", untagged)]
+#[serde(untagged, try_from = "GrantMembers")]
 pub enum Grant {
     /// A right: for ever, or until a time by the server's clock.
     Entitlement {
         /// The right's name.
         entitlement: EntitlementId,
         /// When it ends; never, if there is none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<UnixSeconds>,
     },
     /// A number of countable things.
@@ -186,6 +188,34 @@ pub enum Grant {
         /// How many, at least one.
         quantity: u64,
     },
+}
+
+/// The members that a grant may have. Those of a right and of an item are never mixed, so that no two readers take one
+/// grant for two different ones.
+#[derive(Deserialize)]
+struct GrantMembers {
+    entitlement: Option<EntitlementId>,
+    until: Option<UnixSeconds>,
+    item: Option<ItemId>,
+    quantity: Option<u64>,
+}
+
+impl TryFrom<GrantMembers> for Grant {
+    type Error = &'static str;
+
+    fn try_from(members: GrantMembers) -> Result<Self, &'static str> {
+        match members {
+            GrantMembers { entitlement: Some(entitlement), until, item: None, quantity: None } => {
+                Ok(Self::Entitlement { entitlement, until })
+            }
+            GrantMembers { entitlement: None, until: None, item: Some(item), quantity: Some(quantity) }
+                if COUNTS.contains(&quantity) =>
+            {
+                Ok(Self::Item { item, quantity })
+            }
+            _ => Err("a grant is an `entitlement` and perhaps its `until`, or an `item` and its `quantity` from 1"),
+        }
+    }
 }
 
 /// Why a token is not a receipt to be believed.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::UnixSeconds;
+use super::count;
 use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
 use super::keys::{Jwk, KeyError, KeyId, PublicKey, SecretKey};
@@ -214,6 +215,7 @@ pub struct Balance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainHead {
     /// The number of the last order.
+    #[serde(deserialize_with = "count::deserialize")]
     pub sequence: u64,
     /// The digest of its token.
     pub order_sha256: Sha256,

@@ -371,6 +371,28 @@ fn a_device_whose_chain_the_server_lost_begins_again() {
 }
 
 #[test]
+fn an_order_that_waits_for_somebody_still_does_after_a_restart() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Pending)]);
+    assert_eq!(world.state(1), Some(OrderState::Pending));
+    assert_eq!(world.restart().state(1), Some(OrderState::Pending));
+}
+
+#[test]
+fn an_order_that_nobody_could_verify_is_not_signed() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.input(Input::SyncNow);
+    let response = world.with_answer(|answer| {
+        answer.chain = Some(ChainHead { sequence: u64::MAX / 2, order_sha256: Sha256::of("an order at the end") });
+    });
+    world.input(Input::Answered(response));
+    world.buy(1, "shield");
+    assert_eq!(world.state(1), Some(OrderState::NotSaved), "there is no number after the last one");
+    assert!(!world.records.iter().any(|record| matches!(record, Record::Order(_))));
+}
+
+#[test]
 fn a_request_that_is_refused_for_good_does_not_hold_up_the_next() {
     let mut world = World::new(OfflineGrants::Wait);
     world.buy(1, "shield");

@@ -153,7 +153,7 @@ impl Opening {
     fn replay_receipt(&mut self, signed: Signed) {
         let machine = &mut self.machine;
         machine.receipts += 1;
-        let (summary, sealed, waits) = match machine.sealer.open_receipt(&signed) {
+        let (summary, sealed, claims) = match machine.sealer.open_receipt(&signed) {
             Some(summary) => {
                 let sealed = Some(Sha256(summary.sha256));
                 (summary, sealed, None)
@@ -166,7 +166,7 @@ impl Opening {
                         self.verified += u64::from(claims.status.is_final());
                         let summary = ReceiptSummary::new(&claims, &signed.token);
                         machine.know_pending(&claims);
-                        (summary, None, (!claims.status.is_final()).then_some(claims))
+                        (summary, None, Some(claims))
                     }
                     Err(error) => {
                         let trouble = machine.withhold(&signed.token, &error);
@@ -176,7 +176,10 @@ impl Opening {
             }
         };
         let Some(before) = machine.apply(&summary) else { return };
-        if let (Some(claims), Some(known)) = (waits, machine.orders.get_mut(&summary.order())) {
+        // An order that is still known was not decided for good: such receipts are never sealed.
+        if let Some(claims) = claims
+            && let Some(known) = machine.orders.get_mut(&claims.order)
+        {
             known.order.decide(&claims);
         }
         self.recent.push_back(Recent { token: signed.token, sealed, before });

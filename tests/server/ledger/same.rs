@@ -42,7 +42,7 @@ fn ask() -> impl Strategy<Value = Ask> {
             }
         ),
         2 => (0..60usize).prop_map(|order| Ask::Again { order }),
-        1 => (0..DEVICES, 0..9u64).prop_map(|(device, sequence)| Ask::Broken { device, sequence }),
+        1 => (0..DEVICES, 1..9u64).prop_map(|(device, sequence)| Ask::Broken { device, sequence }),
     ]
 }
 
