@@ -147,25 +147,25 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
         }
         let versions = [VERSION, 1].into_iter();
         let frames = versions.map(|version| salvaged(version, written, 0)).find(|frames| !frames.is_empty())?;
-        let damage = Damage { salvaged: frames.len() as u64, in_last_append: false };
+        let damage = Damage { salvaged: frames.len() as u64 };
         let found = Found { version: VERSION, torn: written.len() as u64, damage: Some(damage), ..Found::default() };
         return Some((without_synced(frames), found));
     };
-    let (mut records, mut end, mut last_append, mut next) = (Vec::new(), HEADER, 0, u32::from(version > 1));
-    while let Some(frame) = frame(version, bytes, end).filter(|frame| frame.append == next) {
+    let (mut records, mut end, mut last_append) = (Vec::new(), HEADER, 0u32);
+    let next = |last_append: u32| if version > 1 { last_append.wrapping_add(1) } else { 0 };
+    while let Some(frame) = frame(version, bytes, end).filter(|frame| frame.append == next(last_append)) {
         records.push(frame.record);
-        (end, last_append) = (frame.end, frame.append);
-        next = if version > 1 && frame.is_last { last_append.wrapping_add(1) } else { last_append };
+        end = frame.end;
+        last_append = if frame.is_last { frame.append } else { last_append };
     }
     let torn = written.len().saturating_sub(end) as u64;
     let frames = salvaged(version, &bytes[..written.len().max(end)], end);
-    // The old format does not number its appends, so that nothing tells one after the damage from the one in it.
-    let next = if version > 1 { next } else { 1 };
-    let damage = (!frames.is_empty()).then(|| Damage {
-        salvaged: frames.len() as u64,
-        in_last_append: frames.iter().all(|frame| frame.append == next),
-    });
-    records.extend(without_synced(frames));
+    // What is left of the last append is not damage. The old format does not number its appends, so that nothing tells.
+    let is_damage = frames.iter().any(|frame| version == 1 || frame.append != next(last_append));
+    let damage = is_damage.then_some(Damage { salvaged: frames.len() as u64 });
+    if is_damage {
+        records.extend(without_synced(frames));
+    }
     Some((records, Found { version, end: end as u64, last_append, torn, damage }))
 }
 
