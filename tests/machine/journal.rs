@@ -1,0 +1,150 @@
+//! What the machine makes of its journal: seals, writing it anew, and appends of which nobody knows.
+
+use bevy_iap::client::machine::{Input, Output};
+use bevy_iap::client::{OfflineGrants, OrderState, Record, Update};
+use bevy_iap::protocol::Status;
+
+use crate::world::{World, order_id};
+
+#[test]
+fn a_journal_that_is_written_anew_says_the_same() {
+    let mut world = World::new(OfflineGrants::Wait);
+    for number in 1..=6 {
+        world.buy(number, "shield");
+    }
+    world.answer(&[(1, Status::Granted), (2, Status::Granted), (3, Status::Declined), (4, Status::Granted)]);
+    world.input(Input::Consume { item: "shield".parse().unwrap(), quantity: 1 });
+    world.input(Input::Appended);
+    let (before, last) = (world.records.len(), world.last_order());
+    world.compact();
+    let orders = world.records.iter().filter(|record| matches!(record, Record::Order(_))).count();
+    assert_eq!((orders, world.records.len() < before), (2, true), "only what is open is still there as an order");
+
+    let mut world = world.restart();
+    assert_eq!(world.left("shield"), 2);
+    let states = [1, 2, 3, 4, 5, 6].map(|number| world.state(number).expect("it is known"));
+    use OrderState::{Declined, Granted, Sent};
+    assert_eq!(states, [Granted, Granted, Declined, Granted, Sent, Sent]);
+    world.answer(&[(5, Status::Granted), (6, Status::Granted)]);
+    world.compact();
+    let mut world = world.restart();
+    world.buy(7, "shield");
+    let next = world.last_order();
+    assert_eq!((next.sequence, world.left("shield")), (last.sequence + 1, 4), "the chain goes on");
+}
+
+#[test]
+fn pp06_a_refund_takes_back_what_an_order_gave_before_the_journal_was_written_anew() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    world.compact();
+    let mut world = world.restart();
+    let refunded = world.receipt(1, Status::Refunded, 9);
+    let response = world.respond(vec![refunded], 9);
+    world.input(Input::Answered(response));
+    assert_eq!((world.left("shield"), world.state(1)), (0, Some(OrderState::Refunded)));
+    world.compact();
+    assert_eq!(world.restart().left("shield"), 0);
+}
+
+#[test]
+fn a_journal_does_not_grow_with_what_is_needed_no_longer() {
+    let mut world = World::new(OfflineGrants::Provisional);
+    for round in 0..1_500u32 {
+        let Input::Purchase(mut terms) = World::purchase(1, "shield") else { unreachable!("it is a purchase") };
+        terms.id.0[..4].copy_from_slice(&(round + 1).to_be_bytes());
+        world.input(Input::Purchase(terms));
+        world.input(Input::Appended);
+        world.answer_last(u64::from(round) + 1);
+    }
+    assert_eq!(world.left("shield"), 1_500);
+    let needed = 2 * 1_500 + 512 + 8;
+    assert!(world.records.len() <= needed, "{} records", world.records.len());
+    assert_eq!(world.restart().left("shield"), 1_500);
+}
+
+#[test]
+fn a_broken_seal_is_told_and_what_it_was_on_is_verified_again() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    for record in &mut world.records {
+        if let Record::Receipt(signed) = record {
+            // The number of shields.
+            *signed.seal.last_mut().expect("a seal") = 99;
+        }
+    }
+    let mut world = world.restart();
+    assert_eq!(world.left("shield"), 1);
+    assert!(world.troubles.iter().any(|trouble| trouble.contains("1 seals in the journal are broken")));
+    // It was sealed anew, so the next start has nothing to tell.
+    assert_eq!(world.restart().troubles, Vec::<String>::new());
+}
+
+#[test]
+fn a_receipt_that_is_not_what_its_seal_says_is_not_shown() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    let other = world.receipt(1, Status::Refunded, 2);
+    for record in &mut world.records {
+        if let Record::Receipt(signed) = record {
+            signed.token = other.clone();
+        }
+    }
+    let world = world.restart();
+    assert_eq!(world.receipts, 0);
+    assert!(world.troubles.iter().any(|trouble| trouble.contains("not what its seal says")), "{:?}", world.troubles);
+}
+
+#[test]
+fn an_append_of_which_nobody_knows_is_tried_again_until_it_is_known() {
+    let mut world = World::new(OfflineGrants::Provisional);
+    let first = world.input(World::purchase(1, "shield"));
+    let [Output::Append(records)] = &first[..] else { panic!("{first:?}") };
+    world.input(Input::AppendUncertain("the disk is failing".to_owned()));
+    let order = &world.orders[&order_id(1)];
+    assert_eq!((order.state, order.trouble.as_deref()), (OrderState::Placed, Some("the disk is failing")));
+    assert_eq!(world.left("shield"), 0, "nothing is given for it");
+
+    // Nothing else is taken meanwhile: it would have to follow an order that may not be there.
+    world.input(World::purchase(2, "shield"));
+    assert_eq!(world.state(2), Some(OrderState::NotSaved));
+    let again = world.wait();
+    assert!(matches!(&again[..], [Output::Append(same), ..] if same == records), "{again:?}");
+    world.input(Input::AppendUncertain("the disk is failing".to_owned()));
+    world.wait();
+    world.input(Input::Appended);
+    assert_eq!(world.state(1), Some(OrderState::Sent), "it is queued, and sent");
+    world.buy(3, "shield");
+    assert_eq!(world.last_order().sequence, 2);
+}
+
+#[test]
+fn an_append_of_which_nobody_knew_can_turn_out_not_to_be_saved() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.input(World::purchase(1, "shield"));
+    world.input(Input::AppendUncertain("the disk is failing".to_owned()));
+    world.wait();
+    world.input(Input::AppendFailed("the disk is full".to_owned()));
+    assert_eq!(world.state(1), Some(OrderState::NotSaved));
+    world.buy(2, "shield");
+    assert_eq!((world.last_order().sequence, world.state(2)), (1, Some(OrderState::Sent)));
+}
+
+#[test]
+fn pp02_a_receipt_that_the_feed_brings_again_after_a_damaged_journal_counts_once() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    world.records.retain(|record| !matches!(record, Record::Synced(_)));
+    let mut world = world.restart();
+    if world.path() == "/v1/devices" {
+        world.input(Input::Answered(bevy_iap::client::Response { status: 201, ..Default::default() }));
+    }
+    world.answer(&[(1, Status::Granted)]);
+    let receipts = world.records.iter().filter(|record| matches!(record, Record::Receipt(_))).count();
+    assert_eq!((world.left("shield"), receipts), (1, 1));
+    assert!(!world.updates.iter().any(|update| matches!(update, Update::Receipt(_))));
+}
