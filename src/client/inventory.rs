@@ -136,10 +136,14 @@ impl Inventory {
         self.items.iter().filter(|(_, counts)| counts.used > 0).map(|(item, counts)| (item, counts.used))
     }
 
-    /// Uses up `quantity` of an item.
-    pub(crate) fn consume(&mut self, item: &ItemId, quantity: u64) {
+    /// Uses up `quantity` of an item, or what there is of it: using what was just taken back is no debt on what is
+    /// bought next. Says whether there was enough.
+    pub(crate) fn consume(&mut self, item: &ItemId, quantity: u64) -> bool {
         let counts = self.counts(item);
-        counts.used = counts.used.saturating_add(quantity);
+        let enough = counts.quantity().left >= quantity;
+        let most = counts.given.saturating_add(counts.provisional);
+        counts.used = counts.used.saturating_add(quantity).min(most);
+        enough
     }
 
     /// What is owned at `now`.

@@ -148,7 +148,8 @@ pub struct Machine {
     orders: BTreeMap<OrderId, Known>,
     /// All others: of each, only what a later receipt for it could need.
     settled: BTreeMap<OrderId, Settled>,
-    /// Durable orders of this device that no receipt has answered, by their number in its chain.
+    /// Durable orders of this device that no receipt has answered, by their place in the history: after a save was
+    /// copied, two can have the same number in the chain.
     unanswered: BTreeMap<u64, (OrderId, Token)>,
     inventory: Inventory,
     told: Holdings,
@@ -166,6 +167,8 @@ pub struct Machine {
     appending: Option<Appending>,
     /// The place in the history of the next order.
     next_place: u64,
+    /// How many receipts are in the journal that are not believed.
+    withheld: u64,
     /// How many records are in the journal, and how many of them are receipts.
     records: u64,
     receipts: u64,
@@ -206,8 +209,6 @@ struct Known {
     order: PlacedOrder,
     /// Its place in the history.
     place: u64,
-    /// Its number in the device's chain; 0 if another device placed it.
-    sequence: u64,
     /// The digest of its text, where this device signed it.
     sha256: Option<Sha256>,
     /// The items that it gives before its receipt, where it gives anything.
@@ -239,6 +240,11 @@ impl Machine {
     /// Its account.
     pub fn account(&self) -> &AccountId {
         &self.account
+    }
+
+    /// Whether the game set it offline.
+    pub fn is_offline(&self) -> bool {
+        self.offline
     }
 
     /// Whether this copy of the game may write.

@@ -12,8 +12,6 @@ pub(crate) enum Bug {
     NoCutBack,
     /// That it is not known whether an append is durable is reported as a plain failure.
     UncertainIsFailure,
-    /// A failure while room is made is ignored.
-    IgnoreFailedAllocation,
     /// The part of a write that was not written is forgotten.
     ForgetShortWrite,
     /// The sums are not checked.
@@ -70,12 +68,11 @@ pub(crate) const fn seeded(_: Bug) -> bool {
 
 #[cfg(test)]
 impl Bug {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::AcknowledgeBeforeSync,
         Self::RetrySync,
         Self::NoCutBack,
         Self::UncertainIsFailure,
-        Self::IgnoreFailedAllocation,
         Self::ForgetShortWrite,
         Self::SkipChecksum,
         Self::DropLastOfAppend,

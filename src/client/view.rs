@@ -47,8 +47,7 @@ pub enum OrderState {
     /// A receipt answered it that is not believed: its server's key is not trusted here. It gives nothing and is never
     /// sent again; it can be ordered anew.
     Unverified,
-    /// It could not be made safe on the disk: it is gone, and nothing is charged, unless [`PlacedOrder::trouble`] says
-    /// that a restart must show.
+    /// It could not be made safe on the disk: it is gone, and nothing is charged.
     NotSaved,
 }
 

@@ -127,7 +127,7 @@ impl ToGame {
 /// Opens the storage and runs the client; again, when opening failed or gave a journal to look at only, and that may
 /// have changed.
 async fn run(
-    settings: Settings,
+    mut settings: Settings,
     mut storage: Box<dyn Storage>,
     transport: Option<Arc<dyn Transport>>,
     clock: Arc<dyn Clock>,
@@ -152,6 +152,7 @@ async fn run(
                 if worker.run(&mut inbox, wait).await == Ended::ByTheGame {
                     return;
                 }
+                settings.offline = worker.session.machine().is_offline();
                 storage = worker.session.close();
             }
             Err(NotOpened { trouble, try_again, storage: same }) => {
@@ -164,7 +165,7 @@ async fn run(
                 }
                 told = Some(trouble);
                 storage = same;
-                if commands_end_within(&mut inbox, wait).await {
+                if commands_end_within(&mut inbox, wait, &mut settings).await {
                     return;
                 }
             }
@@ -173,9 +174,16 @@ async fn run(
     }
 }
 
-/// Takes and drops commands, which nobody can carry out, until `wait` is over. Says whether the game is gone.
-async fn commands_end_within(inbox: &mut Receiver<Input>, wait: Duration) -> bool {
-    let gone = async { while inbox.recv().await.is_some() {} };
+/// Takes commands until `wait` is over. Nobody can carry them out; but whether to be offline is remembered. Says
+/// whether the game is gone.
+async fn commands_end_within(inbox: &mut Receiver<Input>, wait: Duration, settings: &mut Settings) -> bool {
+    let gone = async {
+        while let Some(command) = inbox.recv().await {
+            if let Input::SetOffline(offline) = command {
+                settings.offline = offline;
+            }
+        }
+    };
     tokio::time::timeout(wait, gone).await.is_ok()
 }
 
@@ -199,6 +207,7 @@ impl Worker<'_> {
     async fn run(&mut self, inbox: &mut Receiver<Input>, reopening: Duration) -> Ended {
         let may_write = self.session.machine().may_write();
         self.step(vec![Input::TimePassed]);
+        let mut look_again = tokio::time::Instant::now() + reopening;
         loop {
             let tick = self.clock.tick();
             let wake_at = self.session.machine().wake_at(tick).map(|at| at.saturating_sub(tick.elapsed));
@@ -215,10 +224,11 @@ impl Worker<'_> {
                     }
                 }
                 () = sleep(wake_at) => Input::TimePassed,
-                () = tokio::time::sleep(reopening), if !may_write => {
+                () = tokio::time::sleep_until(look_again), if !may_write => {
                     if self.session.is_worth_reopening() {
                         return Ended::ToReopen;
                     }
+                    look_again = tokio::time::Instant::now() + reopening;
                     Input::TimePassed
                 }
             }];

@@ -338,6 +338,9 @@ impl Store {
         self.history.clear();
         self.standing.clear();
         self.consuming.clear();
+        if snapshot.access.may_write() && self.connection == Connection::ReadOnly {
+            self.connection = Connection::NoServer;
+        }
         for order in snapshot.orders {
             self.put_order(order);
         }

@@ -46,9 +46,9 @@ impl Extent {
     const FULL: Self = Self {
         longest: 3,
         thoroughness: Thoroughness { tear_every: 1, at_random: 24 },
-        second_every: 12,
-        converge_every: 4,
-        random: 60,
+        second_every: 24,
+        converge_every: 8,
+        random: 20,
         acts: 40,
     };
 }
@@ -61,6 +61,9 @@ pub(super) fn exhaust(extent: Extent, seed: u64) -> Result<Counts, String> {
         let mut longer = Vec::new();
         for sequence in sequences {
             run.sequence(&sequence)?;
+            if is_full_run() && run.counts.sequences.is_multiple_of(20) {
+                println!("{:?}", run.counts);
+            }
             longer.extend(Act::ALL.map(|act| [&sequence[..], &[act]].concat()));
         }
         sequences = longer;

@@ -41,8 +41,6 @@ struct Contents {
     live: Vec<u8>,
     durable: Vec<u8>,
     changes: Vec<Change>,
-    /// A length that was taken for durable and is not: what is written below it makes the file no longer.
-    lost_length: usize,
 }
 
 /// A change of a file that is not durable.
@@ -353,24 +351,17 @@ impl DiskFile for SimulatedFile {
     fn sync_data(&mut self) -> io::Result<()> {
         self.disk.call(Call::Sync, |state, fault| {
             let file = &mut state.content.files[self.file];
-            // A disk that is full has room for what is allocated; making it durable works.
-            let fault = fault.filter(|kind| !matches!(kind, FaultKind::Full | FaultKind::Quota));
+            // A disk that is full has room for what is allocated. What makes the file longer may be allocated only now.
+            let longer = file.live.len() > file.durable.len();
+            let fault = fault.filter(|kind| longer || !matches!(kind, FaultKind::Full | FaultKind::Quota));
             if let Some(kind) = fault {
                 if kind == FaultKind::SyncLost {
                     file.changes.clear();
-                    file.lost_length = file.live.len();
                 }
                 return Err(kind.error());
             }
             for change in std::mem::take(&mut file.changes) {
-                let length = file.durable.len();
                 change.make(&mut file.durable);
-                match change {
-                    Change::Write { offset, bytes } if offset + bytes.len() <= file.lost_length => {
-                        file.durable.truncate(length);
-                    }
-                    _ => file.lost_length = 0,
-                }
             }
             Ok(())
         })
@@ -502,6 +493,18 @@ impl Content {
     /// The bytes of a file.
     pub(super) fn file(&self, name: &str) -> Option<&[u8]> {
         self.names.get(name).map(|&file| &self.files[file].live[..])
+    }
+
+    /// What was written to a file is in the cache, taken for durable there, and will never reach the disk.
+    pub(super) fn forget_changes(&mut self, name: &str) {
+        self.files[self.names[name]].changes.clear();
+    }
+
+    /// Makes an empty file, durably.
+    pub(super) fn make(&mut self, name: &str) {
+        self.names.insert(name.to_owned(), self.files.len());
+        self.durable_names.insert(name.to_owned(), self.files.len());
+        self.files.push(Contents::default());
     }
 
     /// Changes the bytes of a file where they lie, as rot and other programs do.

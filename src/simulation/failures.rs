@@ -108,6 +108,15 @@ fn one_life(
         if !life.may_write() && life.session.is_none() {
             life.reopen();
         }
+        // The same if the process is killed, and the next one reads what is in the cache alone.
+        let mut next = Life::after(life.disk.content(), &life.told, &life.shop, random.next());
+        next.reopen();
+        for content in next.disk.content().after_crash(Thoroughness { tear_every: 4_096, at_random: 0 }, random) {
+            counts.images += 1;
+            let mut after = Life::after(content, &next.told, &next.shop, random.next());
+            after.reopen();
+            after.check().map_err(|wrong| format!("{wrong}\nafter a kill and a crash after {act:?}"))?;
+        }
         // Whatever was acknowledged so far is there after a crash now, in the best and the worst case.
         for content in life.disk.content().after_crash(Thoroughness { tear_every: 4_096, at_random: 1 }, random) {
             counts.images += 1;
@@ -128,7 +137,14 @@ fn one_life(
     life.converge().map_err(|wrong| format!("healed: {wrong}"))?;
     life.go_on().map_err(|wrong| format!("healed: {wrong}"))?;
     life.reopen();
-    life.converge().map_err(|wrong| format!("healed and started again: {wrong}"))
+    life.converge().map_err(|wrong| format!("healed and started again: {wrong}"))?;
+    for content in life.disk.content().after_crash(Thoroughness { tear_every: 4_096, at_random: 1 }, random) {
+        counts.images += 1;
+        let mut after = Life::after(content, &life.told, &life.shop, random.next());
+        after.reopen();
+        after.check().map_err(|wrong| format!("{wrong}\nafter healing, and a crash"))?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -156,4 +172,32 @@ fn on_a_full_disk_an_order_is_refused_with_words_and_the_next_is_taken_when_ther
     life.disk.heal();
     life.troubles.clear();
     life.go_on().expect("there is room again");
+}
+
+/// Making an order durable failed, and the process was killed before it could do anything else about it than leave word.
+/// The next one finds the order in the cache, where it is taken for durable.
+#[test]
+fn what_is_in_the_cache_alone_is_made_durable_by_the_next_process() {
+    let lost = |word_is_left: bool| {
+        let mut life = Life::new(3);
+        life.act(Act::Reopen);
+        life.act(Act::Buy);
+        life.record();
+        life.act(Act::Buy);
+        let mut content = life.moments().swap_remove(0).content;
+        content.forget_changes("journal.iap");
+        if word_is_left {
+            content.make("journal.suspect");
+        }
+        let mut next = Life::after(content, &life.told, &life.shop, 1);
+        next.reopen();
+        let thoroughness = Thoroughness { tear_every: 64, at_random: 4 };
+        next.disk.content().after_crash(thoroughness, &mut Random::new(1)).into_iter().any(|content| {
+            let mut after = Life::after(content, &next.told, &next.shop, 2);
+            after.reopen();
+            after.check().is_err()
+        })
+    };
+    assert!(!lost(true));
+    assert!(lost(false), "this test could not fail");
 }

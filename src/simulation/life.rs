@@ -172,6 +172,8 @@ impl Life {
         if snapshot.access.may_write() {
             let queued = snapshot.orders.iter().filter(|order| order.state == OrderState::Queued);
             self.told.queued.extend(queued.map(|order| order.id));
+            let granted = snapshot.orders.iter().filter(|order| order.state == OrderState::Granted);
+            self.told.granted.extend(granted.map(|order| order.id));
         }
         self.orders = snapshot.orders.iter().map(|order| (order.id, order.state)).collect();
         self.holdings = snapshot.holdings;

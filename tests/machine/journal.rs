@@ -75,7 +75,7 @@ fn a_broken_seal_is_told_and_what_it_was_on_is_verified_again() {
             *signed.seal.last_mut().expect("a seal") = 99;
         }
     }
-    let mut world = world.restart();
+    let world = world.restart();
     assert_eq!(world.left("shield"), 1);
     assert!(world.troubles.iter().any(|trouble| trouble.contains("1 seals in the journal are broken")));
     // It was sealed anew, so the next start has nothing to tell.

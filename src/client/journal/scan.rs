@@ -24,8 +24,12 @@ pub struct Found {
     pub end: u64,
     /// The number of the last append that is whole before `end`. One that is not is gone on with under its number.
     pub last_append: u32,
+    /// Whether the last append before `end` lacks its last frame.
+    pub is_unfinished: bool,
     /// How many bytes after `end` are not known to be zeroes: an append that a crash cut short, or damage.
     pub torn: u64,
+    /// How many whole records of the last append are after a hole in it.
+    pub torn_records: u64,
     /// What was found after bytes that are no frame, where only damage can leave it.
     pub damage: Option<Damage>,
 }
@@ -86,10 +90,12 @@ pub fn read(
     let format = if version == 1 { Format::V1 } else { Format::V2 };
     let mut window = Window::default();
     let (mut end, mut last_append) = (HEADER as u64, 0u32);
+    let mut is_unfinished = false;
     while let Some(frame) = window.frame(format, end, &mut read_at)? {
         if format == Format::V2 && frame.append != last_append.wrapping_add(1) {
             break;
         }
+        is_unfinished = !frame.last;
         end += frame.length as u64;
         last_append = if frame.last { frame.append } else { last_append };
         each(frame.record);
@@ -97,12 +103,15 @@ pub fn read(
     let rest = rest(&mut read_at, end)?;
     let salvaged = salvage(format, &rest);
     let next = last_append.wrapping_add(1);
+    let found = Found { version, end, last_append, is_unfinished, torn: rest.len() as u64, ..Found::default() };
     if seeded(Bug::StopAtDamage) {
-        return Ok(Found { version, end, last_append, torn: rest.len() as u64, damage: None });
+        return Ok(found);
     }
     let is_damage = format == Format::V1 || salvaged.iter().any(|frame| frame.append != next);
-    let damage = (is_damage && !salvaged.is_empty()).then(|| hand_on(salvaged, each));
-    Ok(Found { version, end, last_append, torn: rest.len() as u64, damage })
+    if salvaged.is_empty() || !is_damage {
+        return Ok(Found { torn_records: salvaged.len() as u64, ..found });
+    }
+    Ok(Found { damage: Some(hand_on(salvaged, each)), ..found })
 }
 
 /// [`read`], from bytes in memory.

@@ -21,7 +21,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(super) enum Waiting {
     Purchase(Box<Terms>),
-    SignedOrder { terms: Box<Terms>, order: Box<Order>, token: Token, provisional: Option<Vec<Grant>> },
+    SignedOrder { terms: Box<Terms>, sha256: Sha256, token: Token, provisional: Option<Vec<Grant>> },
     Consume { item: ItemId, quantity: u64 },
     Receipts { receipts: Vec<SignedReceipt>, synced: Synced, more: bool },
 }
@@ -65,7 +65,9 @@ impl Machine {
         }
         if seeded(Bug::SentBeforeDurable) {
             let signed = appending.meaning.iter().filter_map(|waiting| match waiting {
-                Waiting::SignedOrder { terms, order, token, .. } => Some((order.sequence, (terms.id, token.clone()))),
+                Waiting::SignedOrder { terms, token, .. } => {
+                    Some((u64::from(terms.id.0[0]), (terms.id, token.clone())))
+                }
                 _ => None,
             });
             self.unanswered.extend(signed);
@@ -101,7 +103,7 @@ impl Machine {
                     if let Some(grants) = provisional.clone() {
                         records.push(Record::Provisional(Provisional { order: terms.id, grants }));
                     }
-                    Waiting::SignedOrder { terms, order: Box::new(order), token, provisional }
+                    Waiting::SignedOrder { terms, sha256: summary.sha256(), token, provisional }
                 }
                 Err(trouble) => return not_saved(&terms, &trouble, tick, outputs),
             },
@@ -151,17 +153,18 @@ impl Machine {
         self.records += appending.records.len() as u64;
         for done in appending.meaning {
             match done {
-                Waiting::SignedOrder { terms, order, token, provisional } => {
+                Waiting::SignedOrder { terms, sha256, token, provisional } => {
                     let placed = PlacedOrder::new(&terms, tick.unix);
                     let provisional = provisional.map(|grants| self.inventory.grant(terms.id, &grants, true));
-                    self.know(placed, order.sequence, Some(token.sha256()), provisional);
-                    self.unanswered.insert(order.sequence, (terms.id, token));
+                    let place = self.know(placed, Some(sha256), provisional);
+                    self.unanswered.insert(place, (terms.id, token));
                     self.sync_wanted = true;
                     self.update(terms.id, outputs, |order| order.state = OrderState::Queued);
                 }
                 Waiting::Consume { item, quantity } => {
-                    self.inventory.consume(&item, quantity);
-                    outputs.push(Output::Tell(Update::Consumed { item, quantity, saved: true }));
+                    // A receipt that came just before may have taken them back.
+                    let saved = self.inventory.consume(&item, quantity);
+                    outputs.push(Output::Tell(Update::Consumed { item, quantity, saved }));
                 }
                 Waiting::Receipts { receipts, synced, more } => self.settle(receipts, synced, more, outputs),
                 Waiting::Purchase(_) => {}
@@ -206,25 +209,25 @@ impl Machine {
         outputs.push(Output::Tell(Update::Trouble(trouble.to_owned())));
     }
 
-    /// Remembers an order that no final receipt has answered.
+    /// Remembers an order that no final receipt has answered, and says its place in the history.
     pub(super) fn know(
         &mut self,
         order: PlacedOrder,
-        sequence: u64,
         sha256: Option<Sha256>,
         provisional: Option<super::Bundle>,
-    ) {
+    ) -> u64 {
         let place = self.next_place();
         let order = PlacedOrder { provisional: provisional.is_some(), ..order };
-        let known = Known { order, place, sequence, sha256, provisional, decided_at: 0 };
+        let known = Known { order, place, sha256, provisional, decided_at: 0 };
         self.orders.insert(known.order.id, known);
+        place
     }
 
     /// Remembers an order of another device that a receipt says is waiting for somebody.
     pub(super) fn know_pending(&mut self, claims: &Receipt) {
         let known = self.orders.contains_key(&claims.order) || self.settled.contains_key(&claims.order);
         if !claims.status.is_final() && !known {
-            self.know(PlacedOrder::of(claims), 0, Some(claims.order_sha256), None);
+            self.know(PlacedOrder::of(claims), Some(claims.order_sha256), None);
         }
     }
 
@@ -281,7 +284,7 @@ impl Machine {
         }
         self.server_time = self.server_time.max(receipt.issued_at);
         if let Some(known) = self.orders.get_mut(&id) {
-            self.unanswered.remove(&known.sequence);
+            self.unanswered.remove(&known.place);
             let before = Before { place: known.place, order: Some(known.order.clone()) };
             known.decided_at = receipt.feed;
             if !receipt.status.is_final() {
@@ -294,10 +297,12 @@ impl Machine {
             return Some(before);
         }
         let given = self.settled.get(&id).map(|settled| (settled.bundle, false));
-        let bundle = match (receipt.status.is_final(), given) {
-            (false, Some((bundle, _))) => bundle,
-            _ => self.replace(receipt, given),
-        };
+        if let (false, Some((bundle, _))) = (receipt.status.is_final(), given) {
+            // It says nothing that this version understands, so what was decided stands.
+            self.settled.insert(id, Settled { decided_at: receipt.feed, bundle });
+            return None;
+        }
+        let bundle = self.replace(receipt, given);
         self.settled.insert(id, Settled { decided_at: receipt.feed, bundle });
         Some(Before { place: self.next_place(), order: None })
     }

@@ -15,7 +15,9 @@ const SLACK: u64 = 512;
 impl Machine {
     /// Asks for the journal to be written anew, if more than half of it is needed no longer.
     pub(super) fn compact_next(&mut self, outputs: &mut Vec<Output>) {
-        if self.appending.is_some() || !self.access.may_write() {
+        // What was used of a receipt that is not believed now would be forgotten: another version of the game may
+        // believe it.
+        if self.appending.is_some() || !self.access.may_write() || self.withheld > 0 {
             return;
         }
         let too_many = self.needed().saturating_mul(2).saturating_add(SLACK).max(self.no_compaction_before);
@@ -99,7 +101,7 @@ impl Machine {
             let item = item.clone();
             Record::Consumed(Consumed { item, quantity, at: tick.unix })
         });
-        let synced = self.enrolled.then(|| {
+        let synced = (self.server_time > 0).then(|| {
             Record::Synced(Synced {
                 cursor: self.cursor,
                 wallet: self.wallet.clone(),

@@ -65,6 +65,7 @@ impl Machine {
             waiting: VecDeque::new(),
             appending: None,
             next_place: 0,
+            withheld: 0,
             records: 0,
             receipts: 0,
             compaction_wanted: false,
@@ -99,7 +100,9 @@ impl Opening {
                 }
             }
             Record::Consumed(_) if seeded(Bug::ForgetConsumed) => {}
-            Record::Consumed(consumed) => machine.inventory.consume(&consumed.item, consumed.quantity),
+            Record::Consumed(consumed) => {
+                machine.inventory.consume(&consumed.item, consumed.quantity);
+            }
             Record::Synced(synced) => {
                 machine.cursor = synced.cursor;
                 machine.wallet = synced.wallet;
@@ -143,11 +146,11 @@ impl Opening {
             trouble: None,
             placed_at: summary.issued_at,
         };
-        machine.know(order, summary.sequence, Some(sha256), None);
+        let place = machine.know(order, Some(sha256), None);
         if seeded(Bug::ForgetUnanswered) {
             return;
         }
-        machine.unanswered.insert(summary.sequence, (id, signed.token));
+        machine.unanswered.insert(place, (id, signed.token));
     }
 
     fn replay_receipt(&mut self, signed: Signed) {
@@ -170,7 +173,11 @@ impl Opening {
                     }
                     Err(error) => {
                         let trouble = machine.withhold(&signed.token, &error);
-                        return self.troubles.push(trouble);
+                        machine.withheld += 1;
+                        if machine.withheld == 1 {
+                            self.troubles.push(trouble);
+                        }
+                        return;
                     }
                 }
             }
@@ -208,6 +215,9 @@ impl Opening {
         machine.told = machine.inventory.holdings(machine.now(tick));
         // What was verified for want of a seal gets one, so that the next start is faster.
         machine.compaction_wanted = verified > 0;
+        if machine.withheld > 1 {
+            troubles.push(format!("{} receipts in the journal are not believed in all", machine.withheld));
+        }
         let snapshot = Snapshot {
             device: machine.device,
             account: machine.account.clone(),
@@ -272,7 +282,7 @@ impl Machine {
         if let Ok(claims) = envelope::claims_of_stored::<Receipt>(token)
             && let Some(known) = self.orders.get_mut(&claims.order)
         {
-            self.unanswered.remove(&known.sequence);
+            self.unanswered.remove(&known.place);
             known.order.state = OrderState::Unverified;
             known.order.provisional = false;
             known.order.trouble = Some(trouble.clone());

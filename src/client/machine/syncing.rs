@@ -124,7 +124,8 @@ impl Machine {
                     }
                     if self.is_news(&waiting) {
                         self.link = Link::Storing;
-                        self.waiting.push_back(waiting);
+                        // Before anything that waits to be signed: it may say what the next order follows.
+                        self.waiting.push_front(waiting);
                     } else {
                         self.failures = 0;
                     }

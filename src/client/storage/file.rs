@@ -11,7 +11,7 @@ use etcetera::BaseStrategy;
 use std::io;
 use std::path::Path;
 
-use self::journal_file::JournalFile;
+use self::journal_file::{JournalFile, is_suspect, mark_suspect};
 use super::disk::{Disk, DiskFile, FileAccess, Folder, Locking};
 use super::{Access, Keep, Opened, Replay, Storage, StorageError};
 use crate::client::journal::{self, Found, HEADER, ReadError, VERSION};
@@ -114,24 +114,26 @@ impl<D: Disk> FileStorage<D> {
     /// Makes the journal one that can be appended to: an empty one is made, a torn append wiped, a damaged or older
     /// journal written anew. What is in it is durable afterwards.
     fn mend(&mut self, file: Option<D::File>, found: Found, troubles: &mut Vec<String>) -> Result<(), StorageError> {
-        let sound = found.damage.is_none() && found.version == VERSION;
+        let is_sound = found.damage.is_none() && found.version == VERSION && !found.is_unfinished;
+        let is_sound = is_sound && !is_suspect(&mut self.disk);
         let (Some(file), false) = (file, found.version == 0) else {
             self.journal = Some(JournalFile::create(&mut self.disk)?);
             return Ok(());
         };
         let mut journal = JournalFile::resume(file, &found, self.disk.shown(JOURNAL))?;
-        if !sound {
-            let aside = match &found.damage {
-                Some(_) => Some(journal.set_aside(&mut self.disk, &found)?),
-                None => None,
-            };
+        let aside = match (found.damage.is_some(), found.torn_records > 0) {
+            (true, _) => Some(journal.set_aside(&mut self.disk, &found)?),
+            // Nothing of it was acknowledged, unless a bit rotted in it: it is kept if there is room.
+            (false, true) => journal.set_aside(&mut self.disk, &found).ok(),
+            (false, false) => None,
+        };
+        if !is_sound {
             if let Err(error) = journal.rewrite(&mut self.disk, &mut Some, &[], &[]) {
-                aside.iter().for_each(|name| drop(self.disk.remove(name)));
+                aside.iter().filter(|_| journal.is_the_same()).for_each(|name| drop(self.disk.remove(name)));
                 return Err(error);
             }
-            troubles
-                .extend(aside.map(|name| format!("the bytes from there on are kept as {}", self.disk.shown(&name))));
         } else if let Err(error) = journal.wipe(found.torn) {
+            mark_suspect(&mut self.disk);
             tracing::warn!("{error}; writing the journal anew");
             journal.rewrite(&mut self.disk, &mut Some, &[], &[])?;
         } else {
@@ -139,6 +141,7 @@ impl<D: Disk> FileStorage<D> {
             let failed = failure("making durable", self.disk.shown(JOURNAL), "check the disk");
             self.disk.sync_folder().map_err(failed)?;
         }
+        troubles.extend(aside.map(|name| format!("the bytes from there on are kept as {}", self.disk.shown(&name))));
         self.journal = Some(journal);
         Ok(())
     }
@@ -155,7 +158,9 @@ impl<D: Disk> Storage for FileStorage<D> {
             Some(file) => has_records(file).map_err(self.reading())?,
             None => false,
         };
-        let key = match (key::read(&mut self.disk)?, no_lock) {
+        let key = key::read(&mut self.disk)?;
+        let had_key = key.is_some();
+        let key = match (key, no_lock) {
             (Some(key), _) => key,
             (None, Some(error)) => return Err(failure("locking", self.disk.shown(LOCK), advice)(error)),
             (None, None) if has_records || !access.may_write() => {
@@ -173,8 +178,10 @@ impl<D: Disk> Storage for FileStorage<D> {
             ReadError::Format(source) => StorageError::Format { path: self.disk.shown(JOURNAL), source },
         })?;
         let mut troubles = Vec::new();
-        if found.damage.is_some() || access.may_write() {
+        // Who only looks may look while another copy writes, and takes for damage what is none.
+        if access.may_write() {
             troubles.extend(trouble(&found));
+            troubles.extend((had_key && found.version == 0).then(no_journal));
         }
         if access.may_write()
             && let Err(error) = self.mend(file, found, &mut troubles)
@@ -250,6 +257,12 @@ fn trouble(found: &Found) -> Option<String> {
         )),
         None => None,
     }
+}
+
+/// What is to be said of a key that has no journal: it was made just before a crash, or the journal is lost.
+fn no_journal() -> String {
+    "there was no journal beside the device's key; an empty one was made, and what the server knows comes back from it"
+        .to_owned()
 }
 
 fn failure(action: &'static str, path: String, advice: &'static str) -> impl FnOnce(io::Error) -> StorageError {

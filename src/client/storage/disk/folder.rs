@@ -74,7 +74,12 @@ impl Disk for Folder {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))
+        fs::rename(self.0.join(from), self.0.join(to))?;
+        if cfg!(unix) {
+            return Ok(());
+        }
+        // Where a folder cannot be made durable, its file can, and its name with it.
+        OpenOptions::new().write(true).open(self.0.join(to))?.sync_all()
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
@@ -90,7 +95,7 @@ impl Disk for Folder {
     }
 }
 
-/// Windows has no such call and needs none.
+/// Windows has no such call: there, a rename does it.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     if cfg!(unix) { File::open(path).and_then(|folder| folder.sync_all()) } else { Ok(()) }

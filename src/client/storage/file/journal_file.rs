@@ -11,6 +11,7 @@ use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
 
 const NEW: &str = "journal.new";
+pub(super) const SUSPECT: &str = "journal.suspect";
 /// How much is allocated at once, at least and at most, so that most appends change no metadata of the file.
 const CHUNK: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 /// How much is written at once when a journal is written anew.
@@ -92,7 +93,8 @@ impl<F: DiskFile> JournalFile<F> {
         })
     }
 
-    /// Overwrites the `torn` bytes at the end with zeroes, so that nothing of them can ever be read again.
+    /// Overwrites the `torn` bytes at the end with zeroes, so that nothing of them can ever be read again, and makes
+    /// durable what was read.
     pub(super) fn wipe(&mut self, torn: u64) -> Result<(), StorageError> {
         if seeded(Bug::TrustTheCache) && torn == 0 || seeded(Bug::LeaveTornAppend) {
             return Ok(());
@@ -113,6 +115,7 @@ impl<F: DiskFile> JournalFile<F> {
                 return Err(self.failed("appending to", failed));
             }
             self.trust = Trust::Tail;
+            mark_suspect(disk);
             let error = self.failed("appending to", failed);
             tracing::warn!("{error}; writing the journal anew");
             first = Some(error);
@@ -151,10 +154,7 @@ impl<F: DiskFile> JournalFile<F> {
         let room = needed.saturating_mul(16).clamp(*CHUNK.start(), *CHUNK.end()).max(needed);
         let zeroes = vec![0; usize::try_from(room).unwrap_or(usize::MAX)];
         if self.file.write_all_at(self.end, &zeroes).is_ok() {
-            let synced = self.file.sync_data();
-            if !seeded(Bug::IgnoreFailedAllocation) {
-                synced.map_err(Failure::Sync)?;
-            }
+            self.file.sync_data().map_err(Failure::Sync)?;
             self.allocated = self.end + room;
         }
         Ok(())
@@ -229,6 +229,8 @@ impl<F: DiskFile> JournalFile<F> {
             disk.sync_folder().map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
         }
         (self.end, self.frames, self.trust) = (after, frames, Trust::Good);
+        // If it stays, the next start writes the journal anew once more.
+        let _ = disk.remove(SUSPECT);
         Ok(())
     }
 
@@ -272,6 +274,11 @@ impl<F: DiskFile> JournalFile<F> {
         Ok((new.finish()?, end))
     }
 
+    /// Whether it is still the file that it was when it was opened.
+    pub(super) fn is_the_same(&self) -> bool {
+        self.trust != Trust::Name
+    }
+
     /// Copies what is damaged, from the first bad byte on, to a file of its own, for support to look at.
     pub(super) fn set_aside<D: Disk<File = F>>(&mut self, disk: &mut D, found: &Found) -> Result<String, StorageError> {
         let mut name = String::new();
@@ -313,6 +320,17 @@ impl<F: DiskFile> JournalFile<F> {
         let (Failure::Write(source) | Failure::Sync(source)) = failed;
         failure(action, self.path.clone(), "free some room on the disk, or check it, and try again")(source)
     }
+}
+
+/// Leaves word for the next process that what it reads may be in the system's cache alone, and taken for durable there:
+/// making the journal durable failed. If even that cannot be said, there is nothing more to be done.
+pub(super) fn mark_suspect<D: Disk>(disk: &mut D) {
+    let _ = disk.create(SUSPECT);
+}
+
+/// Whether the process before left word that the journal is not to be trusted.
+pub(super) fn is_suspect<D: Disk>(disk: &mut D) -> bool {
+    matches!(disk.open(SUSPECT, FileAccess::Read), Ok(Some(_)))
 }
 
 /// A journal that is being written beside the old one.
