@@ -38,7 +38,7 @@ impl Extent {
     pub(super) const SLICE: Self = Self {
         longest: 2,
         thoroughness: Thoroughness { tear_every: 7, at_random: 6 },
-        second_every: 37,
+        second_every: 101,
         converge_every: 16,
         random: 1,
         acts: 12,
@@ -55,11 +55,14 @@ impl Extent {
 
 /// Tries everything, and gives the counts, or what was wrong and when.
 pub(super) fn exhaust(extent: Extent, seed: u64) -> Result<Counts, String> {
-    let mut run = Run { extent, random: Random::new(seed), counts: Counts::default() };
+    let thoroughness = extent.thoroughness;
+    let mut run = Run { extent, thoroughness, random: Random::new(seed), counts: Counts::default() };
     let mut sequences = vec![Vec::new()];
     for _ in 0..=extent.longest {
         let mut longer = Vec::new();
         for sequence in sequences {
+            // There are many sequences of three acts, and they tear the same writes as those of two.
+            run.thoroughness.tear_every = if sequence.len() < 3 { extent.thoroughness.tear_every } else { 5 };
             run.sequence(&sequence)?;
             if is_full_run() && run.counts.sequences.is_multiple_of(20) {
                 println!("{:?}", run.counts);
@@ -76,6 +79,7 @@ pub(super) fn exhaust(extent: Extent, seed: u64) -> Result<Counts, String> {
 
 struct Run {
     extent: Extent,
+    thoroughness: Thoroughness,
     random: Random,
     counts: Counts,
 }
@@ -140,10 +144,10 @@ impl Run {
 
     /// The `nth` crash comes at `moment`.
     fn crash(&mut self, moment: &Moment, nth: u64) -> Result<(), String> {
-        let mut thoroughness = self.extent.thoroughness;
-        if nth > 1 {
-            thoroughness = Thoroughness { tear_every: 191, at_random: 2 };
-        }
+        let thoroughness = match nth {
+            1 => self.thoroughness,
+            _ => Thoroughness { tear_every: 191, at_random: 2 },
+        };
         for content in moment.content.after_crash(thoroughness, &mut self.random) {
             self.counts.images += 1;
             self.counts.second += u64::from(nth == 2);

@@ -35,8 +35,8 @@ pub(super) fn rot(times: u64, seed: u64) -> Result<u64, String> {
             }
         });
         random.next();
-        let in_the_middle = at + length < before_last;
-        one(&life, rotten, &journal, in_the_middle, random.next())
+        let (in_the_middle, at_the_end) = (at + length < before_last, at + length >= end);
+        one(&life, rotten, &journal, (in_the_middle, at_the_end), random.next())
             .map_err(|wrong| format!("{wrong}\nkind {kind} at {at}, {length} bytes"))?;
     }
     Ok(times)
@@ -46,8 +46,15 @@ fn end_of(journal: &[u8]) -> usize {
     journal.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
 
-fn one(before: &Life, rotten: Content, journal: &[u8], in_the_middle: bool, seed: u64) -> Result<(), String> {
-    let changed = rotten.file("journal.iap") != Some(journal);
+fn one(
+    before: &Life,
+    rotten: Content,
+    journal: &[u8],
+    (in_the_middle, at_the_end): (bool, bool),
+    seed: u64,
+) -> Result<(), String> {
+    // What was cut off at the end without a trace is an older journal: only the server can tell.
+    let changed = rotten.file("journal.iap") != Some(journal) && !at_the_end;
     let mut life = Life::after(rotten, &before.told, &before.shop, seed);
     life.reopen();
     if !life.may_write() {

@@ -11,9 +11,9 @@ use crate::client::seeded::{Bug, with};
 fn search() -> Option<String> {
     let extent = Extent {
         longest: 2,
-        thoroughness: Thoroughness { tear_every: 97, at_random: 2 },
-        second_every: 50,
-        converge_every: 7,
+        thoroughness: Thoroughness { tear_every: 211, at_random: 1 },
+        second_every: 100,
+        converge_every: 5,
         random: 0,
         acts: 0,
     };
@@ -22,8 +22,8 @@ fn search() -> Option<String> {
     let failures =
         |kinds: &[FaultKind], every| fail_every_call(kinds, every, 3).err().map(|wrong| format!("failures: {wrong}"));
     let others = || two_processes().or_else(forged_seal);
-    let some = || failures(&[FaultKind::Broken, FaultKind::Short], 5);
-    let lost = || failures(&[FaultKind::SyncLost], 1);
+    let some = || failures(&[FaultKind::Broken, FaultKind::Short], 7);
+    let lost = || failures(&[FaultKind::SyncLost], 2);
     crashes.or_else(others).or_else(rot).or_else(some).or_else(lost)
 }
 

@@ -5,6 +5,7 @@ mod copies;
 mod crash;
 mod disk;
 mod end_to_end;
+mod formats;
 mod promises;
 mod shop;
 mod tampering;

@@ -34,7 +34,9 @@ pub(super) struct Appending {
     /// The chain as it will be.
     chain: Option<ChainHead>,
     records: Vec<Record>,
-    /// When to try again, after it was not known whether it is durable.
+    /// What the disk said when it was not known whether it is durable.
+    trouble: Option<String>,
+    /// When to try again then.
     retry_at: Option<Duration>,
     failures: u32,
 }
@@ -55,10 +57,19 @@ impl Machine {
                 appending.retry_at = None;
                 outputs.push(Output::Append(appending.records.clone()));
             }
+            if let Some(trouble) = appending.trouble.clone() {
+                self.refuse_waiting(&trouble, tick, outputs);
+            }
             return;
         }
-        let mut appending =
-            Appending { meaning: Vec::new(), chain: self.chain, records: Vec::new(), retry_at: None, failures: 0 };
+        let mut appending = Appending {
+            meaning: Vec::new(),
+            chain: self.chain,
+            records: Vec::new(),
+            trouble: None,
+            retry_at: None,
+            failures: 0,
+        };
         let batch = self.waiting.len().min(MAX_BATCH);
         for waiting in self.waiting.drain(..batch).collect::<Vec<_>>() {
             self.prepare(waiting, &mut appending, tick, outputs);
@@ -193,6 +204,7 @@ impl Machine {
         if let Some(appending) = &mut self.appending {
             let longest = LONGEST_RETRY.min(Duration::from_secs(1) * 2u32.pow(appending.failures.min(6)));
             appending.failures = appending.failures.saturating_add(1);
+            appending.trouble = Some(trouble.to_owned());
             // At least half of it, so that a disk that is failing is left alone for a while.
             appending.retry_at = Some(tick.elapsed + longest / 2 + jitter(longest / 2, tick.random));
             for waiting in &appending.meaning {
@@ -203,10 +215,15 @@ impl Machine {
                 }
             }
         }
+        self.refuse_waiting(trouble, tick, outputs);
+        outputs.push(Output::Tell(Update::Trouble(trouble.to_owned())));
+    }
+
+    /// Nothing is ordered or used up after something of which nobody knows whether it is saved; receipts wait.
+    fn refuse_waiting(&mut self, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
         for waiting in mem::take(&mut self.waiting) {
             self.waiting.extend(not_saved_at_all(waiting, trouble, tick, outputs));
         }
-        outputs.push(Output::Tell(Update::Trouble(trouble.to_owned())));
     }
 
     /// Remembers an order that no final receipt has answered, and says its place in the history.
