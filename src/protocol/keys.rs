@@ -129,6 +129,7 @@ impl SecretKey {
     }
 
     /// The seed, for deriving keys of other jobs from it.
+    #[cfg(feature = "client")]
     pub(crate) fn seed(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
