@@ -148,3 +148,27 @@ fn pp02_a_receipt_that_the_feed_brings_again_after_a_damaged_journal_counts_once
     assert_eq!((world.left("shield"), receipts), (1, 1));
     assert!(!world.updates.iter().any(|update| matches!(update, Update::Receipt(_))));
 }
+
+#[test]
+fn a_journal_that_lost_its_first_record_keeps_everything_else() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    world.buy(2, "shield");
+    world.records.remove(0);
+    let world = world.restart();
+    assert_eq!((world.left("shield"), world.state(2)), (1, Some(OrderState::Sent)));
+    assert!(matches!(world.records.last(), Some(Record::Identity(_))), "it says again whose it is");
+}
+
+#[test]
+fn what_is_used_up_is_journaled() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    let outputs = world.input(Input::Consume { item: "shield".parse().unwrap(), quantity: 1 });
+    assert!(matches!(&outputs[0], Output::Append(records) if matches!(records[..], [Record::Consumed(_)])));
+    world.input(Input::Appended);
+    assert_eq!(world.left("shield"), 0);
+    assert_eq!(world.restart().left("shield"), 0);
+}

@@ -406,18 +406,6 @@ fn a_request_that_is_refused_for_good_does_not_hold_up_the_next() {
 }
 
 #[test]
-fn a_journal_that_lost_its_first_record_keeps_everything_else() {
-    let mut world = World::new(OfflineGrants::Wait);
-    world.buy(1, "shield");
-    world.answer(&[(1, Status::Granted)]);
-    world.buy(2, "shield");
-    world.records.remove(0);
-    let world = world.restart();
-    assert_eq!((world.left("shield"), world.state(2)), (1, Some(OrderState::Sent)));
-    assert!(matches!(world.records.last(), Some(Record::Identity(_))), "it says again whose it is");
-}
-
-#[test]
 fn more_orders_than_one_request_holds_are_sent_in_turn_oldest_first() {
     let mut world = World::new(OfflineGrants::Wait);
     world.input(Input::SetOffline(true));
@@ -434,18 +422,6 @@ fn more_orders_than_one_request_holds_are_sent_in_turn_oldest_first() {
     let next = world.sync_request().orders;
     assert_eq!(next.len(), 256, "those without a receipt, and the one that had no room");
     assert_eq!(next.last(), Some(&world.last_order_token()));
-}
-
-#[test]
-fn what_is_used_up_is_journaled() {
-    let mut world = World::new(OfflineGrants::Wait);
-    world.buy(1, "shield");
-    world.answer(&[(1, Status::Granted)]);
-    let outputs = world.input(Input::Consume { item: "shield".parse().unwrap(), quantity: 1 });
-    assert!(matches!(&outputs[0], Output::Append(records) if matches!(records[..], [Record::Consumed(_)])));
-    world.input(Input::Appended);
-    assert_eq!(world.left("shield"), 0);
-    assert_eq!(world.restart().left("shield"), 0);
 }
 
 #[test]
