@@ -38,8 +38,8 @@ impl Extent {
     pub(super) const SLICE: Self = Self {
         longest: 2,
         thoroughness: Thoroughness { tear_every: 7, at_random: 6 },
-        second_every: 101,
-        converge_every: 16,
+        second_every: 151,
+        converge_every: 24,
         random: 1,
         acts: 12,
     };
