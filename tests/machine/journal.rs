@@ -1,8 +1,8 @@
 //! What the machine makes of its journal: seals, writing it anew, and appends of which nobody knows.
 
 use bevy_iap::client::machine::{Input, Output};
-use bevy_iap::client::{OfflineGrants, OrderState, Record, Update};
-use bevy_iap::protocol::Status;
+use bevy_iap::client::{OfflineGrants, OrderState, Record, Response, Update};
+use bevy_iap::protocol::{Reason, Receipt, Status};
 
 use crate::world::{World, order_id};
 
@@ -171,4 +171,78 @@ fn what_is_used_up_is_journaled() {
     world.input(Input::Appended);
     assert_eq!(world.left("shield"), 0);
     assert_eq!(world.restart().left("shield"), 0);
+}
+
+#[test]
+fn what_is_used_while_a_refund_takes_it_back_is_no_debt_on_the_next() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    world.input(Input::SyncNow);
+    let refunded = world.receipt(1, Status::Refunded, 9);
+    let response = world.respond(vec![refunded], 9);
+    // The refund is being made durable when the game uses the shield that it still shows.
+    world.input_undurable(Input::Answered(response));
+    world.input_undurable(Input::Consume { item: "shield".parse().unwrap(), quantity: 1 });
+    world.input_undurable(Input::Appended);
+    world.input_undurable(Input::Appended);
+    assert!(world.updates.iter().any(|update| matches!(update, Update::Consumed { saved: false, .. })));
+    world.buy(2, "shield");
+    world.answer(&[(2, Status::Granted)]);
+    assert_eq!((world.left("shield"), world.restart().left("shield")), (1, 1));
+}
+
+#[test]
+fn a_receipt_that_says_to_wait_changes_nothing_that_was_decided() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    world.input(Input::SyncNow);
+    let waits = world.receipt(1, Status::Pending, 9);
+    let response = world.respond(vec![waits], 9);
+    world.input(Input::Answered(response));
+    assert_eq!((world.left("shield"), world.state(1)), (1, Some(OrderState::Granted)));
+    let world = world.restart();
+    assert_eq!((world.left("shield"), world.state(1)), (1, Some(OrderState::Granted)));
+}
+
+#[test]
+fn a_journal_written_anew_while_the_server_does_not_know_the_device_keeps_the_chain() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    world.input(Input::SyncNow);
+    let body = br#"{"type":"/problems/unknown-device","title":"x","status":404,"detail":"x"}"#.to_vec();
+    world.input(Input::Answered(Response { status: 404, retry_after: None, body }));
+    world.compact();
+    let mut world = world.restart();
+    world.buy(2, "shield");
+    assert_eq!(world.last_order().sequence, 2);
+}
+
+#[test]
+fn a_late_receipt_for_an_old_order_does_not_forget_a_new_one_with_its_number() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let waits = world.receipt(1, Status::Pending, 1);
+    let response = world.respond(vec![waits], 1);
+    world.input(Input::Answered(response));
+    // The server lost its books, so the device begins its chain again.
+    world.buy(2, "shield");
+    let broken = |receipt: &mut Receipt| {
+        (receipt.status, receipt.reason, receipt.feed) = (Status::Declined, Some(Reason::ChainBroken), 2);
+        receipt.grants.clear();
+    };
+    let declined = world.receipt_with(2, broken, &world.server);
+    let response = world.respond(vec![declined], 2);
+    world.input(Input::Answered(response));
+    world.input(Input::SetOffline(true));
+    world.buy(3, "shield");
+    assert_eq!(world.last_order().sequence, 1, "it has the number of the order that waits");
+    world.input(Input::SetOffline(false));
+    let granted = world.receipt(1, Status::Granted, 9);
+    let response = world.respond(vec![granted], 9);
+    world.input(Input::Answered(response));
+    world.input(Input::SyncNow);
+    assert_eq!(world.sync_request().orders, [world.last_order_token()], "the new one is still to be answered");
 }

@@ -49,7 +49,7 @@ pub(super) fn read(format: Format, bytes: &[u8]) -> Option<Frame> {
     let frame = bytes.get(..length)?;
     let (head, payload) = frame.split_at(format.head());
     let (kind, numbered) = (head[format.head() - 1], &head[8..]);
-    if !sum_is_right(&head[..4], numbered, payload, le_u32(&head[4..8])) {
+    if sum_of(&head[..4], numbered, payload) != le_u32(&head[4..8]) && !seeded(Bug::SkipChecksum) {
         return None;
     }
     let (record, append, last) = match format {
@@ -57,10 +57,6 @@ pub(super) fn read(format: Format, bytes: &[u8]) -> Option<Frame> {
         Format::V2 => (Record::read(kind & !LAST, payload)?, le_u32(&head[8..12]), kind & LAST != 0),
     };
     Some(Frame { record, append, last, length })
-}
-
-fn sum_is_right(length: &[u8], numbered: &[u8], payload: &[u8], sum: u32) -> bool {
-    sum_of(length, numbered, payload) == sum || seeded(Bug::SkipChecksum)
 }
 
 fn sum_of(length: &[u8], numbered: &[u8], payload: &[u8]) -> u32 {

@@ -74,6 +74,15 @@ impl Machine {
         for waiting in self.waiting.drain(..batch).collect::<Vec<_>>() {
             self.prepare(waiting, &mut appending, tick, outputs);
         }
+        self.act_before_durable(&appending, outputs);
+        if !appending.meaning.is_empty() {
+            outputs.push(Output::Append(appending.records.clone()));
+            self.appending = Some(appending);
+        }
+    }
+
+    /// What must only happen once an append is durable, with the bug switched on that does it too early.
+    fn act_before_durable(&mut self, appending: &Appending, outputs: &mut Vec<Output>) {
         if seeded(Bug::SentBeforeDurable) {
             let signed = appending.meaning.iter().filter_map(|waiting| match waiting {
                 Waiting::SignedOrder { terms, token, .. } => {
@@ -90,10 +99,6 @@ impl Machine {
                     self.settle(receipts, synced, more, outputs);
                 }
             }
-        }
-        if !appending.meaning.is_empty() {
-            outputs.push(Output::Append(appending.records.clone()));
-            self.appending = Some(appending);
         }
     }
 
