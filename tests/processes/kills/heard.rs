@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bevy_iap::client::RECENT;
 use bevy_iap::protocol::OrderId;
 
 use crate::books::{Booked, Books};
@@ -52,6 +53,8 @@ impl Heard {
             "refused" => _ = self.refused.insert(order()),
             "using" => self.using += number(),
             "used" => self.used += number(),
+            // Killed between the making of its key and of its journal: nothing was acknowledged yet.
+            _ if line.contains("there was no journal beside") && self.queued.is_empty() => {}
             _ => self.troubles.push(line.to_owned()),
         }
     }
@@ -112,7 +115,9 @@ impl Heard {
             check(asked == Some(&order.quantity), format!("the order {id} was asked for as {asked:?}: {order:?}"));
         }
         let granted: BTreeSet<_> = booked.keys().copied().collect();
-        check(self.end.granted == granted, "the last process and the books know different orders".to_owned());
+        // A game is shown all of them, or the latest; what all of them gave is in the items left.
+        let known = self.end.granted.is_subset(&granted) && self.end.granted.len() >= granted.len().min(RECENT);
+        check(known, "the last process and the books know different orders".to_owned());
         let charged: i64 = booked.values().map(|order| order.amount).sum();
         let wallet = self.end.wallet;
         check(wallet + charged == welcome, format!("{wallet} left and {charged} charged are not {welcome}"));
