@@ -39,7 +39,8 @@ pub fn run() {
 
 fn single(folder: &Path, probe: &mut BareFile) {
     let (record, bytes) = signed_order();
-    let payload = record.payload();
+    let mut payload = Vec::new();
+    record.write_payload(&mut payload);
     let mut bare = BareFile::create(&folder.join("bare"));
     let mut storage = FileStorage::new(folder.join("appended"));
     storage.open(&mut |_, _| {}).expect("opens");
@@ -78,6 +79,7 @@ fn burst(folder: &Path, probe: &mut BareFile) {
     FrameWriter::default().append(&vec![record; BURST], &mut bytes);
     let mut bare = BareFile::create(&folder.join("bare-burst"));
     let (mut session, mut numbers) = (session(&folder.join("burst")), 0..);
+    let mut after_signing = BareFile::create(&folder.join("after-signing"));
     let (mut order, device) = (order(), journals::device());
     // The digest is part of it: the next order names it.
     let mut sign = || {
@@ -91,7 +93,15 @@ fn burst(folder: &Path, probe: &mut BareFile) {
                 let burst = |inputs| time(|| session.step(inputs, journals::tick)).0;
                 (0..BURSTS).map(|_| purchases(&mut numbers, BURST)).map(burst).collect()
             },
-            &mut || (0..BURSTS).map(|_| time(|| (0..BURST).for_each(|_| sign())).0).collect(),
+            // A processor that has just waited for the disk signs more slowly, here as there.
+            &mut || {
+                let signing = |_| {
+                    let (elapsed, ()) = time(|| (0..BURST).for_each(|_| sign()));
+                    after_signing.write(&bytes);
+                    elapsed
+                };
+                (0..BURSTS).map(signing).collect()
+            },
         ],
         || probe.is_quiet(),
     );
@@ -137,7 +147,7 @@ fn signed_order() -> (Record, Vec<u8>) {
         outputs
     });
     let record = outputs.into_iter().find_map(|output| match output {
-        Output::Append(records) => records.into_iter().next(),
+        Output::Append(records) => records.first().cloned(),
         _ => None,
     });
     let record = record.expect("an order");

@@ -191,7 +191,8 @@ fn check(bytes: &[u8]) {
 fn check_cut(bytes: &[u8], cut: usize) {
     let Ok((records, whole)) = recover(bytes) else { return };
     let hides_a_frame = |record: &Record| {
-        let payload = record.payload();
+        let mut payload = Vec::new();
+        record.write_payload(&mut payload);
         (1..=VERSION).any(|version| !salvaged(version, &payload, 0).is_empty())
     };
     let is_whole = whole.damage.is_none() && whole.torn == 0 && whole.version == VERSION;
