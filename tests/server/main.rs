@@ -6,6 +6,8 @@ mod audit;
 mod command;
 mod http;
 mod ledger;
+mod limits;
 mod purchases;
 mod refusals;
+mod settings;
 mod support;

@@ -10,6 +10,7 @@ mod reading;
 mod rows;
 mod schema;
 mod settlement;
+mod totals;
 mod values;
 
 use std::fmt;
