@@ -30,10 +30,11 @@
 //!
 //! The data folder holds the books (`store.sqlite`) and the server's key (`server.key`). Keep copies of both: without
 //! the key, no game believes the server; without the books, nobody's purchases are known. While the server runs, part of
-//! the books is in `store.sqlite-wal`: copy the folder when it is stopped, or copy the books with
-//! `sqlite3 store.sqlite ".backup copy.sqlite"`. [`audit`](mod@audit) checks the books against themselves.
+//! the books is in `store.sqlite-wal`: [`backup()`] makes a whole copy. [`audit`](mod@audit) checks the books against
+//! themselves.
 
 pub mod audit;
+mod backup;
 pub mod cli;
 pub mod clock;
 mod error;
@@ -64,6 +65,7 @@ use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use self::backup::{BackupError, backup, restore};
 use self::clock::{Clock, SystemClock};
 pub use self::error::{OperationError, ServerError};
 pub use self::folder::DataFolder;

@@ -1,6 +1,7 @@
 //! The command line of `iap-server`, as a function, so that it is tested like any other.
 
 mod commands;
+mod copies;
 mod serve;
 mod settings;
 
@@ -42,6 +43,8 @@ pub fn run(
         Command::Refund { order, data } => commands::refund(order, &data.data, out),
         Command::Show(arguments) => commands::show(&arguments.account, &arguments.data.data, out),
         Command::Keys { data } => commands::keys(&data.data, out),
+        Command::Backup { file, data } => copies::backup(&file, &data.data, out),
+        Command::Restore { file, data } => copies::restore(&file, &data.data, out),
         Command::Audit { data } => commands::audit(&data.data, out),
         Command::Catalog { command: CatalogCommand::Check { file } } => commands::check(&file, out),
     };
@@ -65,9 +68,9 @@ type Outcome = Result<u8, Box<dyn std::error::Error>>;
     name = "iap-server",
     version,
     after_help = "Start with:\n  iap-server serve --catalog catalog.ron --data store --welcome 1.00EUR\n\nIt prints the line to \
-                  paste into the game. The data folder holds the books and the server's key: keep copies of both \
-                  (stop the server first, or use `sqlite3 store.sqlite \".backup copy.sqlite\"`), and keep the key \
-                  secret. `credit`, `refund`, `show`, `keys` and `audit` also work while the server runs."
+                  paste into the game. The data folder holds the books and the server's key: keep copies of both (the \
+                  books with `backup`), and keep the key secret. All commands but `restore` also work while the \
+                  server runs. docs/operating.md tells the rest."
 )]
 struct CommandLine {
     #[command(subcommand)]
@@ -91,6 +94,20 @@ enum Command {
     Show(ShowArguments),
     /// Show the server's public key, which games and back ends trust
     Keys {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Copy the books into a new file, as of this moment, also while the server runs. The key is not in it
+    Backup {
+        /// The file to make; its folder must be there
+        file: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Make a backup the books of a data folder that holds none. Stop its server first
+    Restore {
+        /// The file that `backup` made
+        file: PathBuf,
         #[command(flatten)]
         data: Data,
     },
