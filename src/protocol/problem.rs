@@ -61,6 +61,8 @@ problem_types! {
     WrongAudience = "wrong-audience", 422;
     /// The message is for an account that the device does not belong to.
     WrongAccount = "wrong-account", 422;
+    /// The device or the address does too much; `Retry-After` says when to come back.
+    TooManyRequests = "too-many-requests", 429;
     /// The server failed; nothing was changed.
     Internal = "internal", 500;
     /// The server is busy or stopping; `Retry-After` says when to come back.

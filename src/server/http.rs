@@ -2,28 +2,41 @@
 
 mod admin;
 mod body;
+mod caller;
 mod device;
+mod draining;
+mod gate;
 mod listener;
+mod origins;
 mod public;
+mod rate_limits;
+mod room;
 mod sync;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::oneshot;
 
 pub(crate) use self::admin::AdminToken;
+pub(crate) use self::caller::Callers;
+use self::caller::{Caller, Peer};
 pub(crate) use self::listener::serve;
+pub use self::origins::AllowedOrigins;
+pub(crate) use self::rate_limits::RateLimits;
+use super::Limits;
 use super::ledger::{Device, Ledger};
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::operator::Books;
 use super::pipeline::Pipeline;
 use super::problem::Refusal;
+use super::totals::Totals;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::{Catalog, KeyId, PublicKey};
 
@@ -43,9 +56,15 @@ fn routes() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 9] {
 }
 
 /// Everything that answers requests.
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(app: Arc<App>, origins: &AllowedOrigins) -> Router {
     let router = routes().into_iter().fold(Router::new(), |router, (path, _, route)| router.route(path, route));
-    router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
+    let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    let mut router = router.layer(from_fn_with_state(Arc::clone(&app), gate::limit));
+    if !origins.is_empty() {
+        // Around the limit, so that a page can read its refusals too.
+        router = router.layer(origins.layer());
+    }
+    router.layer(from_fn_with_state(Arc::clone(&app), gate::count)).with_state(app)
 }
 
 async fn not_found(request: Request) -> Refusal {
@@ -68,8 +87,12 @@ pub(crate) struct App {
     pub(crate) reader: Mutex<Box<dyn Ledger>>,
     pub(crate) workers: Arc<rayon::ThreadPool>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) memory: Memory,
+    pub(crate) totals: Totals,
+    pub(crate) rates: RateLimits,
+    pub(crate) callers: Callers,
+    pub(crate) limits: Limits,
     pub(crate) admin_token: Option<AdminToken>,
-    pub(crate) time_limit: Duration,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -80,6 +103,13 @@ impl App {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whom a request is counted for.
+    fn caller(&self, request: &Request) -> Caller {
+        // The listener puts it into every request.
+        let peer = request.extensions().get::<Peer>();
+        peer.map_or(Caller::Unlimited, |peer| self.callers.of_request(peer.0, request.headers()))
     }
 
     /// Does something that is work for the processor, off the threads that move bytes.

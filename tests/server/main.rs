@@ -3,9 +3,17 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod command;
+mod crashes;
 mod http;
 mod ledger;
+mod limits;
+mod process;
 mod purchases;
+#[path = "../processes/random.rs"]
+mod random;
 mod refusals;
+mod settings;
+mod stopping;
 mod support;

@@ -9,12 +9,25 @@ use axum::response::Response;
 
 use super::{App, answer, body};
 use crate::protocol::sync::Enrolment;
+use crate::server::ledger::Enrolled;
 use crate::server::problem::Refusal;
 
 pub(super) async fn enrol(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
+    let caller = app.caller(&request);
     let enrolment: Enrolment = body::json(&app, request).await?;
-    let key = app.work(move |app| Ok(enrolment.verify(&app.catalog.game)?.0)).await?;
-    let enrolled = app.pipeline.enrol(key).await?;
+    let (key, known) = app
+        .work(move |app| {
+            let key = enrolment.verify(&app.catalog.game)?.0;
+            Ok((key, app.device(key.id())?))
+        })
+        .await?;
+    let enrolled = match known {
+        Some(device) => Enrolled { account: device.account, new: false },
+        None => {
+            app.rates.enrolment(caller)?;
+            app.pipeline.enrol(key).await?
+        }
+    };
     let body = serde_json::json!({ "device": key.id(), "account": enrolled.account });
     let mut response = answer("application/json", Body::from(body.to_string()));
     *response.status_mut() = if enrolled.new { StatusCode::CREATED } else { StatusCode::OK };

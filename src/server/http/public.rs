@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use super::{App, answer};
 use crate::protocol::{Jwk, JwkSet};
+use crate::server::metrics::Reading;
 use crate::server::problem::Refusal;
 
 /// The OpenAPI description of every route.
@@ -52,8 +53,30 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, Refu
 }
 
 /// `GET /metrics`: what was counted since the start.
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    answer("text/plain; version=0.0.4; charset=utf-8", app.metrics.text())
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
+    let read = {
+        let app = Arc::clone(&app);
+        tokio::task::spawn_blocking(move || app.totals.read()).await
+    };
+    let totals = match read {
+        Ok(Ok(totals)) => totals,
+        // The other counts are wanted most when the books cannot be read.
+        Ok(Err(error)) => {
+            tracing::error!("the books could not be added up: `{error}`");
+            Vec::new()
+        }
+        Err(_) => return Err(Refusal::internal()),
+    };
+    let reading = Reading {
+        queued: app.pipeline.queued(),
+        queue_limit: app.limits.queue,
+        memory: app.memory.held(),
+        memory_limit: app.limits.memory,
+        connections_limit: app.limits.connections,
+        totals,
+    };
+    let text = app.metrics.text(&reading).map_err(|_| Refusal::internal())?;
+    Ok(answer("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }
 
 /// `GET /openapi.json`: the description of every route.

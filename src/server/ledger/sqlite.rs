@@ -4,12 +4,14 @@
 //! taking the write lock, and decides from what it reads under it: several processes may have the file open, and none
 //! of them keeps a balance in memory.
 
+mod backup;
 mod operator;
 mod postings;
 mod reading;
 mod rows;
 mod schema;
 mod settlement;
+mod totals;
 mod values;
 
 use std::fmt;
