@@ -17,7 +17,7 @@ pub mod problem;
 pub mod receipt;
 pub mod shares;
 pub mod sync;
-mod text;
+pub(crate) mod text;
 
 pub use catalog::{Catalog, CatalogError, Product, ProductKind};
 pub use digest::Sha256;

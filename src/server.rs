@@ -192,6 +192,7 @@ impl Server {
             batch: limits.batch,
             metrics: Arc::clone(&metrics),
             workers: Arc::clone(&workers),
+            swept_at: None,
         };
         let (pipeline, writer) = Pipeline::start(writer, limits.queue).map_err(ServerError::Threads)?;
         let books = Books::new(pipeline.clone(), Arc::clone(&config.clock), folder);

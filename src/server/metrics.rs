@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     declined: AtomicU64,
     replayed: AtomicU64,
     conflicting: AtomicU64,
+    failed: AtomicU64,
     syncs: AtomicU64,
     batches: AtomicU64,
     enrolments: AtomicU64,
@@ -34,6 +35,7 @@ impl Metrics {
             Outcome::Settled { .. } => &self.declined,
             Outcome::Replayed(_) => &self.replayed,
             Outcome::Conflict => &self.conflicting,
+            Outcome::Failed => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -47,6 +49,7 @@ impl Metrics {
             ("declined", &self.declined),
             ("replayed", &self.replayed),
             ("conflict", &self.conflicting),
+            ("failed", &self.failed),
         ];
         describe(&mut text, "iap_orders_total", "Orders, by what became of them.");
         for (status, counter) in outcomes {

@@ -19,7 +19,7 @@ use super::problem::Refusal;
 use super::signing::Signer;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncResponse;
-use crate::protocol::{Catalog, Money, PublicKey, Sha256, Token};
+use crate::protocol::{Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
 
 type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 type Operation = Box<dyn FnOnce(&mut dyn Ledger, &mut Signer) + Send>;
@@ -109,6 +109,8 @@ pub(crate) struct Writer {
     pub(crate) batch: usize,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) workers: Arc<rayon::ThreadPool>,
+    /// When holds that were due were last given free.
+    pub(crate) swept_at: Option<UnixSeconds>,
 }
 
 /// What was waiting.
@@ -151,6 +153,7 @@ impl Writer {
                 let Ok(job) = waiting.try_recv() else { break };
                 batch.add(job);
             }
+            self.expire();
             self.enrol(batch.enrolments);
             for operation in batch.operations {
                 operation(&mut *self.ledger, &mut self.signer);
@@ -159,6 +162,18 @@ impl Writer {
             if batch.stop {
                 return;
             }
+        }
+    }
+
+    /// Gives free what is due, once a second at most.
+    fn expire(&mut self) {
+        let now = self.clock.now();
+        if self.swept_at == Some(now) {
+            return;
+        }
+        self.swept_at = Some(now);
+        if let Err(error) = self.ledger.expire(now) {
+            tracing::error!("holds that are due were not given free: `{error}`");
         }
     }
 
@@ -265,6 +280,7 @@ fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<Vec<Token>, 
                 let detail = format!("order {index}: its id was used before for another order; give each its own id");
                 return Err(Refusal::new(ProblemType::OrderConflict, detail));
             }
+            Outcome::Failed => return Err(Refusal::internal()),
         }
     }
     page.into_iter().for_each(&mut list);
