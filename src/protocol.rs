@@ -15,18 +15,22 @@ pub mod name;
 pub mod order;
 pub mod problem;
 pub mod receipt;
+pub mod shares;
 pub mod sync;
-mod text;
+pub(crate) mod text;
 
 pub use catalog::{Catalog, CatalogError, Product, ProductKind};
 pub use digest::Sha256;
 pub use envelope::{EnvelopeError, Token};
 pub use keys::{Jwk, JwkSet, KeyError, KeyId, PublicKey, SecretKey};
 pub use money::{Currency, Micros, Money, MoneyError};
-pub use name::{AccountId, EntitlementId, GameId, ItemId, NameError, OrderId, ProductId, ReceiptId};
+pub use name::{
+    AccountId, CreatorId, EntitlementId, GameId, ItemId, NameError, OrderId, ProductId, ReceiptId, SourceId,
+};
 pub use order::{Order, OrderError};
 pub use problem::ProblemType;
 pub use receipt::{Grant, Reason, Receipt, ReceiptError, Status};
+pub use shares::Share;
 
 /// Seconds since 1970-01-01 00:00 UTC, as in the `iat` claim of a JWT (RFC 7519, section 2, `NumericDate`), whole.
 pub type UnixSeconds = i64;

@@ -183,6 +183,7 @@ impl Server {
             metrics: Arc::clone(&metrics),
             workers: Arc::clone(&workers),
             _lock: lock,
+            swept_at: None,
         };
         let (pipeline, writer) = Pipeline::start(writer, limits.queue).map_err(ServerError::Threads)?;
         let books = Books::new(pipeline.clone(), Arc::clone(&config.clock), folder);

@@ -112,6 +112,41 @@ fn more_grants_than_a_receipt_holds_are_refused() {
     assert_eq!(mistakes(&text.replace(", Item(\"item_64\", 1)", "")), [""; 0]);
 }
 
+#[test]
+fn creators_shares_are_read_exactly_and_are_a_part_of_the_version() {
+    let shared = |shares: &str| GOOD.replace("\"0.005\" }", &format!("\"0.005\" }}, shares: {shares}"));
+    let text = shared(r#"{ "zoe": "12.5", "ann": "0.0001" }"#);
+    let catalog = Catalog::parse("catalog.ron", &text).expect("a good catalogue");
+    let (_, shield) = catalog.product("shield").expect("the shield");
+    let micros = |value| Micros::new(value).expect("in range");
+    let (parts, kept) = shield.split(micros(2_000_000)).expect("splits");
+    let parts: Vec<_> = parts.iter().map(|(name, part)| (name.as_str(), part.value())).collect();
+    assert_eq!((parts, kept.value()), (vec![("ann", 2), ("zoe", 250_000)], 1_749_998));
+    let (parts, kept) = shield.split(micros(1)).expect("splits");
+    assert_eq!((parts.iter().map(|(_, part)| part.value()).sum::<i64>(), kept.value()), (0, 1));
+    assert!(catalog.canonical_json().contains(r#""shares":{"ann":1,"zoe":125000}"#), "{}", catalog.canonical_json());
+    assert_ne!(catalog.digest(), Catalog::parse("catalog.ron", GOOD).expect("a good catalogue").digest());
+    assert_eq!(mistakes(&shared(r#"{ "ann": "50", "zoe": "50" }"#)), [""; 0]);
+}
+
+#[test]
+fn mistakes_in_shares_are_told_with_their_place_and_what_to_write() {
+    for (shares, told) in [
+        ("{}", "there is nobody in `shares`"),
+        (r#"{ "Ann": "5" }"#, r#""Ann" is not a valid creator name"#),
+        (r#"{ "ann": 5 }"#, r#"share 5 must be in quotes, so that it stays exact (write "5")"#),
+        (r#"{ "ann": "12,5" }"#, "it is not a percentage in decimals (write for example 12.5)"),
+        (r#"{ "ann": "0" }"#, "it is out of range (write more than 0, and 100 at most)"),
+        (r#"{ "ann": "0.00001" }"#, "the smallest share is 0.0001"),
+        (r#"{ "ann": "60", "zoe": "40.0001" }"#, "the shares add up to 100.0001 per cent; write 100 at most"),
+        (r#"{ "ann": "1", "ann": "2" }"#, "there is another share of this creator; remove one"),
+    ] {
+        let found = mistakes(&GOOD.replace("\"0.005\" }", &format!("\"0.005\" }}, shares: {shares}")));
+        assert_eq!(found.len(), 1, "{shares}: {found:?}");
+        assert!(found[0].starts_with("catalog.ron:7:") && found[0].contains(told), "{shares}: {found:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn the_parser_never_panics_on_any_text(text in "\\PC{0,400}") {

@@ -13,9 +13,10 @@ use serde::Serialize;
 use super::UnixSeconds;
 use super::digest::Sha256;
 use super::money::{Currency, Micros, Money};
-use super::name::{EntitlementId, GameId, ItemId, ProductId};
+use super::name::{CreatorId, EntitlementId, GameId, ItemId, ProductId};
 use super::order::MAX_QUANTITY;
 use super::receipt::Grant;
+use super::shares::{self, Share};
 
 /// The largest catalogue file, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -46,6 +47,9 @@ pub struct Product {
     pub prices: BTreeMap<Currency, Micros>,
     /// What one of it gives.
     pub grants: Vec<CatalogGrant>,
+    /// Who gets a share of the price; the rest is the game's. The whole at most.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub shares: BTreeMap<CreatorId, Share>,
 }
 
 /// The kinds of product.
@@ -145,6 +149,17 @@ impl Product {
             }
         };
         self.grants.iter().map(grant).collect()
+    }
+
+    /// What each creator gets of `amount`, in the order of their names, and what the game keeps. It adds up to the
+    /// amount; of equal remainders the earlier name comes first, and the game last.
+    pub fn split(&self, amount: Micros) -> Option<(Vec<(CreatorId, Micros)>, Micros)> {
+        let given: u32 = self.shares.values().map(|share| share.millionths()).sum();
+        let weights = self.shares.values().map(|share| share.millionths()).chain([shares::WHOLE.checked_sub(given)?]);
+        let mut parts = shares::split(amount.value(), &weights.map(i64::from).collect::<Vec<_>>())?;
+        let kept = Micros::new(parts.pop()?).ok()?;
+        let part = |(creator, part): (&CreatorId, i64)| Some((creator.clone(), Micros::new(part).ok()?));
+        Some((self.shares.keys().zip(parts).map(part).collect::<Option<_>>()?, kept))
     }
 }
 

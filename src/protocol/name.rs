@@ -120,6 +120,14 @@ name!(
     ItemId, "item name", is_name, NAME_RULE
 );
 name!(
+    /// Somebody who gets a share of a product's price.
+    CreatorId, "creator name", is_name, NAME_RULE
+);
+name!(
+    /// Where money comes from: a payment provider, a campaign, the operator.
+    SourceId, "source name", is_name, NAME_RULE
+);
+name!(
     /// A pseudonymous player. A guest's account carries the id of the device that opened it.
     AccountId, "account", is_account, ACCOUNT_RULE
 );

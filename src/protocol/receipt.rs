@@ -38,14 +38,14 @@ pub struct Receipt {
     pub order_sha256: Sha256,
     /// What became of the order.
     pub status: Status,
-    /// Why, where the status is not `granted`.
+    /// Why, where the status is not `granted`, or where less is granted than was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// What was ordered.
     pub product: ProductId,
-    /// How many were ordered.
+    /// How many were ordered, or are left after a refund in part.
     pub quantity: u32,
-    /// What was charged, or given back; zero for a declined order.
+    /// What was charged, or is left of it after a refund in part, or was given back; zero for a declined order.
     pub amount: Money,
     /// What the account gets, or loses again; empty for a declined order.
     pub grants: Vec<Grant>,
@@ -147,6 +147,8 @@ pub enum Reason {
     ChainBroken,
     /// The operator decided it.
     Operator,
+    /// The order stands, but less of it: a part was paid back.
+    RefundedInPart,
     /// A reason that this version does not know.
     #[serde(other)]
     Other,
@@ -164,6 +166,7 @@ impl std::fmt::Display for Reason {
             Self::QuantityOutOfRange => "it cannot be bought in this quantity",
             Self::ChainBroken => "this save was copied or rolled back; buy again",
             Self::Operator => "the operator of the store decided so",
+            Self::RefundedInPart => "a part of it was paid back",
             Self::Other => "the store gave a reason that this version of the game does not know",
         })
     }

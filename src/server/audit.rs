@@ -3,6 +3,7 @@
 //! It trusts nothing that is stored: sums are added again from the transfers, and what a row says about an order or a
 //! receipt is compared with what was signed.
 
+mod holds;
 mod money;
 mod signatures;
 
@@ -12,7 +13,7 @@ use std::fmt;
 use self::money::MoneyAudit;
 use self::signatures::SignatureAudit;
 use super::ledger::{
-    AccountRow, BookReader, DeviceRow, Ledger, LedgerError, OrderRow, ReceiptRow, TransferId, TransferRow,
+    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow, ReceiptRow, TransferRow,
 };
 use crate::protocol::{GameId, OrderId, PublicKey};
 
@@ -44,6 +45,10 @@ pub struct AuditReport {
     pub orders: u64,
     /// How many receipts were verified.
     pub receipts: u64,
+    /// How many holds were checked.
+    pub holds: u64,
+    /// How many operations were read.
+    pub operations: u64,
     /// Everything that is wrong, one sentence each; empty if the books are right.
     pub differences: Vec<String>,
 }
@@ -61,10 +66,11 @@ impl AuditReport {
 
 impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accounts, transfers, devices, orders, receipts, differences } = self;
+        let Self { accounts, transfers, devices, orders, receipts, holds, operations, differences } = self;
         write!(
             f,
-            "{accounts} accounts, {transfers} transfers, {devices} devices, {orders} orders, {receipts} receipts: "
+            "{accounts} accounts, {transfers} transfers, {devices} devices, {orders} orders, {receipts} receipts, \
+             {holds} holds, {operations} operations: "
         )?;
         match differences.len() {
             0 => f.write_str("no differences"),
@@ -81,7 +87,7 @@ struct Paid {
     account: String,
     currency: String,
     amount: i64,
-    refunded: bool,
+    refunded: i64,
 }
 
 struct Auditor<'a> {
@@ -94,7 +100,7 @@ struct Auditor<'a> {
 impl BookReader for Auditor<'_> {
     fn account(&mut self, row: AccountRow) {
         self.report.accounts += 1;
-        self.money.account(row);
+        self.money.account(row, &mut self.report);
     }
 
     fn transfer(&mut self, row: TransferRow) {
@@ -109,10 +115,10 @@ impl BookReader for Auditor<'_> {
 
     fn order(&mut self, row: OrderRow) {
         self.report.orders += 1;
-        let refunded = row.status == "refunded";
-        if (row.status == "granted" || refunded) && row.amount > 0 {
+        if row.status == "granted" || row.status == "refunded" {
             let (account, currency) = (row.account.clone(), row.currency.clone());
-            self.paid.insert(OrderId(row.id), Paid { account, currency, amount: row.amount, refunded });
+            let paid = Paid { account, currency, amount: row.amount, refunded: row.refunded_amount };
+            self.paid.insert(OrderId(row.id), paid);
         }
         self.signatures.order(&row, &mut self.report);
     }
@@ -121,16 +127,23 @@ impl BookReader for Auditor<'_> {
         self.report.receipts += 1;
         self.signatures.receipt(&row, &mut self.report);
     }
+
+    fn hold(&mut self, row: HoldRow) {
+        self.report.holds += 1;
+        self.money.hold(row, &mut self.report);
+    }
+
+    fn operation(&mut self, row: OperationRow) {
+        self.report.operations += 1;
+        self.money.operation(&row, &mut self.report);
+    }
 }
 
 impl Auditor<'_> {
     fn finish(mut self) -> AuditReport {
         let report = &mut self.report;
         for (order, paid) in &self.paid {
-            self.money.expect(TransferId::of_purchase(*order), "purchase", *order, paid, report);
-            if paid.refunded {
-                self.money.expect(TransferId::of_refund(*order), "refund", *order, paid, report);
-            }
+            self.money.expect(*order, paid, report);
         }
         self.money.finish(report);
         self.signatures.finish(report);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::ledger::{CreditError, LedgerError, RefundError};
+use super::ledger::{LedgerError, OperateError, OperationId, Refused};
 use crate::protocol::{AccountId, Money};
 
 /// Why a server does not start, or a data folder is not opened.
@@ -72,12 +72,12 @@ pub enum ServerError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OperationError {
-    /// An account was not credited.
+    /// It was refused, and stays so under its id.
     #[error(transparent)]
-    Credit(#[from] CreditError),
-    /// An order was not refunded.
-    #[error(transparent)]
-    Refund(#[from] RefundError),
+    Refused(#[from] Refused),
+    /// Its id was used for another operation.
+    #[error("the id {0} was used for another operation; use each id for one")]
+    IdUsed(OperationId),
     /// There is no such account.
     #[error("there is no account {0}; a device opens one when it first reaches this server")]
     UnknownAccount(AccountId),
@@ -90,4 +90,14 @@ pub enum OperationError {
     /// The server is busy or stopping; nothing was done.
     #[error("the server is busy or stopping; try again")]
     Unavailable,
+}
+
+impl From<OperateError> for OperationError {
+    fn from(error: OperateError) -> Self {
+        match error {
+            OperateError::Refused(refused) => Self::Refused(refused),
+            OperateError::IdUsed(id) => Self::IdUsed(id),
+            OperateError::Ledger(error) => Self::Ledger(error),
+        }
+    }
 }

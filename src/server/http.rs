@@ -7,6 +7,7 @@ mod device;
 mod draining;
 mod gate;
 mod listener;
+mod operations;
 mod origins;
 mod public;
 mod rate_limits;
@@ -41,7 +42,7 @@ use crate::protocol::problem::ProblemType;
 use crate::protocol::{Catalog, KeyId, PublicKey};
 
 /// The path of every route, its method, and who answers it.
-fn routes() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 9] {
+fn routes() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 14] {
     [
         ("/v1/devices", "post", post(device::enrol)),
         ("/v1/sync", "post", post(sync::sync)),
@@ -50,8 +51,13 @@ fn routes() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 9] {
         ("/healthz", "get", get(public::health)),
         ("/metrics", "get", get(public::metrics)),
         ("/openapi.json", "get", get(public::description)),
-        ("/v1/admin/credit", "post", post(admin::credit)),
-        ("/v1/admin/refund", "post", post(admin::refund)),
+        ("/v1/admin/credit", "post", post(operations::credit)),
+        ("/v1/admin/refund", "post", post(operations::refund)),
+        ("/v1/admin/refund-credit", "post", post(operations::refund_credit)),
+        ("/v1/admin/hold", "post", post(operations::hold)),
+        ("/v1/admin/post", "post", post(operations::post)),
+        ("/v1/admin/void", "post", post(operations::void)),
+        ("/v1/admin/payout", "post", post(operations::payout)),
     ]
 }
 

@@ -4,20 +4,38 @@
 //! that reads like the rules, and [`SqliteLedger`] on disk. The same tests run on both.
 //!
 //! The books are double entry: money moves between accounts of the ledger by transfers, which never change once they are
-//! written, and a stored balance is only a sum kept at hand. An order, its transfer, its receipt and the receipt's place
-//! in the feed are written in one transaction or not at all.
+//! written, and a stored balance is only a sum kept at hand. What a player holds is in lots, each an account of its own,
+//! so that money which goes back goes back to where it came from. An order, its transfers, its receipt and the
+//! receipt's place in the feed are written in one transaction or not at all. `docs/ledger.md` says it for accountants.
+//!
+//! The rules are pure functions in [`lot`], `settle` and `refund`. The model applies them one by one; the engines that
+//! keep books in a database share a planner, which decides a whole batch from what it reads and gives the changes as
+//! plain data to be written.
 
+mod account;
 pub(crate) mod books;
+mod changes;
 mod error;
+mod hold;
+pub mod lot;
 mod model;
+pub mod operation;
+mod plan;
+mod refund;
+mod refused;
 mod sqlite;
 mod transfer;
 
-pub use books::{AccountRow, BookReader, DeviceRow, OrderRow, ReceiptRow, TransferRow};
-pub use error::{CreditError, LedgerError, RefundError};
+pub use account::{AccountKind, AccountNumber, House, Origin};
+pub use books::{AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow};
+pub use error::LedgerError;
+pub use hold::{HoldRecord, HoldStatus};
+pub use lot::Lot;
 pub use model::ModelLedger;
+pub use operation::{Action, Answer, Credit, Operation};
+pub use refused::{OperateError, Refused};
 pub use sqlite::SqliteLedger;
-pub use transfer::{AccountKind, TransferId, TransferKind};
+pub use transfer::{OperationId, Transfer, TransferId, TransferKind};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,8 +44,7 @@ use super::signing::Signer;
 use crate::protocol::order::OrderError;
 use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{
-    AccountId, Catalog, GameId, KeyId, Money, Order, OrderId, ProductId, PublicKey, Receipt, Sha256, Status, Token,
-    UnixSeconds,
+    AccountId, Catalog, GameId, KeyId, Money, Order, OrderId, ProductId, PublicKey, Sha256, Status, Token, UnixSeconds,
 };
 
 /// The books of one game.
@@ -63,17 +80,21 @@ pub trait Ledger: fmt::Debug + Send {
     /// The books could not be read.
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError>;
 
-    /// Adds money to an account's wallet, once per transfer id, and returns the balance after it.
+    /// Does what an operator wants done, once per id; decides and writes it in one transaction. An id that is known gets
+    /// the answer that it got first, if it is for the same action.
     ///
     /// # Errors
-    /// The account or the amount is not one that can be credited, or the books could not be written; nothing changed.
-    fn credit(&mut self, credit: &Credit, now: UnixSeconds) -> Result<Balance, CreditError>;
+    /// It is refused, which is written too, or the id was used for another operation; nothing was done. Or the books
+    /// could not be read or written; nothing changed.
+    fn operate(&mut self, operation: &Operation, signer: &mut Signer, now: UnixSeconds)
+    -> Result<Answer, OperateError>;
 
-    /// Gives back what a granted order cost, and answers it with another receipt.
+    /// Gives free what was set aside by holds that are due at `now`, and returns how many there were. Each is given free
+    /// in any case before anything else is decided about its account, so this may be called at any time, or never.
     ///
     /// # Errors
-    /// The order is not one that can be refunded, or the books could not be written; nothing changed.
-    fn refund(&mut self, order: OrderId, signer: &mut Signer, now: UnixSeconds) -> Result<Receipt, RefundError>;
+    /// The books could not be read or written; nothing changed.
+    fn expire(&mut self, now: UnixSeconds) -> Result<u64, LedgerError>;
 
     /// What the books say about an account, if it exists.
     ///
@@ -168,6 +189,9 @@ pub enum Outcome {
     Replayed(FeedEntry),
     /// The order's id belongs to another order.
     Conflict,
+    /// The books are damaged where they speak of the order's account. Nothing was decided, and the same order may be
+    /// sent again; the orders of other accounts were settled.
+    Failed,
 }
 
 /// A receipt in its account's feed.
@@ -214,17 +238,6 @@ impl Standing {
     }
 }
 
-/// Money for an account, from the operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credit {
-    /// The transfer's id: sent twice, it is credited once.
-    pub id: TransferId,
-    /// Who gets it.
-    pub account: AccountId,
-    /// How much; more than zero.
-    pub money: Money,
-}
-
 /// What the books say about an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSummary {
@@ -256,7 +269,9 @@ pub struct OrderSummary {
     pub product: ProductId,
     /// How many.
     pub quantity: u32,
-    /// What it cost.
+    /// How many of them were refunded.
+    pub refunded: u32,
+    /// What all of them cost.
     pub amount: Money,
     /// What has become of it.
     pub status: Status,

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::audit::AuditReport;
 use super::error::{OperationError, ServerError};
-use super::ledger::AccountSummary;
+use super::ledger::{AccountSummary, Answer, Operation};
 use super::{Books, RunningServer, Server, ServerConfig, url};
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Money, OrderId, PublicKey, Receipt};
@@ -62,7 +62,15 @@ impl LocalServer {
         self.public_key
     }
 
-    /// Adds money to an account's wallet, and returns the balance after it.
+    /// Does something under the id that it carries, once, and returns what it came to.
+    ///
+    /// # Errors
+    /// It is refused, its id was used otherwise, or the server is stopping.
+    pub fn operate(&self, operation: Operation) -> Result<Answer, OperationError> {
+        self.ask(move |books| async move { books.operate(operation).await })
+    }
+
+    /// Adds money that was paid to an account's wallet, and returns the balance after it.
     ///
     /// # Errors
     /// The account or the amount cannot be credited, or the server is stopping.

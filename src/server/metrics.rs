@@ -154,7 +154,7 @@ impl Default for Metrics {
         };
         metrics.register();
         // A series that is there from the start, at zero, shows its first increase.
-        for status in ["granted", "declined", "replayed", "conflict"] {
+        for status in ["granted", "declined", "replayed", "conflict", "failed"] {
             drop(metrics.orders.get_or_create(&StatusLabel { status }));
         }
         for limit in Refused::ALL {
@@ -236,6 +236,7 @@ impl Metrics {
             Outcome::Settled { .. } => "declined",
             Outcome::Replayed(_) => "replayed",
             Outcome::Conflict => "conflict",
+            Outcome::Failed => "failed",
         };
         self.orders.get_or_create(&StatusLabel { status }).inc();
     }

@@ -6,7 +6,8 @@ use super::audit::{AuditReport, audit};
 use super::clock::Clock;
 use super::error::OperationError;
 use super::folder::DataFolder;
-use super::ledger::{AccountSummary, Credit, LedgerError, TransferId};
+use super::ledger::operation::RefundOrder;
+use super::ledger::{AccountSummary, Answer, Credit, LedgerError, Operation, OperationId};
 use super::pipeline::Pipeline;
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Money, OrderId, Receipt};
@@ -19,11 +20,11 @@ pub struct Books {
     folder: DataFolder,
 }
 
-/// A transfer id that was never used.
-pub(crate) fn random_transfer_id() -> Result<TransferId, LedgerError> {
+/// An operation id that was never used.
+pub(crate) fn random_operation_id() -> Result<OperationId, LedgerError> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(|error| LedgerError::Random(error.to_string()))?;
-    Ok(TransferId(id))
+    Ok(OperationId(id))
 }
 
 impl Books {
@@ -31,32 +32,37 @@ impl Books {
         Self { pipeline, clock, folder }
     }
 
-    /// Adds money to an account's wallet, and returns the balance after it.
+    /// Does something under the id that it carries, once, and returns what it came to.
+    ///
+    /// # Errors
+    /// It is refused, its id was used otherwise, or the server is stopping.
+    pub async fn operate(&self, operation: Operation) -> Result<Answer, OperationError> {
+        let clock = Arc::clone(&self.clock);
+        let done = self.pipeline.operate(move |ledger, signer| ledger.operate(&operation, signer, clock.now())).await;
+        Ok(done.map_err(|_| OperationError::Unavailable)??)
+    }
+
+    /// Adds money that was paid to an account's wallet, under a new id, and returns the balance after it.
     ///
     /// # Errors
     /// The account or the amount cannot be credited, or the server is stopping.
     pub async fn credit(&self, account: AccountId, money: Money) -> Result<Balance, OperationError> {
-        self.credit_once(Credit { id: random_transfer_id()?, account, money }).await
+        let credit = Credit::paid(account, money).map_err(LedgerError::damaged)?;
+        match self.operate(Operation::new(random_operation_id()?, credit)).await? {
+            Answer::Wallet { balance, .. } => Ok(balance),
+            _ => Err(LedgerError::damaged("a credit was answered with something else").into()),
+        }
     }
 
-    /// Adds money to an account's wallet unless it was done before under the same id, and returns the balance after it.
-    ///
-    /// # Errors
-    /// The account or the amount cannot be credited, the id was used otherwise, or the server is stopping.
-    pub async fn credit_once(&self, credit: Credit) -> Result<Balance, OperationError> {
-        let clock = Arc::clone(&self.clock);
-        let done = self.pipeline.operate(move |ledger, _| ledger.credit(&credit, clock.now())).await;
-        Ok(done.map_err(|_| OperationError::Unavailable)??)
-    }
-
-    /// Gives back what a granted order cost, and returns the receipt that says so.
+    /// Gives back everything that is left of a granted order, under a new id, and returns the receipt that says so.
     ///
     /// # Errors
     /// The order cannot be refunded, or the server is stopping.
     pub async fn refund(&self, order: OrderId) -> Result<Receipt, OperationError> {
-        let clock = Arc::clone(&self.clock);
-        let done = self.pipeline.operate(move |ledger, signer| ledger.refund(order, signer, clock.now())).await;
-        Ok(done.map_err(|_| OperationError::Unavailable)??)
+        match self.operate(Operation::new(random_operation_id()?, RefundOrder { order, quantity: None })).await? {
+            Answer::Order { receipt, .. } => Ok(*receipt),
+            _ => Err(LedgerError::damaged("a refund was answered with something else").into()),
+        }
     }
 
     /// What the books say about an account.

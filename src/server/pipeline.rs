@@ -23,7 +23,7 @@ use super::problem::Refusal;
 use super::signing::Signer;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncResponse;
-use crate::protocol::{Catalog, Money, PublicKey, Sha256, Token};
+use crate::protocol::{Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
 
 /// For how many devices the feed is read at a time: each may get hundreds of receipts.
 const DEVICES_AT_ONCE: usize = 32;
@@ -160,6 +160,8 @@ pub(crate) struct Writer {
     pub(crate) workers: Arc<rayon::ThreadPool>,
     /// The lock on the data folder, kept for as long as the books are open: they are closed before it.
     pub(crate) _lock: File,
+    /// When holds that were due were last given free.
+    pub(crate) swept_at: Option<UnixSeconds>,
 }
 
 /// What was waiting.
@@ -195,6 +197,7 @@ impl Writer {
                 let Ok(job) = waiting.try_recv() else { break };
                 batch.add(job);
             }
+            self.expire();
             self.enrol(batch.enrolments);
             for operation in batch.operations {
                 operation(&mut *self.ledger, &mut self.signer);
@@ -203,6 +206,18 @@ impl Writer {
             if batch.stop {
                 return;
             }
+        }
+    }
+
+    /// Gives free what is due, once a second at most.
+    fn expire(&mut self) {
+        let now = self.clock.now();
+        if self.swept_at == Some(now) {
+            return;
+        }
+        self.swept_at = Some(now);
+        if let Err(error) = self.ledger.expire(now) {
+            tracing::error!("holds that are due were not given free: `{error}`");
         }
     }
 
@@ -335,6 +350,7 @@ fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<Vec<Token>, 
                 let detail = format!("order {index}: its id was used before for another order; give each its own id");
                 return Err(Refusal::new(ProblemType::OrderConflict, detail));
             }
+            Outcome::Failed => return Err(Refusal::internal()),
         }
     }
     page.into_iter().for_each(&mut list);

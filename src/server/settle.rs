@@ -6,8 +6,8 @@
 
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
-    AccountId, Catalog, Currency, Grant, KeyId, Micros, Money, Order, ProductId, ProductKind, Reason, Receipt, Status,
-    UnixSeconds,
+    AccountId, Catalog, CreatorId, Currency, Grant, KeyId, Micros, Money, Order, ProductId, ProductKind, Reason,
+    Receipt, Status, UnixSeconds,
 };
 
 use super::ledger::{LedgerError, VerifiedOrder};
@@ -48,6 +48,10 @@ pub(crate) enum Verdict {
         grants: Vec<Grant>,
         /// When it ends, for a pass.
         until: Option<UnixSeconds>,
+        /// What each creator gets of the amount.
+        shares: Vec<(CreatorId, Micros)>,
+        /// What the game keeps of it.
+        kept: Micros,
     },
     /// The account is not charged, and never will be.
     Declined(Reason),
@@ -104,7 +108,9 @@ fn verdict(order: &Order, catalog: &Catalog, now: UnixSeconds, facts: &mut impl 
         ProductKind::Pass { hours } => Some(now.saturating_add(i64::from(hours) * 3_600)),
         ProductKind::Unlock | ProductKind::Consumable => None,
     };
-    Ok(Verdict::Granted { amount, grants: product.grants(order.quantity, now), until })
+    // The catalogue's shares are the whole at most, so they can be split.
+    let (shares, kept) = product.split(amount.micros).unwrap_or_else(|| (Vec::new(), amount.micros));
+    Ok(Verdict::Granted { amount, grants: product.grants(order.quantity, now), until, shares, kept })
 }
 
 /// The receipt, not yet signed, that tells a decision.
@@ -137,23 +143,5 @@ pub(crate) fn receipt(
         quantity: order.quantity,
         amount,
         grants,
-    })
-}
-
-/// The receipt, not yet signed, that takes back what the receipt `granted` gave.
-pub(crate) fn refund_receipt(
-    granted: Receipt,
-    feed: u64,
-    signer: &mut Signer,
-    now: UnixSeconds,
-) -> Result<Receipt, LedgerError> {
-    Ok(Receipt {
-        id: signer.next_id()?,
-        server: signer.key.id(),
-        issued_at: now,
-        feed,
-        status: Status::Refunded,
-        reason: Some(Reason::Operator),
-        ..granted
     })
 }

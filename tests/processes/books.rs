@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bevy_iap::protocol::OrderId;
 use bevy_iap::server::ledger::{
-    AccountRow, BookReader, DeviceRow, Ledger, OrderRow, ReceiptRow, SqliteLedger, TransferRow,
+    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, SqliteLedger, TransferRow,
 };
 
 /// The orders of each account.
@@ -63,4 +63,8 @@ impl BookReader for Books {
     fn receipt(&mut self, row: ReceiptRow) {
         *self.receipts.entry(OrderId(row.order)).or_default() += 1;
     }
+
+    fn hold(&mut self, _: HoldRow) {}
+
+    fn operation(&mut self, _: OperationRow) {}
 }

@@ -161,7 +161,10 @@ fn credit_that_is_not_above_zero_is_refused() {
     let shop = Shop::open();
     let (account, data) = (shop.device().account(), text(shop.folder.path()));
     for amount in ["0", "-1"] {
-        assert!(fails(&["credit", account.as_str(), amount, "EUR", "--data", data]).contains("cannot be credited"));
+        assert!(
+            fails(&["credit", account.as_str(), amount, "EUR", "--data", data])
+                .contains("is not above zero; write an amount above zero")
+        );
     }
     for (amount, currency, told) in [("1,5", "EUR", "write 1.5"), ("1", "euro", "ISO 4217"), ("1", "eur", "write EUR")]
     {
@@ -186,7 +189,7 @@ fn audit_that_finds_something_fails() {
 #[test]
 fn catalogue_is_checked_with_every_mistake_and_its_place() {
     let place = Place::new();
-    assert!(works(&["catalog", "check", &place.catalog]).contains("arcade, 5 products, 6 prices"));
+    assert!(works(&["catalog", "check", &place.catalog]).contains("arcade, 7 products, 8 prices"));
     let bad = place.folder.path().join("bad.ron");
     fs::write(&bad, CATALOG.replace("\"0.005\"", "\"0,005\"").replace("hours: 24", "hours: 0")).expect("writes");
     let told = fails(&["catalog", "check", text(&bad)]);

@@ -20,6 +20,17 @@ pub const CATALOG: &str = r#"Catalog(
         "shield": Consumable(title: "Shield", prices: { "EUR": "0.005" }),
         "gift": Consumable(title: "Gift", prices: { "EUR": "0" }),
         "day_pass": Pass(title: "Day pass", hours: 24, prices: { "EUR": "0.01" }),
+        "charm": Consumable(
+            title: "Charm",
+            prices: { "EUR": "0.000001" },
+            shares: { "ann": "33.3333", "zoe": "33.3333" },
+        ),
+        "skin": Consumable(
+            title: "Skin",
+            prices: { "EUR": "0.07" },
+            grants: [Item("skin", 3)],
+            shares: { "zoe": "12.5", "ann": "70" },
+        ),
         "palace": Unlock(title: "Palace", prices: { "EUR": "1000" }),
     },
 )"#;

@@ -14,7 +14,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::{CatalogError, CatalogGrant, MAX_BYTES, Mistake, Product, ProductKind};
 use crate::protocol::money::{Currency, Micros};
-use crate::protocol::name::{GameId, ProductId};
+use crate::protocol::name::{CreatorId, GameId, ProductId};
+use crate::protocol::shares::{self, Share};
 
 /// The longest title and description, in characters.
 const MAX_TEXT: usize = 500;
@@ -22,6 +23,8 @@ const MAX_TEXT: usize = 500;
 const MAX_GRANT: u32 = 1_000_000;
 /// The most grants in one product, so that its receipts stay within their limit.
 const MAX_GRANTS: usize = 64;
+/// The most creators who share one product's price, so that an order is a handful of transfers.
+const MAX_SHARES: usize = 16;
 /// The longest pass: ten years.
 const MAX_HOURS: u32 = 87_600;
 
@@ -53,6 +56,8 @@ struct RawProduct<'a> {
     prices: &'a RawValue,
     #[serde(default)]
     grants: Option<&'a RawValue>,
+    #[serde(default)]
+    shares: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -164,7 +169,18 @@ impl<'a> Reader<'a> {
         };
         let prices = self.prices(raw_product.prices);
         let grants = self.grants(name, raw, kind, raw_product.grants);
-        Some(Product { kind: kind?, title: title?, description: description?, prices: prices?, grants: grants? })
+        let shares = match raw_product.shares {
+            Some(shares) => self.shares(shares),
+            None => Some(BTreeMap::new()),
+        };
+        Some(Product {
+            kind: kind?,
+            title: title?,
+            description: description?,
+            prices: prices?,
+            grants: grants?,
+            shares: shares?,
+        })
     }
 
     fn pass(&mut self, product: &'a RawValue, hours: Option<&'a RawValue>) -> Option<ProductKind> {
@@ -211,6 +227,51 @@ impl<'a> Reader<'a> {
             Ok(price) => Some(price),
             Err(error) => {
                 self.mistake(self.place(raw), format!("price {error}"));
+                None
+            }
+        }
+    }
+
+    fn shares(&mut self, raw: &'a RawValue) -> Option<BTreeMap<CreatorId, Share>> {
+        let mut shares = BTreeMap::new();
+        let entries = self.read::<Entries<'a>>(raw)?.0;
+        if entries.is_empty() {
+            let message = "there is nobody in `shares`; leave it out or write for example { \"studio\": \"12.5\" }";
+            self.mistake(self.place(raw), message.to_owned());
+        }
+        if entries.len() > MAX_SHARES {
+            self.mistake(self.place(raw), format!("there are {} shares; write {MAX_SHARES} at most", entries.len()));
+        }
+        for (key, value) in entries {
+            let creator = self.parsed::<CreatorId>(key);
+            let share = self.share(value);
+            let (Some(creator), Some(share)) = (creator, share) else { continue };
+            if shares.insert(creator, share).is_some() {
+                self.mistake(self.place(key), "there is another share of this creator; remove one".to_owned());
+            }
+        }
+        let sum: u64 = shares.values().map(|share| u64::from(share.millionths())).sum();
+        if sum > u64::from(shares::WHOLE) {
+            let (whole, decimals) = (sum / 10_000, sum % 10_000);
+            let message = format!("the shares add up to {whole}.{decimals:04} per cent; write 100 at most");
+            self.mistake(self.place(raw), message);
+            return None;
+        }
+        Some(shares)
+    }
+
+    fn share(&mut self, raw: &'a RawValue) -> Option<Share> {
+        let written = raw.get_ron().trim();
+        if !written.starts_with(['"', 'r']) {
+            let message = format!("share {written} must be in quotes, so that it stays exact (write \"{written}\")");
+            self.mistake(self.place(raw), message);
+            return None;
+        }
+        let text = self.read::<String>(raw)?;
+        match text.parse() {
+            Ok(share) => Some(share),
+            Err(error) => {
+                self.mistake(self.place(raw), format!("share {text:?}: {error}"));
                 None
             }
         }

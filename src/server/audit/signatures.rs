@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::AuditReport;
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
-    AccountId, GameId, Micros, Order, OrderId, ProductId, PublicKey, Receipt, ReceiptId, Sha256, Status, Token,
+    AccountId, GameId, Grant, Order, OrderId, ProductId, PublicKey, Receipt, ReceiptId, Sha256, Status, Token,
 };
 use crate::server::ledger::{DeviceRow, OrderRow, ReceiptRow, VerifiedOrder, books};
 
@@ -32,9 +32,21 @@ struct OrderFacts {
     status: String,
     amount: i64,
     currency: String,
-    /// The product and the quantity, if the order verifies.
-    bought: Option<(ProductId, u32)>,
-    receipts: Vec<Status>,
+    quantity: i64,
+    until: Option<i64>,
+    refunded_quantity: i64,
+    refunded_amount: i64,
+    /// The product, if the order verifies.
+    bought: Option<ProductId>,
+    receipts: Vec<Told>,
+}
+
+/// What a receipt says of its order.
+struct Told {
+    status: Status,
+    quantity: i64,
+    amount: i64,
+    grants: Vec<Grant>,
 }
 
 impl<'a> SignatureAudit<'a> {
@@ -81,7 +93,11 @@ impl<'a> SignatureAudit<'a> {
             status: row.status.clone(),
             amount: row.amount,
             currency: row.currency.clone(),
-            bought: order.map(|order| (order.product, order.quantity)),
+            quantity: row.quantity,
+            until: row.until,
+            refunded_quantity: row.refunded_quantity,
+            refunded_amount: row.refunded_amount,
+            bought: order.map(|order| order.product),
             receipts: Vec::new(),
         };
         self.orders.insert(id, facts);
@@ -133,7 +149,12 @@ impl<'a> SignatureAudit<'a> {
         if !facts.agree_with(&receipt) {
             differs(&"it does not say what became of its order");
         }
-        facts.receipts.push(receipt.status);
+        facts.receipts.push(Told {
+            status: receipt.status,
+            quantity: i64::from(receipt.quantity),
+            amount: receipt.amount.micros.value(),
+            grants: receipt.grants,
+        });
     }
 
     pub(super) fn finish(self, report: &mut AuditReport) {
@@ -143,32 +164,80 @@ impl<'a> SignatureAudit<'a> {
             }
         }
         for (id, facts) in &self.orders {
-            let expected: &[Status] = match facts.status.as_str() {
-                "granted" => &[Status::Granted],
-                "declined" => &[Status::Declined],
-                "refunded" => &[Status::Granted, Status::Refunded],
-                _ => &[],
-            };
-            if facts.receipts != expected {
-                let told: Vec<&str> = facts.receipts.iter().map(|status| books::status_text(*status)).collect();
-                report.differs(format_args!("order {id}: it is {}, and its receipts say {told:?}", facts.status));
+            if let Err(what) = facts.told_right() {
+                let told: Vec<&str> = facts.receipts.iter().map(|told| books::status_text(told.status)).collect();
+                report.differs(format_args!("order {id}: it is {}, and its receipts say {told:?}{what}", facts.status));
             }
         }
     }
 }
 
 impl OrderFacts {
-    /// Whether a receipt's amount, product and quantity are the order's.
+    /// Whether a receipt is of the order's product and in its currency.
     fn agree_with(&self, receipt: &Receipt) -> bool {
-        let amount = match receipt.status {
-            Status::Declined => Micros::ZERO.value(),
-            _ => self.amount,
-        };
-        let same_product =
-            |(product, quantity): &(ProductId, u32)| *product == receipt.product && *quantity == receipt.quantity;
-        receipt.amount.micros.value() == amount
-            && receipt.amount.currency.code() == self.currency
-            && self.bought.as_ref().is_none_or(same_product)
+        receipt.amount.currency.code() == self.currency
+            && self.bought.as_ref().is_none_or(|product| *product == receipt.product)
             && (receipt.status != Status::Declined || receipt.grants.is_empty())
+    }
+
+    /// Checks that the order's receipts tell its story: granted, then less and less of it, then refunded; and that the
+    /// last one says what the order is now.
+    fn told_right(&self) -> Result<(), &'static str> {
+        let statuses: Vec<Status> = self.receipts.iter().map(|told| told.status).collect();
+        let Some((first, later)) = self.receipts.split_first() else { return Err("") };
+        let parts = later.iter().take_while(|told| told.status == Status::Granted).count();
+        let refunded = self.status == "refunded";
+        let expected = match self.status.as_str() {
+            "declined" => statuses == [Status::Declined],
+            "granted" => first.status == Status::Granted && parts == later.len(),
+            "refunded" => {
+                let last = later.last().is_some_and(|told| told.status == Status::Refunded);
+                first.status == Status::Granted && last && parts + 1 == later.len()
+            }
+            _ => false,
+        };
+        if !expected {
+            return Err("");
+        }
+        let full = self.quantity == first.quantity && self.amount == first.amount;
+        if !full {
+            return Err(", and the first one another quantity or amount");
+        }
+        if refunded && (self.refunded_quantity, self.refunded_amount) != (self.quantity, self.amount) {
+            return Err(", and not all of it was refunded");
+        }
+        let granted: Vec<&Told> = self.receipts.iter().take(parts + 1).collect();
+        if granted.windows(2).any(|pair| pair[1].quantity >= pair[0].quantity) {
+            return Err(", and a refund in part leaves no less");
+        }
+        let right = |told: &Told| self.is_part(first, told);
+        if self.status != "declined" && !self.receipts.iter().all(right) {
+            return Err(", and one says another amount or other grants than its quantity has");
+        }
+        let left = granted.last().map_or(0, |told| told.quantity);
+        if self.status == "granted" && left != self.quantity - self.refunded_quantity {
+            return Err(", and the last one another quantity than is left");
+        }
+        let ends = first.grants.iter().find_map(|grant| match grant {
+            Grant::Entitlement { until, .. } => *until,
+            Grant::Item { .. } => None,
+        });
+        if ends != self.until {
+            return Err(", and the pass ends at another time");
+        }
+        Ok(())
+    }
+
+    /// Whether a receipt says so much of the first one's amount and grants as it says of its quantity.
+    fn is_part(&self, first: &Told, told: &Told) -> bool {
+        let scaled = |all: i128, some: i128| some * i128::from(self.quantity) == all * i128::from(told.quantity);
+        let same_grants = first.grants.len() == told.grants.len()
+            && first.grants.iter().zip(&told.grants).all(|pair| match pair {
+                (Grant::Item { item, quantity: all }, Grant::Item { item: same, quantity: some }) => {
+                    item == same && scaled(i128::from(*all), i128::from(*some))
+                }
+                (right, same) => right == same,
+            });
+        scaled(i128::from(first.amount), i128::from(told.amount)) && same_grants
     }
 }

@@ -10,28 +10,54 @@ use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Catalog, Jwk, JwkSet, Money, OrderId, Product};
 use crate::server::audit;
 use crate::server::clock::{Clock as _, SystemClock};
-use crate::server::ledger::{AccountSummary, Credit, Ledger as _, books};
-use crate::server::operator::random_transfer_id;
+use crate::server::ledger::operation::RefundOrder;
+use crate::server::ledger::{
+    AccountSummary, Action, Answer, Credit, Ledger as _, Operation, OperationId, SqliteLedger, books,
+};
+use crate::server::operator::random_operation_id;
 use crate::server::signing::Signer;
 use crate::server::{DataFolder, OperationError};
 
 pub(super) fn credit(arguments: CreditArguments, out: &mut dyn Write) -> Outcome {
     let CreditArguments { account, amount, currency, data, .. } = arguments;
-    let mut ledger = DataFolder::open(&data.data)?.books()?;
+    let mut books = OpenBooks::open(&data.data)?;
     let money = Money::new(amount, currency);
-    let credit = Credit { id: random_transfer_id()?, account, money };
-    let balance = ledger.credit(&credit, SystemClock.now())?;
-    writeln!(out, "credited {money}; {} now holds {}", credit.account, shown(&balance))?;
+    let credit = Credit::paid(account, money)?;
+    let Answer::Wallet { account, balance, .. } = books.operate(None, credit)? else { return Ok(FAILURE) };
+    writeln!(out, "credited {money}; {account} now holds {}", shown(&balance))?;
     Ok(SUCCESS)
 }
 
 pub(super) fn refund(order: OrderId, data: &Path, out: &mut dyn Write) -> Outcome {
-    let folder = DataFolder::open(data)?;
-    let mut ledger = folder.books()?;
-    let mut signer = Signer::new(Arc::new(folder.key()?), ledger.game().clone());
-    let receipt = ledger.refund(order, &mut signer, SystemClock.now())?;
-    writeln!(out, "refunded {} for {} × {} to {}", receipt.amount, receipt.quantity, receipt.product, receipt.account)?;
+    let mut books = OpenBooks::open(data)?;
+    let answer = books.operate(None, RefundOrder { order, quantity: None })?;
+    let Answer::Order { receipt, money, quantity } = answer else { return Ok(FAILURE) };
+    writeln!(out, "refunded {money} for {quantity} × {} to {}", receipt.product, receipt.account)?;
     Ok(SUCCESS)
+}
+
+/// The books of a data folder, and what it takes to operate on them.
+struct OpenBooks {
+    ledger: SqliteLedger,
+    signer: Signer,
+}
+
+impl OpenBooks {
+    fn open(data: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+        let folder = DataFolder::open(data)?;
+        let ledger = folder.books()?;
+        let signer = Signer::new(Arc::new(folder.key()?), ledger.game().clone());
+        Ok(Self { ledger, signer })
+    }
+
+    fn operate(
+        &mut self,
+        id: Option<OperationId>,
+        action: impl Into<Action>,
+    ) -> Result<Answer, Box<dyn std::error::Error>> {
+        let id = id.map_or_else(random_operation_id, Ok)?;
+        Ok(self.ledger.operate(&Operation::new(id, action), &mut self.signer, SystemClock.now())?)
+    }
 }
 
 pub(super) fn show(account: &AccountId, data: &Path, out: &mut dyn Write) -> Outcome {

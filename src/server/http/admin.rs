@@ -1,52 +1,19 @@
-//! `/v1/admin/…`: what the operator's own back end does to the books, with a bearer token.
+//! `/v1/admin/…`: who may use it, with a bearer token, and what is told of a refusal.
 
 use std::fmt;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header;
-use axum::response::Response;
-use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use super::{App, answer, body};
+use super::App;
+use crate::protocol::Sha256;
 use crate::protocol::problem::ProblemType;
-use crate::protocol::{AccountId, Money, OrderId, Sha256};
 use crate::server::error::OperationError;
-use crate::server::ledger::{Credit, CreditError, RefundError, TransferId};
+use crate::server::ledger::Refused;
 use crate::server::problem::Refusal;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CreditBody {
-    /// The transfer's id, 32 hexadecimal digits: sent again with it, a credit is made once.
-    id: String,
-    account: AccountId,
-    money: Money,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RefundBody {
-    order: OrderId,
-}
-
-pub(super) async fn credit(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
-    authorize(&app, &request)?;
-    let CreditBody { id, account, money } = body::json(&app, request).await?;
-    let id: TransferId = id.parse().map_err(|error| Refusal::malformed(format!("`id`: {error}")))?;
-    let balance = app.books.credit_once(Credit { id, account, money }).await?;
-    Ok(answer("application/json", serde_json::json!(balance).to_string()))
-}
-
-pub(super) async fn refund(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
-    authorize(&app, &request)?;
-    let RefundBody { order } = body::json(&app, request).await?;
-    let receipt = app.books.refund(order).await?;
-    Ok(answer("application/json", serde_json::json!(receipt).to_string()))
-}
-
-fn authorize(app: &App, request: &Request) -> Result<(), Refusal> {
+pub(super) fn authorize(app: &App, request: &Request) -> Result<(), Refusal> {
     let Some(token) = &app.admin_token else {
         let detail = "this server was started without an administrator's token; pass --admin-token to have these paths";
         return Err(Refusal::new(ProblemType::NotFound, detail));
@@ -86,19 +53,15 @@ impl fmt::Debug for AdminToken {
 impl From<OperationError> for Refusal {
     fn from(error: OperationError) -> Self {
         let kind = match &error {
-            OperationError::Credit(error) => match error {
-                CreditError::UnknownAccount(_) => ProblemType::NotFound,
-                CreditError::NotPositive(_) => ProblemType::MalformedBody,
-                CreditError::TooMuch(_) | CreditError::IdUsed => ProblemType::Conflict,
-                CreditError::Ledger(_) => ProblemType::Internal,
+            OperationError::Refused(refused) => match refused {
+                Refused::UnknownAccount(_)
+                | Refused::UnknownOrder(_)
+                | Refused::UnknownCredit(_)
+                | Refused::UnknownHold(_) => ProblemType::NotFound,
+                Refused::NotPositive(_) | Refused::FeeOutOfRange(_) => ProblemType::MalformedBody,
+                _ => ProblemType::Conflict,
             },
-            OperationError::Refund(error) => match error {
-                RefundError::UnknownOrder(_) => ProblemType::NotFound,
-                RefundError::NotGranted(_) | RefundError::AlreadyRefunded(_) | RefundError::TooMuch(_) => {
-                    ProblemType::Conflict
-                }
-                RefundError::Ledger(_) => ProblemType::Internal,
-            },
+            OperationError::IdUsed(_) => ProblemType::Conflict,
             OperationError::UnknownAccount(_) => ProblemType::NotFound,
             OperationError::Unavailable => return Self::unavailable(),
             OperationError::Ledger(_) | OperationError::Server(_) => ProblemType::Internal,

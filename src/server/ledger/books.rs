@@ -3,9 +3,11 @@
 use super::LedgerError;
 use crate::protocol::{Receipt, Status, Token, envelope};
 
-/// Is shown every row of the books: first all accounts, then all transfers, devices, orders and receipts.
+/// Is shown every row of the books: first all accounts, then all transfers, devices, orders, receipts, holds and
+/// operations.
 ///
-/// Orders come in the order in which they were settled, receipts by account and then by place in the feed.
+/// Orders of one device come in the order in which they were settled, receipts by account and then by place in the feed.
+/// The rest come in any order.
 pub trait BookReader {
     /// An account of the ledger.
     fn account(&mut self, row: AccountRow);
@@ -17,13 +19,17 @@ pub trait BookReader {
     fn order(&mut self, row: OrderRow);
     /// A receipt.
     fn receipt(&mut self, row: ReceiptRow);
+    /// A hold.
+    fn hold(&mut self, row: HoldRow);
+    /// An operation.
+    fn operation(&mut self, row: OperationRow);
 }
 
 /// An account of the ledger and its stored sums.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRow {
     /// The number that transfers name it by.
-    pub id: i64,
+    pub id: [u8; 16],
     /// Its kind.
     pub kind: String,
     /// Its owner.
@@ -38,6 +44,25 @@ pub struct AccountRow {
     pub debits_pending: i64,
     /// The sum of what is set aside to be moved to it, in micros.
     pub credits_pending: i64,
+    /// Where its money came from, if it is a lot.
+    pub lot: Option<LotRow>,
+}
+
+/// What is remembered of a lot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LotRow {
+    /// Whether somebody has paid for it.
+    pub origin: String,
+    /// Where it came from.
+    pub source: String,
+    /// When it was opened.
+    pub opened_at: i64,
+    /// When it can no longer be given back to its source.
+    pub refundable_until: Option<i64>,
+    /// What it was opened with, in micros.
+    pub opened_with: i64,
+    /// What of that was given back to its source, in micros.
+    pub refunded: i64,
 }
 
 /// A transfer.
@@ -46,15 +71,19 @@ pub struct TransferRow {
     /// Its id.
     pub id: [u8; 16],
     /// The account that it moves money from.
-    pub debit_account: i64,
+    pub debit_account: [u8; 16],
     /// The account that it moves money to.
-    pub credit_account: i64,
+    pub credit_account: [u8; 16],
     /// How much, in micros.
     pub amount: i64,
     /// Its kind.
     pub kind: String,
     /// The order that it is for.
     pub order: Option<[u8; 16]>,
+    /// The hold that it makes, or takes from.
+    pub hold: Option<[u8; 16]>,
+    /// When it was written.
+    pub created_at: i64,
 }
 
 /// A device.
@@ -97,6 +126,12 @@ pub struct OrderRow {
     pub amount: i64,
     /// The currency of its amount.
     pub currency: String,
+    /// When what it gives ends, for a pass.
+    pub until: Option<i64>,
+    /// How many were refunded.
+    pub refunded_quantity: i64,
+    /// What was refunded, in micros.
+    pub refunded_amount: i64,
 }
 
 /// A receipt.
@@ -112,6 +147,44 @@ pub struct ReceiptRow {
     pub order: [u8; 16],
     /// The signed receipt.
     pub token: String,
+}
+
+/// A hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldRow {
+    /// The operation that made it.
+    pub id: [u8; 16],
+    /// Whose wallet.
+    pub account: String,
+    /// The currency.
+    pub currency: String,
+    /// What was set aside, in micros.
+    pub amount: i64,
+    /// When it ends by itself.
+    pub expires_at: i64,
+    /// What has become of it.
+    pub status: String,
+    /// What of it was taken, in micros.
+    pub posted: i64,
+    /// When it was resolved.
+    pub resolved_at: Option<i64>,
+}
+
+/// An operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationRow {
+    /// Its id.
+    pub id: [u8; 16],
+    /// The name of its action.
+    pub action: String,
+    /// The digest of its action.
+    pub sha256: Vec<u8>,
+    /// Whether it was done, and not refused.
+    pub done: bool,
+    /// What was answered, as JSON.
+    pub answer: String,
+    /// When it was decided.
+    pub created_at: i64,
 }
 
 /// The status as the books, and receipts, write it.

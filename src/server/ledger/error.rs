@@ -3,7 +3,6 @@
 use thiserror::Error;
 
 use crate::protocol::envelope::EnvelopeError;
-use crate::protocol::{AccountId, Money, OrderId};
 
 /// The books could not be read or written. Nothing changed, and the same may be tried again.
 #[derive(Debug, Error)]
@@ -49,59 +48,5 @@ impl LedgerError {
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Storage(Box::new(error))
-    }
-}
-
-/// Why an account was not credited.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum CreditError {
-    /// No device has opened this account.
-    #[error("there is no account {0}; a device opens one when it first reaches this server")]
-    UnknownAccount(AccountId),
-    /// A credit is more than zero.
-    #[error("{0} cannot be credited; write an amount above zero")]
-    NotPositive(Money),
-    /// The wallet would hold more than an amount can be.
-    #[error("{0} more would be too much for the wallet; the most it can hold is 9007199254.740991")]
-    TooMuch(Money),
-    /// The transfer's id belongs to another credit.
-    #[error("this id was used for another credit; use each id for one credit")]
-    IdUsed,
-    /// The books could not be read or written.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-/// Why an order was not refunded.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum RefundError {
-    /// There is no such order.
-    #[error("there is no order {0}; `iap-server show` lists an account's orders")]
-    UnknownOrder(OrderId),
-    /// The order was not granted, so nothing was paid.
-    #[error("the order {0} was declined, so there is nothing to refund")]
-    NotGranted(OrderId),
-    /// The order was refunded before.
-    #[error("the order {0} was refunded before; an order is refunded once")]
-    AlreadyRefunded(OrderId),
-    /// The wallet would hold more than an amount can be.
-    #[error("{0} more would be too much for the wallet; the most it can hold is 9007199254.740991")]
-    TooMuch(Money),
-    /// The books could not be read or written.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-impl From<rusqlite::Error> for CreditError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Ledger(error.into())
-    }
-}
-
-impl From<rusqlite::Error> for RefundError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Ledger(error.into())
     }
 }

@@ -4,17 +4,22 @@
 //! takes their place only when everything has gone well: that is its transaction.
 
 mod accounts;
+mod operating;
 mod rows;
 
 use std::collections::BTreeMap;
 
 use self::accounts::Accounts;
-use super::transfer::{OPERATOR, WELCOME};
+use super::account::{House, WELCOME, source};
+use super::hold::{HoldRecord, HoldStatus};
+use super::operation::OperationRecord;
+use super::transfer::{Transfer, TransferKind};
 use super::{
-    AccountSummary, BookReader, Context, Credit, CreditError, Device, Enrolled, FeedEntry, Ledger, LedgerError,
-    OrderSummary, Outcome, Place, RefundError, Standing, TransferId, TransferKind, VerifiedOrder, books,
+    AccountNumber, AccountSummary, Answer, BookReader, Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, Lot,
+    OperateError, Operation, OperationId, OrderSummary, Origin, Outcome, Place, Standing, TransferId, VerifiedOrder,
+    books, lot,
 };
-use crate::protocol::sync::{Balance, ChainHead};
+use crate::protocol::sync::ChainHead;
 use crate::protocol::{
     AccountId, Currency, GameId, KeyId, Micros, Money, OrderId, ProductId, PublicKey, Receipt, ReceiptId, Status,
     UnixSeconds,
@@ -32,6 +37,8 @@ pub struct ModelLedger {
     /// The orders in the order in which they were settled.
     settled: Vec<OrderId>,
     feeds: BTreeMap<AccountId, Vec<ReceiptRecord>>,
+    holds: BTreeMap<OperationId, HoldRecord>,
+    operations: BTreeMap<OperationId, OperationRecord>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +48,8 @@ struct OrderRecord {
     status: Status,
     amount: Money,
     until: Option<UnixSeconds>,
+    refunded_quantity: u32,
+    refunded_amount: i64,
     /// The place in the account's feed of the receipt that answered it first.
     feed: u64,
 }
@@ -62,6 +71,8 @@ impl ModelLedger {
             orders: BTreeMap::new(),
             settled: Vec::new(),
             feeds: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            operations: BTreeMap::new(),
         }
     }
 
@@ -96,15 +107,11 @@ impl ModelLedger {
                 false => Ok(Outcome::Conflict),
             };
         }
+        self.expire_holds(Some(&order.account), context.now);
         let decision = settle::decide(order, context.catalog, context.now, self)?;
         let feed = self.next_feed(&order.account);
         let receipt = settle::receipt(verified, &decision.verdict, feed, context.signer, context.now)?;
-        if let Verdict::Granted { amount, .. } = &decision.verdict {
-            let wallet = self.accounts.wallet(&order.account, amount.currency);
-            let revenue = self.accounts.revenue(&self.game, amount.currency);
-            let id = TransferId::of_purchase(order.id);
-            self.accounts.post(id, TransferKind::Purchase, wallet, revenue, amount.micros, Some(order.id))?;
-        }
+        self.pay(order.id, &order.account, &decision.verdict, context.now)?;
         if decision.chained
             && let Some(device) = self.devices.get_mut(&order.device)
         {
@@ -117,8 +124,58 @@ impl ModelLedger {
         let (status, amount) = (receipt.status, receipt.amount);
         let (chained, verified) = (decision.chained, verified.clone());
         self.settled.push(receipt.order);
-        self.orders.insert(receipt.order, OrderRecord { verified, chained, status, amount, until, feed });
+        let (refunded_quantity, refunded_amount) = (0, 0);
+        let record = OrderRecord { verified, chained, status, amount, until, refunded_quantity, refunded_amount, feed };
+        self.orders.insert(receipt.order, record);
         Ok(Outcome::Settled { entry: self.append(&receipt, context.signer)?, status })
+    }
+
+    /// Moves what an order costs from the lots to the creators and the game.
+    fn pay(
+        &mut self,
+        order: OrderId,
+        account: &AccountId,
+        verdict: &Verdict,
+        at: UnixSeconds,
+    ) -> Result<(), LedgerError> {
+        let Verdict::Granted { amount, shares, kept, .. } = verdict else { return Ok(()) };
+        let currency = amount.currency;
+        let drawn = lot::draw(&self.accounts.wallet(account, currency), amount.micros.value());
+        let drawn = drawn.ok_or_else(|| LedgerError::damaged("a wallet is less than its lots"))?;
+        let mut destinations = Vec::new();
+        for (creator, part) in shares {
+            if *part > Micros::ZERO {
+                destinations.push((self.accounts.house(House::payable(creator, currency)), part.value()));
+            }
+        }
+        if *kept > Micros::ZERO {
+            destinations.push((self.accounts.house(House::revenue(&self.game, currency)), kept.value()));
+        }
+        for (leg, (lot, house, amount)) in (0..).zip(lot::pair(&drawn, &destinations)) {
+            let id = TransferId::of_purchase(order, leg);
+            let (kind, order, hold) = (TransferKind::Purchase, Some(order), None);
+            let debit = AccountNumber::of_lot(lot);
+            self.accounts.post(Transfer { id, kind, debit, credit: house, amount, order, hold, at })?;
+        }
+        Ok(())
+    }
+
+    /// Gives free what is due, of one account or of all, and says how many holds that was.
+    fn expire_holds(&mut self, account: Option<&AccountId>, now: UnixSeconds) -> u64 {
+        let is_due = |hold: &&mut HoldRecord| {
+            hold.status == HoldStatus::Pending
+                && hold.expires_at <= now
+                && account.is_none_or(|account| hold.account == *account)
+        };
+        let mut count = 0;
+        for hold in self.holds.values_mut().filter(is_due) {
+            hold.status = HoldStatus::Expired;
+            hold.resolved_at = Some(hold.expires_at);
+            count += 1;
+            let revenue = House::revenue(&self.game, hold.currency).number();
+            self.accounts.release(&hold.legs, revenue);
+        }
+        count
     }
 
     /// Runs `change` on a copy of the books, and keeps the copy if it went well.
@@ -139,7 +196,7 @@ impl Ledger for ModelLedger {
         &mut self,
         keys: &[PublicKey],
         welcome: Option<Money>,
-        _now: UnixSeconds,
+        now: UnixSeconds,
     ) -> Result<Vec<Enrolled>, LedgerError> {
         self.transaction(|books| {
             let enrol = |key: &PublicKey| {
@@ -150,10 +207,20 @@ impl Ledger for ModelLedger {
                 let account = id.guest_account();
                 books.devices.insert(id, Device { account: account.clone(), key: *key, chain: None });
                 if let Some(money) = welcome.filter(|money| money.micros > Micros::ZERO) {
-                    let wallet = books.accounts.wallet(&account, money.currency);
-                    let funding = books.accounts.funding(WELCOME, money.currency);
-                    let id = TransferId::of_welcome(&account);
-                    books.accounts.post(id, TransferKind::Welcome, funding, wallet, money.micros, None)?;
+                    let lot = Lot {
+                        id: TransferId::of_welcome(&account),
+                        account: account.clone(),
+                        currency: money.currency,
+                        origin: Origin::Promotional,
+                        source: source(WELCOME).map_err(LedgerError::damaged)?,
+                        opened_at: now,
+                        refundable_until: None,
+                        opened_with: money.micros.value(),
+                        refunded: 0,
+                        balance: 0,
+                        held: 0,
+                    };
+                    books.accounts.open(lot, TransferKind::Welcome, now)?;
                 }
                 Ok(Enrolled { account, new: true })
             };
@@ -185,56 +252,17 @@ impl Ledger for ModelLedger {
         Ok(asked.iter().map(standing).collect())
     }
 
-    fn credit(&mut self, credit: &Credit, _now: UnixSeconds) -> Result<Balance, CreditError> {
-        let Credit { id, account, money } = credit;
-        if money.micros <= Micros::ZERO {
-            return Err(CreditError::NotPositive(*money));
-        }
-        if !self.has_account(account) {
-            return Err(CreditError::UnknownAccount(account.clone()));
-        }
-        self.transaction(|books| {
-            let wallet = books.accounts.wallet(account, money.currency);
-            let funding = books.accounts.funding(OPERATOR, money.currency);
-            let balance = |books: &Self| Balance {
-                currency: money.currency,
-                available: books.accounts.available(account, money.currency),
-                held: Micros::ZERO,
-            };
-            if let Some(posted) = books.accounts.transfer(*id) {
-                let same = posted.credit == wallet && posted.debit == funding && posted.amount == money.micros;
-                return if same { Ok(balance(books)) } else { Err(CreditError::IdUsed) };
-            }
-            let before = books.accounts.available(account, money.currency);
-            before.checked_add(money.micros).ok_or(CreditError::TooMuch(*money))?;
-            books.accounts.post(*id, TransferKind::Credit, funding, wallet, money.micros, None)?;
-            Ok(balance(books))
-        })
+    fn operate(
+        &mut self,
+        operation: &Operation,
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Answer, OperateError> {
+        self.operate_once(operation, signer, now)
     }
 
-    fn refund(&mut self, order: OrderId, signer: &mut Signer, now: UnixSeconds) -> Result<Receipt, RefundError> {
-        let record = self.orders.get(&order).ok_or(RefundError::UnknownOrder(order))?;
-        match record.status {
-            Status::Granted => {}
-            Status::Refunded => return Err(RefundError::AlreadyRefunded(order)),
-            _ => return Err(RefundError::NotGranted(order)),
-        }
-        let granted = books::stored_receipt(&self.receipt_of(record)?.token)?;
-        let (account, amount) = (granted.account.clone(), granted.amount);
-        let available = self.accounts.available(&account, amount.currency);
-        available.checked_add(amount.micros).ok_or(RefundError::TooMuch(amount))?;
-        self.transaction(|books| {
-            let wallet = books.accounts.wallet(&account, amount.currency);
-            let revenue = books.accounts.revenue(&books.game.clone(), amount.currency);
-            let id = TransferId::of_refund(order);
-            books.accounts.post(id, TransferKind::Refund, revenue, wallet, amount.micros, Some(order))?;
-            if let Some(record) = books.orders.get_mut(&order) {
-                record.status = Status::Refunded;
-            }
-            let receipt = settle::refund_receipt(granted, books.next_feed(&account), signer, now)?;
-            books.append(&receipt, signer)?;
-            Ok(receipt)
-        })
+    fn expire(&mut self, now: UnixSeconds) -> Result<u64, LedgerError> {
+        Ok(self.expire_holds(None, now))
     }
 
     fn show(&mut self, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {
@@ -255,6 +283,7 @@ impl Ledger for ModelLedger {
                     id: *id,
                     product: order.product.clone(),
                     quantity: order.quantity,
+                    refunded: record.refunded_quantity,
                     amount: record.amount,
                     status: record.status,
                 });
@@ -292,7 +321,7 @@ impl Facts for ModelLedger {
     }
 
     fn available(&mut self, account: &AccountId, currency: Currency) -> Result<Micros, LedgerError> {
-        Ok(self.accounts.available(account, currency))
+        Micros::new(lot::available(&self.accounts.wallet(account, currency))).map_err(LedgerError::damaged)
     }
 }
 

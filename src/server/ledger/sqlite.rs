@@ -5,14 +5,14 @@
 //! of them keeps a balance in memory.
 
 mod backup;
-mod operator;
-mod postings;
+mod facts;
+mod lots_from_wallets;
 mod reading;
 mod rows;
 mod schema;
-mod settlement;
 mod totals;
 mod values;
+mod writing;
 
 use std::fmt;
 use std::path::Path;
@@ -20,14 +20,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use self::postings::{Posting, Postings};
-use super::transfer::WELCOME;
+use self::facts::Books;
+use super::changes::Changes;
+use super::plan::{self, Fate, Plan};
 use super::{
-    AccountKind, AccountSummary, BookReader, Context, Credit, CreditError, Device, Enrolled, Ledger, LedgerError,
-    Outcome, Place, RefundError, Standing, TransferId, TransferKind, VerifiedOrder,
+    AccountSummary, Answer, BookReader, Context, Device, Enrolled, Ledger, LedgerError, OperateError, Operation,
+    Outcome, Place, Standing, VerifiedOrder,
 };
-use crate::protocol::sync::Balance;
-use crate::protocol::{AccountId, GameId, KeyId, Micros, Money, OrderId, PublicKey, Receipt, UnixSeconds};
+use crate::protocol::{AccountId, GameId, KeyId, Money, PublicKey, UnixSeconds};
 use crate::server::signing::Signer;
 
 /// How long a change waits for another process to finish its own.
@@ -98,13 +98,20 @@ impl Ledger for SqliteLedger {
         welcome: Option<Money>,
         now: UnixSeconds,
     ) -> Result<Vec<Enrolled>, LedgerError> {
+        let game = self.game.clone();
         let transaction = self.begin()?;
-        let mut postings = Postings::new(&transaction, now);
+        let mut books = Books(&transaction);
+        let mut plan = Plan::new(&mut books, &game, now);
         let mut enrolled = Vec::with_capacity(keys.len());
         for key in keys {
-            enrolled.push(enrol(&transaction, &mut postings, *key, welcome, now)?);
+            let device = enrol(&transaction, *key, now)?;
+            if let (true, Some(money)) = (device.new, welcome) {
+                plan.welcome(&device.account, money)?;
+            }
+            enrolled.push(device);
         }
-        postings.finish()?;
+        let changes = plan.into_changes();
+        writing::write(&transaction, &changes, Vec::new())?;
         transaction.commit()?;
         Ok(enrolled)
     }
@@ -114,10 +121,14 @@ impl Ledger for SqliteLedger {
     }
 
     fn settle(&mut self, batch: &[VerifiedOrder], context: &mut Context<'_>) -> Result<Vec<Outcome>, LedgerError> {
+        let game = self.game.clone();
         let transaction = self.begin()?;
-        let outcomes = settlement::settle(&transaction, batch, context)?;
-        transaction.commit()?;
-        Ok(outcomes)
+        let mut books = Books(&transaction);
+        let mut plan = Plan::new(&mut books, &game, context.now);
+        let fates = plan.settle(batch, context)?;
+        let changes = plan.into_changes();
+        let entries = written(transaction, &changes, context.signer)?;
+        fates.into_iter().map(|fate: Fate| fate.outcome(&changes.receipts, &entries)).collect()
     }
 
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {
@@ -126,18 +137,31 @@ impl Ledger for SqliteLedger {
         asked.iter().map(|place| reading::standing(&transaction, place)).collect()
     }
 
-    fn credit(&mut self, credit: &Credit, now: UnixSeconds) -> Result<Balance, CreditError> {
+    fn operate(
+        &mut self,
+        operation: &Operation,
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Answer, OperateError> {
+        let game = self.game.clone();
         let transaction = self.begin()?;
-        let balance = operator::credit(&transaction, credit, now)?;
-        transaction.commit()?;
-        Ok(balance)
+        let (changes, decision) = plan::operate(&mut Books(&transaction), operation, &game, signer, now)?;
+        written(transaction, &changes, signer)?;
+        Ok(decision?)
     }
 
-    fn refund(&mut self, order: OrderId, signer: &mut Signer, now: UnixSeconds) -> Result<Receipt, RefundError> {
+    fn expire(&mut self, now: UnixSeconds) -> Result<u64, LedgerError> {
+        let game = self.game.clone();
         let transaction = self.begin()?;
-        let receipt = operator::refund(&transaction, order, signer, now)?;
+        let mut books = Books(&transaction);
+        let due = books.all_due_holds(now)?;
+        let count = due.len() as u64;
+        let mut plan = Plan::new(&mut books, &game, now);
+        plan.expire(due);
+        let changes = plan.into_changes();
+        writing::write(&transaction, &changes, Vec::new())?;
         transaction.commit()?;
-        Ok(receipt)
+        Ok(count)
     }
 
     fn show(&mut self, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {
@@ -151,34 +175,30 @@ impl Ledger for SqliteLedger {
     }
 }
 
-fn enrol(
-    transaction: &Transaction<'_>,
-    postings: &mut Postings<'_>,
-    key: PublicKey,
-    welcome: Option<Money>,
-    now: UnixSeconds,
-) -> Result<Enrolled, LedgerError> {
+/// Signs a plan's receipts, writes it and commits. Gives each receipt's place in its feed.
+fn written(
+    transaction: Transaction<'_>,
+    changes: &Changes,
+    signer: &Signer,
+) -> Result<Vec<super::FeedEntry>, LedgerError> {
+    let tokens = signer.sign(&changes.receipts)?;
+    let entries = writing::write(&transaction, changes, tokens)?;
+    transaction.commit()?;
+    Ok(entries)
+}
+
+fn enrol(transaction: &Transaction<'_>, key: PublicKey, now: UnixSeconds) -> Result<Enrolled, LedgerError> {
     let id = key.id();
     let known: Option<String> = transaction
         .prepare_cached("SELECT account FROM devices WHERE id = ?1")?
         .query_row([id.to_string()], |row| row.get(0))
         .optional()?;
     if let Some(account) = known {
-        return Ok(Enrolled { account: account.parse().map_err(LedgerError::damaged)?, new: false });
+        return Ok(Enrolled { account: values::parsed(&account)?, new: false });
     }
     let account = id.guest_account();
     transaction
         .prepare_cached("INSERT INTO devices (id, account, public_key, created_at) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![id.to_string(), account.as_str(), key.to_bytes(), now])?;
-    if let Some(money) = welcome.filter(|money| money.micros > Micros::ZERO) {
-        postings.post(Posting {
-            id: TransferId::of_welcome(&account),
-            kind: TransferKind::Welcome,
-            wallet: &account,
-            other: (AccountKind::Funding, WELCOME),
-            money,
-            order: None,
-        })?;
-    }
     Ok(Enrolled { account, new: true })
 }

@@ -1,106 +1,125 @@
-//! Transfers and the accounts that they move money between.
+//! Transfers: each moves an amount from one account to another, or sets it aside, and never changes.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::protocol::{AccountId, NameError, OrderId, Sha256};
-
-/// The owner of the accounts that the operator's money comes from.
-pub(crate) const OPERATOR: &str = "operator";
-/// The owner of the accounts that welcome credit comes from.
-pub(crate) const WELCOME: &str = "welcome";
+use super::account::{AccountNumber, kinds};
+use crate::protocol::text::serde_as_text;
+use crate::protocol::{AccountId, NameError, OrderId, Sha256, UnixSeconds};
 
 /// 128 bits that name a transfer. An id is used once: that is what keeps money from moving twice.
 ///
-/// The ids of transfers for orders are digests, and never the order's own id: devices choose those, and one that chose
-/// the id of another transfer could otherwise stand in its way.
+/// It is a digest of what the transfer is for, and never an id that a device or an operator chose: whoever chose the id
+/// of another transfer could otherwise stand in its way.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransferId(pub [u8; 16]);
 
 impl TransferId {
-    /// The transfer that pays for an order.
-    pub fn of_purchase(order: OrderId) -> Self {
-        Self::derived("purchase", &order.0)
-    }
-
-    /// The transfer that pays an order back.
-    pub fn of_refund(order: OrderId) -> Self {
-        Self::derived("refund", &order.0)
+    /// A transfer that pays for an order, by its number among them, from 0.
+    pub fn of_purchase(order: OrderId, leg: u32) -> Self {
+        Self::derived("purchase", &order.0, leg)
     }
 
     /// The transfer that welcomes an account.
     pub fn of_welcome(account: &AccountId) -> Self {
-        Self::derived("welcome", account.as_str().as_bytes())
+        Self::derived("welcome", account.as_str().as_bytes(), 0)
     }
 
-    fn derived(kind: &str, of: &[u8]) -> Self {
-        let Sha256(digest) = Sha256::of([kind.as_bytes(), of].concat());
+    /// A transfer of a kind that an operation makes, by its number among them, from 0.
+    pub fn of_operation(kind: TransferKind, operation: OperationId, leg: u32) -> Self {
+        Self::derived(kind.as_str(), &operation.0, leg)
+    }
+
+    /// The lot that a credit opened.
+    pub fn of_credit(operation: OperationId) -> Self {
+        Self::of_operation(TransferKind::Credit, operation, 0)
+    }
+
+    fn derived(kind: &str, of: &[u8], leg: u32) -> Self {
+        // The kind ends at the first zero byte and the number is the last four, so no two of these texts are alike.
+        let Sha256(digest) = Sha256::of([kind.as_bytes(), &[0], of, &leg.to_be_bytes()].concat());
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
         Self(id)
     }
 }
 
-impl fmt::Display for TransferId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        OrderId(self.0).fmt(f)
-    }
-}
+/// 128 bits that the operator chooses to name something that is to be done. It is used once, for ever: what was done
+/// under it is not done again, and what was refused under it stays refused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(pub [u8; 16]);
 
-impl fmt::Debug for TransferId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl FromStr for TransferId {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let OrderId(id) = text.parse().map_err(|error| NameError { kind: "transfer id", ..error })?;
-        Ok(Self(id))
-    }
-}
-
-macro_rules! kinds {
-    ($(#[$doc:meta])* $type:ident { $($(#[$kind_doc:meta])* $name:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $type {
-            $($(#[$kind_doc])* $name,)*
-        }
-
-        impl $type {
-            /// The kind as the books write it.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
+macro_rules! as_hexadecimal {
+    ($type:ident, $kind:literal) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                OrderId(self.0).fmt(f)
             }
         }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{self}")
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let OrderId(id) = text.parse().map_err(|error| NameError { kind: $kind, ..error })?;
+                Ok(Self(id))
+            }
+        }
+
+        serde_as_text!($type);
     };
 }
 
-kinds! {
-    /// The kinds of account in the ledger.
-    AccountKind {
-        /// What a player holds; owned by the player's account.
-        Wallet = "wallet",
-        /// What the game has earned; owned by the game.
-        Revenue = "revenue",
-        /// Where money comes from; owned by its source.
-        Funding = "funding",
-    }
-}
+as_hexadecimal!(TransferId, "transfer id");
+as_hexadecimal!(OperationId, "operation id");
 
 kinds! {
     /// The kinds of transfer.
     TransferKind {
-        /// From a wallet to the revenue, for an order.
-        Purchase = "purchase",
-        /// From the operator to a wallet.
+        /// From a source to a lot, which it opens.
         Credit = "credit",
-        /// To a wallet, when its account is opened.
+        /// From a source of promotions to a lot, which it opens, when a player's account is opened.
         Welcome = "welcome",
-        /// From the revenue back to a wallet, for an order.
+        /// From the fees of a source to its funding: what it has kept of a credit.
+        Fee = "fee",
+        /// From a lot to the revenue or to a creator, for an order.
+        Purchase = "purchase",
+        /// The way back of a purchase, in full or in part.
         Refund = "refund",
+        /// From a lot back to the source that its credit came from.
+        CreditRefund = "credit_refund",
+        /// Sets aside what is in a lot, for the revenue; moves nothing.
+        Hold = "hold",
+        /// From a lot to the revenue, out of what was set aside.
+        Post = "post",
+        /// From what a creator is owed to a source of funding, which has paid it.
+        Payout = "payout",
     }
+}
+
+/// A transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Its id.
+    pub id: TransferId,
+    /// Its kind.
+    pub kind: TransferKind,
+    /// The account that it moves money from.
+    pub debit: AccountNumber,
+    /// The account that it moves money to.
+    pub credit: AccountNumber,
+    /// How much, in micros; above zero.
+    pub amount: i64,
+    /// The order that it is for.
+    pub order: Option<OrderId>,
+    /// The operation that set the money aside, for a hold and what was posted of it.
+    pub hold: Option<OperationId>,
+    /// When it was written.
+    pub at: UnixSeconds,
 }

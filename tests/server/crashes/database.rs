@@ -6,7 +6,9 @@ use std::path::Path;
 use bevy_iap::protocol::OrderId;
 use bevy_iap::server::DataFolder;
 use bevy_iap::server::audit::audit;
-use bevy_iap::server::ledger::{AccountRow, BookReader, DeviceRow, Ledger, OrderRow, ReceiptRow, TransferRow};
+use bevy_iap::server::ledger::{
+    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, TransferRow,
+};
 
 /// What differs from one database to another.
 pub struct Database {
@@ -70,4 +72,8 @@ impl BookReader for Books {
     fn receipt(&mut self, row: ReceiptRow) {
         self.0.entry(OrderId(row.order)).or_default().receipts.push(row.token);
     }
+
+    fn hold(&mut self, _: HoldRow) {}
+
+    fn operation(&mut self, _: OperationRow) {}
 }

@@ -1,102 +1,127 @@
 //! The accounts of the ledger and the transfers between them, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{AccountKind, LedgerError, TransferId, TransferKind};
+use super::super::account::House;
+use super::super::lot;
+use super::super::transfer::{Transfer, TransferKind};
+use super::super::{AccountNumber, LedgerError, Lot, TransferId};
 use crate::protocol::sync::Balance;
-use crate::protocol::{AccountId, Currency, GameId, Micros, OrderId};
+use crate::protocol::{AccountId, Currency, Micros, UnixSeconds};
 
 /// The accounts of the ledger and the transfers between them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Accounts {
-    pub(super) accounts: BTreeMap<Account, Sums>,
+    pub(super) houses: BTreeMap<AccountNumber, House>,
+    /// Every lot, with a balance that [`Accounts::sums`] knows and the lot does not.
+    lots: BTreeMap<TransferId, Lot>,
+    /// The lots of each wallet.
+    wallets: BTreeMap<(AccountId, Currency), BTreeSet<TransferId>>,
+    pub(super) sums: BTreeMap<AccountNumber, Sums>,
     pub(super) transfers: BTreeMap<TransferId, Transfer>,
 }
 
-/// An account of the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Account {
-    pub(super) kind: AccountKind,
-    pub(super) owner: String,
-    pub(super) currency: Currency,
-}
-
-/// What was moved from and to an account.
+/// What was moved from and to an account, or is set aside.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sums {
     pub(super) debits: i64,
     pub(super) credits: i64,
-}
-
-/// A transfer; it never changes.
-#[derive(Clone, Debug)]
-pub(super) struct Transfer {
-    pub(super) kind: TransferKind,
-    pub(super) debit: Account,
-    pub(super) credit: Account,
-    pub(super) amount: Micros,
-    pub(super) order: Option<OrderId>,
+    pub(super) debits_pending: i64,
+    pub(super) credits_pending: i64,
 }
 
 impl Accounts {
-    pub(super) fn wallet(&self, account: &AccountId, currency: Currency) -> Account {
-        Account { kind: AccountKind::Wallet, owner: account.to_string(), currency }
+    /// The number of an account of the house, which is opened if it is missing.
+    pub(super) fn house(&mut self, house: House) -> AccountNumber {
+        let number = house.number();
+        self.houses.insert(number, house);
+        number
     }
 
-    pub(super) fn revenue(&self, game: &GameId, currency: Currency) -> Account {
-        Account { kind: AccountKind::Revenue, owner: game.to_string(), currency }
+    /// Credits less debits.
+    pub(super) fn balance(&self, number: AccountNumber) -> i64 {
+        self.sums.get(&number).map_or(0, |sums| sums.credits - sums.debits)
     }
 
-    pub(super) fn funding(&self, source: &str, currency: Currency) -> Account {
-        Account { kind: AccountKind::Funding, owner: source.to_owned(), currency }
+    /// A lot as it is now.
+    pub(super) fn lot(&self, id: TransferId) -> Option<Lot> {
+        let lot = self.lots.get(&id)?;
+        let held = self.sums.get(&lot.number()).map_or(0, |sums| sums.debits_pending);
+        Some(Lot { balance: self.balance(lot.number()), held, ..lot.clone() })
     }
 
-    pub(super) fn transfer(&self, id: TransferId) -> Option<&Transfer> {
-        self.transfers.get(&id)
+    pub(super) fn lots(&self) -> impl Iterator<Item = Lot> {
+        self.lots.keys().filter_map(|id| self.lot(*id))
     }
 
-    /// Moves `amount` from one account to another. What costs nothing moves nothing.
-    pub(super) fn post(
-        &mut self,
-        id: TransferId,
-        kind: TransferKind,
-        debit: Account,
-        credit: Account,
-        amount: Micros,
-        order: Option<OrderId>,
-    ) -> Result<(), LedgerError> {
-        if amount == Micros::ZERO {
-            return Ok(());
-        }
-        if self.transfers.contains_key(&id) {
-            return Err(LedgerError::damaged(format_args!("the transfer {id} is there already")));
-        }
-        let too_much = || LedgerError::damaged("an account's sum is out of range");
-        let debits = &mut self.accounts.entry(debit.clone()).or_default().debits;
-        *debits = debits.checked_add(amount.value()).ok_or_else(too_much)?;
-        let credits = &mut self.accounts.entry(credit.clone()).or_default().credits;
-        *credits = credits.checked_add(amount.value()).ok_or_else(too_much)?;
-        self.transfers.insert(id, Transfer { kind, debit, credit, amount, order });
-        Ok(())
+    /// Every lot of a wallet, empty ones too.
+    pub(super) fn wallet(&self, account: &AccountId, currency: Currency) -> Vec<Lot> {
+        let ids = self.wallets.get(&(account.clone(), currency)).into_iter().flatten();
+        ids.filter_map(|id| self.lot(*id)).collect()
     }
 
-    /// What an account can spend in a currency.
-    pub(super) fn available(&self, account: &AccountId, currency: Currency) -> Micros {
-        let sums = self.accounts.get(&self.wallet(account, currency)).copied().unwrap_or_default();
-        Micros::new(sums.credits - sums.debits).unwrap_or_default()
+    /// What a wallet holds.
+    pub(super) fn wallet_balance(&self, account: &AccountId, currency: Currency) -> Balance {
+        let lots = self.wallet(account, currency);
+        let micros = |sum| Micros::new(sum).unwrap_or_default();
+        Balance { currency, available: micros(lot::available(&lots)), held: micros(lot::held(&lots)) }
     }
 
     /// Everything that an account holds, in the order of the currencies' codes.
     pub(super) fn balances(&self, account: &AccountId) -> Vec<Balance> {
-        let wallets =
-            self.accounts.keys().filter(|key| key.kind == AccountKind::Wallet && key.owner == account.as_str());
-        let balance = |key: &Account| Balance {
-            currency: key.currency,
-            available: self.available(account, key.currency),
-            held: Micros::ZERO,
+        let own = self.wallets.keys().filter(|(owner, _)| owner == account);
+        own.map(|(_, currency)| self.wallet_balance(account, *currency)).collect()
+    }
+
+    /// Opens a lot and fills it.
+    pub(super) fn open(&mut self, lot: Lot, kind: TransferKind, at: UnixSeconds) -> Result<(), LedgerError> {
+        let debit = self.house(lot.house());
+        let transfer = Transfer {
+            id: lot.id,
+            kind,
+            debit,
+            credit: lot.number(),
+            amount: lot.opened_with,
+            order: None,
+            hold: None,
+            at,
         };
-        let mut balances: Vec<Balance> = wallets.map(balance).collect();
-        balances.sort_by_key(|balance| balance.currency.code());
-        balances
+        self.wallets.entry((lot.account.clone(), lot.currency)).or_default().insert(lot.id);
+        self.lots.insert(lot.id, lot);
+        self.post(transfer)
+    }
+
+    /// Moves or sets aside what a transfer says.
+    pub(super) fn post(&mut self, transfer: Transfer) -> Result<(), LedgerError> {
+        let Transfer { id, kind, debit, credit, amount, .. } = transfer;
+        if self.transfers.contains_key(&id) {
+            return Err(LedgerError::damaged(format_args!("the transfer {id} is there already")));
+        }
+        let add = |sum: &mut i64| {
+            *sum = sum.checked_add(amount).ok_or_else(|| LedgerError::damaged("an account's sum is out of range"))?;
+            Ok::<_, LedgerError>(())
+        };
+        let pending = kind == TransferKind::Hold;
+        let from = self.sums.entry(debit).or_default();
+        add(if pending { &mut from.debits_pending } else { &mut from.debits })?;
+        let to = self.sums.entry(credit).or_default();
+        add(if pending { &mut to.credits_pending } else { &mut to.credits })?;
+        self.transfers.insert(id, transfer);
+        Ok(())
+    }
+
+    /// Gives free what was set aside of lots.
+    pub(super) fn release(&mut self, legs: &[(TransferId, i64)], revenue: AccountNumber) {
+        for (lot, amount) in legs {
+            self.sums.entry(AccountNumber::of_lot(*lot)).or_default().debits_pending -= amount;
+            self.sums.entry(revenue).or_default().credits_pending -= amount;
+        }
+    }
+
+    /// Remembers that a part of a lot was given back to its source.
+    pub(super) fn add_refunded(&mut self, id: TransferId, amount: i64) {
+        if let Some(lot) = self.lots.get_mut(&id) {
+            lot.refunded += amount;
+        }
     }
 }

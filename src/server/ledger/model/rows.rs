@@ -1,35 +1,25 @@
 //! The model's books as rows.
 
-use std::collections::BTreeMap;
-
-use super::super::{AccountRow, BookReader, DeviceRow, OrderRow, ReceiptRow, TransferRow, books};
+use super::super::{
+    AccountKind, AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
+    books,
+};
 use super::ModelLedger;
-use super::accounts::Account;
+use super::accounts::Sums;
 
 impl ModelLedger {
     pub(super) fn read_rows(&self, reader: &mut dyn BookReader) {
-        let numbers: BTreeMap<&Account, i64> = self.accounts.accounts.keys().zip(1..).collect();
-        let number = |account: &Account| numbers.get(account).copied().unwrap_or_default();
-        for (account, sums) in &self.accounts.accounts {
-            reader.account(AccountRow {
-                id: number(account),
-                kind: account.kind.as_str().to_owned(),
-                owner: account.owner.clone(),
-                currency: account.currency.code().to_owned(),
-                debits_posted: sums.debits,
-                credits_posted: sums.credits,
-                debits_pending: 0,
-                credits_pending: 0,
-            });
-        }
+        self.read_accounts(reader);
         for (id, transfer) in &self.accounts.transfers {
             reader.transfer(TransferRow {
                 id: id.0,
-                debit_account: number(&transfer.debit),
-                credit_account: number(&transfer.credit),
-                amount: transfer.amount.value(),
+                debit_account: transfer.debit.0,
+                credit_account: transfer.credit.0,
+                amount: transfer.amount,
                 kind: transfer.kind.as_str().to_owned(),
                 order: transfer.order.map(|order| order.0),
+                hold: transfer.hold.map(|hold| hold.0),
+                created_at: transfer.at,
             });
         }
         for (id, device) in &self.devices {
@@ -55,6 +45,9 @@ impl ModelLedger {
                 status: books::status_text(record.status).to_owned(),
                 amount: record.amount.micros.value(),
                 currency: record.amount.currency.code().to_owned(),
+                until: record.until,
+                refunded_quantity: i64::from(record.refunded_quantity),
+                refunded_amount: record.refunded_amount,
             });
         }
         for (account, feed) in &self.feeds {
@@ -67,6 +60,59 @@ impl ModelLedger {
                     token: record.entry.token.to_string(),
                 });
             }
+        }
+        for hold in self.holds.values() {
+            reader.hold(HoldRow {
+                id: hold.id.0,
+                account: hold.account.to_string(),
+                currency: hold.currency.code().to_owned(),
+                amount: hold.amount,
+                expires_at: hold.expires_at,
+                status: hold.status.as_str().to_owned(),
+                posted: hold.posted,
+                resolved_at: hold.resolved_at,
+            });
+        }
+        for operation in self.operations.values() {
+            reader.operation(OperationRow {
+                id: operation.id.0,
+                action: operation.name.clone(),
+                sha256: operation.sha256.0.to_vec(),
+                done: operation.decision.is_ok(),
+                answer: operation.decision_text(),
+                created_at: operation.at,
+            });
+        }
+    }
+
+    fn read_accounts(&self, reader: &mut dyn BookReader) {
+        let row = |id: [u8; 16], kind: AccountKind, owner: &str, currency: &str, sums: Sums, lot| AccountRow {
+            id,
+            kind: kind.as_str().to_owned(),
+            owner: owner.to_owned(),
+            currency: currency.to_owned(),
+            debits_posted: sums.debits,
+            credits_posted: sums.credits,
+            debits_pending: sums.debits_pending,
+            credits_pending: sums.credits_pending,
+            lot,
+        };
+        for (number, house) in &self.accounts.houses {
+            let sums = self.accounts.sums.get(number).copied().unwrap_or_default();
+            reader.account(row(number.0, house.kind, &house.owner, house.currency.code(), sums, None));
+        }
+        for lot in self.accounts.lots() {
+            let sums = self.accounts.sums.get(&lot.number()).copied().unwrap_or_default();
+            let remembered = LotRow {
+                origin: lot.origin.as_str().to_owned(),
+                source: lot.source.to_string(),
+                opened_at: lot.opened_at,
+                refundable_until: lot.refundable_until,
+                opened_with: lot.opened_with,
+                refunded: lot.refunded,
+            };
+            let owner = lot.account.as_str();
+            reader.account(row(lot.id.0, AccountKind::Wallet, owner, lot.currency.code(), sums, Some(remembered)));
         }
     }
 }

@@ -71,15 +71,19 @@ pub(super) fn standing(connection: &Connection, place: &Place) -> Result<Standin
 }
 
 pub(super) fn wallet(connection: &Connection, account: &AccountId) -> Result<Vec<Balance>, LedgerError> {
+    // The conditions are those of the index on open lots, word for word.
     let mut statement = connection.prepare_cached(
-        "SELECT currency, credits_posted - debits_posted - debits_pending, debits_pending FROM accounts
-         WHERE kind = 'wallet' AND owner = ?1 ORDER BY currency",
+        "SELECT wallets.currency, SUM(credits_posted - debits_posted - debits_pending), SUM(debits_pending)
+         FROM wallets LEFT JOIN accounts ON kind = 'wallet' AND owner = account
+             AND accounts.currency = wallets.currency AND (credits_posted <> debits_posted OR debits_pending <> 0)
+         WHERE account = ?1 GROUP BY wallets.currency ORDER BY wallets.currency",
     )?;
     let mut rows = statement.query([account.as_str()])?;
     let mut wallet = Vec::new();
     while let Some(row) = rows.next()? {
         let currency = values::parsed(row.get_ref(0)?.as_str().map_err(LedgerError::damaged)?)?;
-        let (available, held) = (values::micros(row.get(1)?)?, values::micros(row.get(2)?)?);
+        let sum = |column| Ok::<_, LedgerError>(row.get::<_, Option<i64>>(column)?.unwrap_or_default());
+        let (available, held) = (values::micros(sum(1)?)?, values::micros(sum(2)?)?);
         wallet.push(Balance { currency, available, held });
     }
     Ok(wallet)
@@ -129,7 +133,7 @@ fn orders_by_status(connection: &Connection, account: &AccountId) -> Result<BTre
 
 fn latest_orders(connection: &Connection, account: &AccountId) -> Result<Vec<OrderSummary>, LedgerError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, product, quantity, amount, currency, status FROM orders
+        "SELECT id, product, quantity, amount, currency, status, refunded_quantity FROM orders
          WHERE account = ?1 AND status <> 'declined' ORDER BY rowid DESC LIMIT ?2",
     )?;
     let mut rows = statement.query(params![account.as_str(), AccountSummary::LATEST as i64])?;
@@ -140,6 +144,7 @@ fn latest_orders(connection: &Connection, account: &AccountId) -> Result<Vec<Ord
             id: OrderId(row.get(0)?),
             product: values::parsed(&product)?,
             quantity: row.get(2)?,
+            refunded: row.get(6)?,
             amount: Money::new(values::micros(row.get(3)?)?, values::parsed(&currency)?),
             status: books::parse_status(&status).ok_or_else(|| LedgerError::damaged("an unknown status"))?,
         });

@@ -2,22 +2,33 @@
 
 use rusqlite::{Connection, Row};
 
-use super::super::{AccountRow, BookReader, DeviceRow, LedgerError, OrderRow, ReceiptRow, TransferRow};
+use super::super::{
+    AccountRow, BookReader, DeviceRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
+};
 
 pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
-    let accounts = "SELECT id, kind, owner, currency, debits_posted, credits_posted, debits_pending, credits_pending
+    let accounts = "SELECT id, kind, owner, currency, debits_posted, credits_posted, debits_pending,
+                        credits_pending, origin, source, opened_at, refundable_until, opened_with, refunded
                     FROM accounts ORDER BY id";
     each(connection, accounts, account, |row| reader.account(row))?;
-    let transfers = "SELECT id, debit_account, credit_account, amount, kind, order_id FROM transfers ORDER BY rowid";
+    let transfers =
+        "SELECT id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at FROM transfers
+                     ORDER BY rowid";
     each(connection, transfers, transfer, |row| reader.transfer(row))?;
     let devices = "SELECT id, account, public_key, sequence, chain_head FROM devices ORDER BY id";
     each(connection, devices, device, |row| reader.device(row))?;
     let orders =
-        "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity FROM orders
-                  ORDER BY rowid";
+        "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity, until,
+                      refunded_quantity, refunded_amount
+                  FROM orders ORDER BY rowid";
     each(connection, orders, order, |row| reader.order(row))?;
     let receipts = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
-    each(connection, receipts, receipt, |row| reader.receipt(row))
+    each(connection, receipts, receipt, |row| reader.receipt(row))?;
+    let holds =
+        "SELECT id, account, currency, amount, expires_at, status, posted, resolved_at FROM holds ORDER BY rowid";
+    each(connection, holds, hold, |row| reader.hold(row))?;
+    let operations = "SELECT id, action, sha256, done, answer, created_at FROM operations ORDER BY rowid";
+    each(connection, operations, operation, |row| reader.operation(row))
 }
 
 fn each<T>(
@@ -44,7 +55,20 @@ fn account(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
         credits_posted: row.get(5)?,
         debits_pending: row.get(6)?,
         credits_pending: row.get(7)?,
+        lot: lot(row)?,
     })
+}
+
+fn lot(row: &Row<'_>) -> rusqlite::Result<Option<LotRow>> {
+    let Some(origin) = row.get(8)? else { return Ok(None) };
+    Ok(Some(LotRow {
+        origin,
+        source: row.get(9)?,
+        opened_at: row.get(10)?,
+        refundable_until: row.get(11)?,
+        opened_with: row.get(12)?,
+        refunded: row.get(13)?,
+    }))
 }
 
 fn transfer(row: &Row<'_>) -> rusqlite::Result<TransferRow> {
@@ -55,6 +79,8 @@ fn transfer(row: &Row<'_>) -> rusqlite::Result<TransferRow> {
         amount: row.get(3)?,
         kind: row.get(4)?,
         order: row.get(5)?,
+        hold: row.get(6)?,
+        created_at: row.get(7)?,
     })
 }
 
@@ -81,9 +107,36 @@ fn order(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
         currency: row.get(8)?,
         product: row.get(9)?,
         quantity: row.get(10)?,
+        until: row.get(11)?,
+        refunded_quantity: row.get(12)?,
+        refunded_amount: row.get(13)?,
     })
 }
 
 fn receipt(row: &Row<'_>) -> rusqlite::Result<ReceiptRow> {
     Ok(ReceiptRow { account: row.get(0)?, feed: row.get(1)?, id: row.get(2)?, order: row.get(3)?, token: row.get(4)? })
+}
+
+fn hold(row: &Row<'_>) -> rusqlite::Result<HoldRow> {
+    Ok(HoldRow {
+        id: row.get(0)?,
+        account: row.get(1)?,
+        currency: row.get(2)?,
+        amount: row.get(3)?,
+        expires_at: row.get(4)?,
+        status: row.get(5)?,
+        posted: row.get(6)?,
+        resolved_at: row.get(7)?,
+    })
+}
+
+fn operation(row: &Row<'_>) -> rusqlite::Result<OperationRow> {
+    Ok(OperationRow {
+        id: row.get(0)?,
+        action: row.get(1)?,
+        sha256: row.get(2)?,
+        done: row.get(3)?,
+        answer: row.get(4)?,
+        created_at: row.get(5)?,
+    })
 }

@@ -1,21 +1,31 @@
-//! The tables, and the version of them that a file holds.
+//! The tables, and how those of an older version become these.
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use super::super::LedgerError;
+use super::lots_from_wallets;
 use crate::protocol::GameId;
 
-/// The version of the tables below, in the file's `user_version`.
-const VERSION: i64 = 1;
-
+/// From each version of the file, in its `user_version`, to the next. An empty file is of version 0. A step is never
+/// changed once a server has run it: what is wrong with one is put right by the next.
+///
 /// Every table is STRICT, so that a sum that leaves the range of integers is an error and never a rounded number.
-const TABLES: &str = "
+const STEPS: [fn(&Transaction<'_>) -> Result<(), LedgerError>; 2] = [
+    |transaction| Ok(transaction.execute_batch(VERSION_1)?),
+    |transaction| {
+        transaction.execute_batch(VERSION_2)?;
+        lots_from_wallets::fill(transaction)?;
+        Ok(transaction.execute_batch("DROP TABLE old_transfers; DROP TABLE old_accounts;")?)
+    },
+];
+
+const VERSION_1: &str = "
 CREATE TABLE meta (
     name TEXT PRIMARY KEY NOT NULL,
     value TEXT NOT NULL
 ) STRICT;
 
--- The accounts of the ledger. Available is credits_posted - debits_posted - debits_pending.
+-- The accounts of the ledger; a wallet is one of them. Available is credits_posted - debits_posted - debits_pending.
 CREATE TABLE accounts (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('wallet', 'revenue', 'funding')),
@@ -80,27 +90,112 @@ CREATE TABLE receipts (
 CREATE INDEX receipts_by_order ON receipts (order_id);
 ";
 
-/// Makes the tables in an empty file, for `game`; or checks that the file holds tables that this version knows, and is
-/// that game's. Returns the game.
+/// A wallet becomes its lots; refunds in part, holds, and operations with ids of their own.
+const VERSION_2: &str = "
+ALTER TABLE accounts RENAME TO old_accounts;
+ALTER TABLE transfers RENAME TO old_transfers;
+
+-- The accounts of the ledger. One of the kind 'wallet' is a lot. Available is credits_posted - debits_posted -
+-- debits_pending.
+CREATE TABLE accounts (
+    id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
+    kind TEXT NOT NULL CHECK (kind IN ('wallet', 'revenue', 'payable', 'funding', 'promotion', 'fees')),
+    owner TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    debits_posted INTEGER NOT NULL DEFAULT 0 CHECK (debits_posted >= 0),
+    credits_posted INTEGER NOT NULL DEFAULT 0 CHECK (credits_posted >= 0),
+    debits_pending INTEGER NOT NULL DEFAULT 0 CHECK (debits_pending >= 0),
+    credits_pending INTEGER NOT NULL DEFAULT 0 CHECK (credits_pending >= 0),
+    origin TEXT CHECK (origin IN ('paid', 'promotional')),
+    source TEXT,
+    opened_at INTEGER,
+    refundable_until INTEGER,
+    opened_with INTEGER CHECK (opened_with > 0),
+    refunded INTEGER CHECK (refunded BETWEEN 0 AND opened_with),
+    CHECK (kind <> 'wallet'
+        OR origin IS NOT NULL AND source IS NOT NULL AND opened_at IS NOT NULL AND opened_with IS NOT NULL
+        AND refunded IS NOT NULL)
+) STRICT;
+-- A player with a thousand old lots is as fast as one with none.
+CREATE INDEX lots_open ON accounts (owner, currency)
+    WHERE kind = 'wallet' AND (credits_posted <> debits_posted OR debits_pending <> 0);
+
+-- The currencies that a player ever held.
+CREATE TABLE wallets (
+    account TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    PRIMARY KEY (account, currency)
+) STRICT, WITHOUT ROWID;
+
+-- Transfers are written once and never changed. Those of the kind 'hold' set aside and move nothing.
+CREATE TABLE transfers (
+    id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
+    debit_account BLOB NOT NULL REFERENCES accounts (id),
+    credit_account BLOB NOT NULL REFERENCES accounts (id),
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    kind TEXT NOT NULL CHECK (kind IN ('credit', 'welcome', 'fee', 'purchase', 'refund', 'credit_refund', 'hold', 'post',
+        'payout')),
+    order_id BLOB REFERENCES orders (id),
+    hold_id BLOB REFERENCES holds (id),
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX transfers_by_order ON transfers (order_id) WHERE order_id IS NOT NULL;
+
+CREATE TABLE holds (
+    id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
+    account TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    expires_at INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('pending', 'posted', 'voided', 'expired')),
+    posted INTEGER NOT NULL DEFAULT 0 CHECK (posted BETWEEN 0 AND amount),
+    resolved_at INTEGER
+) STRICT;
+CREATE INDEX holds_pending ON holds (account) WHERE status = 'pending';
+CREATE INDEX holds_due ON holds (expires_at) WHERE status = 'pending';
+
+-- What was done, or refused, under an id: never anything else.
+CREATE TABLE operations (
+    id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
+    action TEXT NOT NULL,
+    sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
+    done INTEGER NOT NULL CHECK (done IN (0, 1)),
+    answer TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+ALTER TABLE orders ADD COLUMN refunded_quantity INTEGER NOT NULL DEFAULT 0 CHECK (refunded_quantity >= 0);
+ALTER TABLE orders ADD COLUMN refunded_amount INTEGER NOT NULL DEFAULT 0 CHECK (refunded_amount >= 0);
+UPDATE orders SET refunded_quantity = quantity, refunded_amount = amount WHERE status = 'refunded';
+";
+
+/// Brings the file's tables up to this version, in one transaction: makes them in an empty file, for `game`. Checks that
+/// they are that game's, and not of a newer version. Returns the game.
 pub(super) fn prepare(connection: &mut Connection, game: Option<&GameId>) -> Result<GameId, LedgerError> {
+    // Whoever comes second waits here, and finds everything done.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > VERSION {
-        return Err(LedgerError::NewerVersion { found, known: VERSION });
+    let known = STEPS.len() as i64;
+    let done = usize::try_from(found).ok().filter(|done| *done <= STEPS.len());
+    let done = done.ok_or(LedgerError::NewerVersion { found, known })?;
+    if let (0, None) = (done, game) {
+        return Err(LedgerError::damaged("the game's name is missing"));
     }
-    if let (0, Some(game)) = (found, game) {
-        transaction.execute_batch(TABLES)?;
+    let (first, later) = STEPS.split_at(1.max(done));
+    if let (0, Some(game)) = (done, game) {
+        first.iter().try_for_each(|step| step(&transaction))?;
         transaction.execute("INSERT INTO meta (name, value) VALUES ('game', ?1)", [game.as_str()])?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
     }
     let stored: Option<String> =
         transaction.query_row("SELECT value FROM meta WHERE name = 'game'", [], |row| row.get(0)).optional()?;
     let stored = stored.ok_or_else(|| LedgerError::damaged("the game's name is missing"))?;
-    transaction.commit()?;
-    match game {
-        Some(game) if *game != *stored.as_str() => {
-            Err(LedgerError::OtherGame { expected: game.to_string(), found: stored })
-        }
-        _ => stored.parse().map_err(LedgerError::damaged),
+    if let Some(game) = game.filter(|game| **game != *stored.as_str()) {
+        return Err(LedgerError::OtherGame { expected: game.to_string(), found: stored });
     }
+    later.iter().try_for_each(|step| step(&transaction))?;
+    if done < STEPS.len() {
+        transaction.pragma_update(None, "user_version", known)?;
+    }
+    transaction.commit()?;
+    stored.parse().map_err(LedgerError::damaged)
 }

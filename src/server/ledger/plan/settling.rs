@@ -1,0 +1,218 @@
+//! Planning what becomes of a batch of orders.
+
+use std::collections::{HashMap, HashSet};
+
+use super::super::account::House;
+use super::super::changes::NewOrder;
+use super::super::lot;
+use super::super::transfer::{Transfer, TransferKind};
+use super::super::{AccountNumber, Context, FeedEntry, LedgerError, Outcome, TransferId, VerifiedOrder};
+use super::{Facts, Plan};
+use crate::protocol::sync::ChainHead;
+use crate::protocol::{AccountId, Currency, KeyId, Micros, Order, OrderId, ProductId, Receipt, Sha256, UnixSeconds};
+use crate::server::settle::{self, Decision, Verdict};
+
+/// What becomes of an order, before the receipts are signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It gets the new receipt of this place in the plan.
+    New(usize),
+    /// It came earlier in the batch, and gets the receipt of this place.
+    Repeated(usize),
+    /// It was settled before the batch.
+    Stored(FeedEntry),
+    /// Its id belongs to another order.
+    Conflict,
+    /// What the books say about its account is damaged: nothing was decided.
+    Failed,
+}
+
+impl Fate {
+    /// What came of an order, once the plan's `receipts` have their `entries` in the feeds.
+    pub(crate) fn outcome(self, receipts: &[Receipt], entries: &[FeedEntry]) -> Result<Outcome, LedgerError> {
+        let entry = |place: usize| {
+            let found = receipts.get(place).zip(entries.get(place));
+            found.ok_or_else(|| LedgerError::damaged("a receipt was not written"))
+        };
+        Ok(match self {
+            Self::New(place) => {
+                let (receipt, entry) = entry(place)?;
+                Outcome::Settled { entry: entry.clone(), status: receipt.status }
+            }
+            Self::Repeated(place) => Outcome::Replayed(entry(place)?.1.clone()),
+            Self::Stored(entry) => Outcome::Replayed(entry),
+            Self::Conflict => Outcome::Conflict,
+            Self::Failed => Outcome::Failed,
+        })
+    }
+}
+
+/// What the orders so far have changed.
+#[derive(Default)]
+pub(super) struct State {
+    orders: HashMap<OrderId, (Sha256, usize)>,
+    chains: HashMap<KeyId, Option<ChainHead>>,
+    /// The place of the last receipt in each account's feed.
+    feeds: HashMap<AccountId, u64>,
+    /// What was granted, and when the last of it ends, for a pass.
+    granted: HashMap<(AccountId, ProductId), Option<UnixSeconds>>,
+    /// Accounts of which something is damaged. A later order of theirs would seem not to follow the one that failed.
+    failed: HashSet<AccountId>,
+}
+
+impl<F: Facts> Plan<'_, F> {
+    /// Decides what becomes of each order of a batch, in this order.
+    ///
+    /// # Errors
+    /// The books cannot be read, or the random source failed. Books that are damaged for one account fail its orders.
+    pub(crate) fn settle(
+        &mut self,
+        batch: &[VerifiedOrder],
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Fate>, LedgerError> {
+        let mut fates = Vec::with_capacity(batch.len());
+        for verified in batch {
+            let account = &verified.order().account;
+            let fate = match self.settle_one(verified, context) {
+                Err(LedgerError::Damaged(what)) => {
+                    tracing::error!(
+                        "the order `{}` cannot be settled: the books are damaged: `{what}`",
+                        verified.order().id
+                    );
+                    self.settling.failed.insert(account.clone());
+                    Fate::Failed
+                }
+                fate => fate?,
+            };
+            fates.push(fate);
+        }
+        Ok(fates)
+    }
+
+    fn settle_one(&mut self, verified: &VerifiedOrder, context: &mut Context<'_>) -> Result<Fate, LedgerError> {
+        let order = verified.order();
+        if let Some((sha256, place)) = self.settling.orders.get(&order.id) {
+            return Ok(if *sha256 == verified.sha256() { Fate::Repeated(*place) } else { Fate::Conflict });
+        }
+        if let Some(sha256) = self.facts.order_sha256(order.id)? {
+            return match sha256 == verified.sha256() {
+                true => self.facts.first_receipt(order.id).map(Fate::Stored),
+                false => Ok(Fate::Conflict),
+            };
+        }
+        if self.settling.failed.contains(&order.account) {
+            return Ok(Fate::Failed);
+        }
+        self.touch(&order.account)?;
+        let decision = settle::decide(order, context.catalog, self.now, self)?;
+        let feed = self.next_feed(&order.account)?;
+        let drawn = self.drawn(order, &decision.verdict)?;
+        // Whatever can be damaged was read by now: from here on, all of it is planned or the whole batch fails.
+        let receipt = settle::receipt(verified, &decision.verdict, feed, context.signer, self.now)?;
+        self.pay(order, &decision.verdict, &drawn);
+        self.settling.feeds.insert(order.account.clone(), feed);
+        self.follow(verified, &decision);
+        let until = self.remember(order, &decision.verdict);
+        let place = self.changes.receipts.len();
+        self.settling.orders.insert(order.id, (verified.sha256(), place));
+        self.changes.orders.push(NewOrder {
+            verified: verified.clone(),
+            chained: decision.chained,
+            status: receipt.status,
+            until,
+            amount: receipt.amount,
+            settled_at: self.now,
+        });
+        self.changes.receipts.push(receipt);
+        Ok(Fate::New(place))
+    }
+
+    pub(super) fn next_feed(&mut self, account: &AccountId) -> Result<u64, LedgerError> {
+        let last = match self.settling.feeds.get(account) {
+            Some(last) => *last,
+            None => self.facts.feed_length(account)?,
+        };
+        last.checked_add(1).ok_or_else(|| LedgerError::damaged("a feed is too long"))
+    }
+
+    /// Which lots pay for an order.
+    fn drawn(&mut self, order: &Order, verdict: &Verdict) -> Result<Vec<(TransferId, i64)>, LedgerError> {
+        let Verdict::Granted { amount, .. } = verdict else { return Ok(Vec::new()) };
+        if amount.micros == Micros::ZERO {
+            return Ok(Vec::new());
+        }
+        let lots = self.wallet(&order.account, amount.currency)?;
+        lot::draw(lots, amount.micros.value()).ok_or_else(|| LedgerError::damaged("a wallet is less than its lots"))
+    }
+
+    /// Moves what an order costs from the lots to the creators and the game.
+    fn pay(&mut self, order: &Order, verdict: &Verdict, drawn: &[(TransferId, i64)]) {
+        let Verdict::Granted { amount, shares, kept, .. } = verdict else { return };
+        if drawn.is_empty() {
+            return;
+        }
+        let currency = amount.currency;
+        let creators = shares.iter().map(|(creator, part)| (House::payable(creator, currency), part.value()));
+        let houses = creators.chain([(House::revenue(self.game, currency), kept.value())]);
+        let destinations: Vec<_> =
+            houses.filter(|(_, part)| *part > 0).map(|(house, part)| (self.changes.house(house), part)).collect();
+        for (leg, (lot, house, amount)) in (0..).zip(lot::pair(drawn, &destinations)) {
+            self.changes.transfer(Transfer {
+                id: TransferId::of_purchase(order.id, leg),
+                kind: TransferKind::Purchase,
+                debit: AccountNumber::of_lot(lot),
+                credit: house,
+                amount,
+                order: Some(order.id),
+                hold: None,
+                at: self.now,
+            });
+        }
+        for lot in self.wallets.get_mut(&(order.account.clone(), currency)).into_iter().flatten() {
+            let paid = drawn.iter().find(|(id, _)| *id == lot.id);
+            lot.balance = lot.balance.saturating_sub(paid.map_or(0, |(_, part)| *part));
+        }
+    }
+
+    fn follow(&mut self, verified: &VerifiedOrder, decision: &Decision) {
+        if decision.chained {
+            let order = verified.order();
+            let head = ChainHead { sequence: order.sequence, order_sha256: verified.sha256() };
+            self.settling.chains.insert(order.device, Some(head));
+            self.changes.chains.insert(order.device, head);
+        }
+    }
+
+    /// Remembers what was granted, and says when it ends.
+    fn remember(&mut self, order: &Order, verdict: &Verdict) -> Option<UnixSeconds> {
+        let Verdict::Granted { until, .. } = verdict else { return None };
+        let ends = self.settling.granted.entry((order.account.clone(), order.product.clone())).or_default();
+        *ends = (*ends).max(*until);
+        *until
+    }
+}
+
+/// The books as the rules ask for them, with everything that the orders so far have changed.
+impl<F: Facts> settle::Facts for Plan<'_, F> {
+    fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
+        match self.settling.chains.get(&device) {
+            Some(chain) => Ok(*chain),
+            None => self.facts.chain(device),
+        }
+    }
+
+    fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
+        let granted = self.settling.granted.contains_key(&(account.clone(), product.clone()));
+        Ok(granted || self.facts.owns(account, product)?)
+    }
+
+    fn runs(&mut self, account: &AccountId, product: &ProductId, now: UnixSeconds) -> Result<bool, LedgerError> {
+        let granted = self.settling.granted.get(&(account.clone(), product.clone()));
+        let running = granted.is_some_and(|until| until.is_some_and(|until| until > now));
+        Ok(running || self.facts.runs(account, product, now)?)
+    }
+
+    fn available(&mut self, account: &AccountId, currency: Currency) -> Result<Micros, LedgerError> {
+        Ok(self.balance(account, currency)?.available)
+    }
+}

@@ -1,0 +1,233 @@
+//! The file as the planner asks for it.
+
+use std::str::FromStr;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::super::account::{House, Origin};
+use super::super::hold::{HoldRecord, HoldStatus};
+use super::super::lot::Lot;
+use super::super::operation::OperationRecord;
+use super::super::plan::Facts;
+use super::super::refund::PaidOrder;
+use super::super::transfer::{Transfer, TransferKind};
+use super::super::{AccountNumber, FeedEntry, LedgerError, OperationId, TransferId, books};
+use super::{reading, values};
+use crate::protocol::sync::ChainHead;
+use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, UnixSeconds};
+
+/// The books under the write lock, so that what is read stays so until it is written.
+pub(super) struct Books<'a>(pub(super) &'a Connection);
+
+/// The columns of a lot.
+const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_until, opened_with, refunded,
+    credits_posted - debits_posted, debits_pending";
+
+/// The columns of a hold.
+const HOLD: &str = "id, account, currency, amount, expires_at, status, posted, resolved_at";
+
+impl Books<'_> {
+    /// All holds that are due.
+    pub(super) fn all_due_holds(&self, now: UnixSeconds) -> Result<Vec<HoldRecord>, LedgerError> {
+        let statement = format!("SELECT {HOLD} FROM holds WHERE status = 'pending' AND expires_at <= ?1");
+        let mut statement = self.0.prepare_cached(&statement)?;
+        let mut rows = statement.query([now])?;
+        let mut holds = Vec::new();
+        while let Some(row) = rows.next()? {
+            holds.push(self.hold_of(row)?);
+        }
+        Ok(holds)
+    }
+
+    fn hold_of(&self, row: &Row<'_>) -> Result<HoldRecord, LedgerError> {
+        let id = OperationId(row.get(0)?);
+        let status: String = row.get(5)?;
+        let status = HoldStatus::parse(&status).ok_or_else(|| LedgerError::damaged("an unknown status of a hold"))?;
+        Ok(HoldRecord {
+            id,
+            account: text(row, 1)?,
+            currency: text(row, 2)?,
+            amount: row.get(3)?,
+            expires_at: row.get(4)?,
+            status,
+            posted: row.get(6)?,
+            resolved_at: row.get(7)?,
+            legs: self.legs_of(id)?,
+        })
+    }
+
+    /// What each lot gives to a hold, in the order in which they were drawn.
+    fn legs_of(&self, hold: OperationId) -> Result<Vec<(TransferId, i64)>, LedgerError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT debit_account, amount FROM transfers WHERE hold_id = ?1 AND kind = 'hold' AND id = ?2",
+        )?;
+        let mut legs = Vec::new();
+        for leg in 0.. {
+            let id = TransferId::of_operation(TransferKind::Hold, hold, leg);
+            let found = statement.query_row(params![hold.0, id.0], |row| Ok((TransferId(row.get(0)?), row.get(1)?)));
+            match found.optional()? {
+                Some(found) => legs.push(found),
+                None => break,
+            }
+        }
+        Ok(legs)
+    }
+}
+
+/// Text in a column, parsed again.
+fn text<T: FromStr<Err: std::fmt::Display>>(row: &Row<'_>, column: usize) -> Result<T, LedgerError> {
+    values::parsed(row.get_ref(column)?.as_str().map_err(LedgerError::damaged)?)
+}
+
+fn lot_of(row: &Row<'_>) -> Result<Lot, LedgerError> {
+    let origin = row.get_ref(3)?.as_str().map_err(LedgerError::damaged)?;
+    Ok(Lot {
+        id: TransferId(row.get(0)?),
+        account: text(row, 1)?,
+        currency: text(row, 2)?,
+        origin: Origin::parse(origin).ok_or_else(|| LedgerError::damaged("an unknown origin of a lot"))?,
+        source: text(row, 4)?,
+        opened_at: row.get(5)?,
+        refundable_until: row.get(6)?,
+        opened_with: row.get(7)?,
+        refunded: row.get(8)?,
+        balance: row.get(9)?,
+        held: row.get(10)?,
+    })
+}
+
+impl Facts for Books<'_> {
+    fn order_sha256(&mut self, id: OrderId) -> Result<Option<Sha256>, LedgerError> {
+        let mut statement = self.0.prepare_cached("SELECT sha256 FROM orders WHERE id = ?1")?;
+        Ok(statement.query_row([id.0], |row| row.get(0).map(Sha256)).optional()?)
+    }
+
+    fn first_receipt(&mut self, order: OrderId) -> Result<FeedEntry, LedgerError> {
+        let first = reading::first_receipt(self.0, order)?;
+        first.ok_or_else(|| LedgerError::damaged(format_args!("the order {order} has no receipt")))
+    }
+
+    fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
+        reading::chain(self.0, device)
+    }
+
+    fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
+        let mut statement =
+            self.0.prepare_cached("SELECT 1 FROM orders WHERE account = ?1 AND product = ?2 AND status = 'granted'")?;
+        Ok(statement.exists([account.as_str(), product.as_str()])?)
+    }
+
+    fn runs(&mut self, account: &AccountId, product: &ProductId, now: UnixSeconds) -> Result<bool, LedgerError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT 1 FROM orders WHERE account = ?1 AND product = ?2 AND status = 'granted' AND until > ?3",
+        )?;
+        Ok(statement.exists(params![account.as_str(), product.as_str(), now])?)
+    }
+
+    fn feed_length(&mut self, account: &AccountId) -> Result<u64, LedgerError> {
+        reading::feed_length(self.0, account)
+    }
+
+    fn lots(&mut self, account: &AccountId, currency: Currency) -> Result<Vec<Lot>, LedgerError> {
+        // The last condition is that of the index, word for word, so that closed lots cost nothing.
+        let statement = format!(
+            "SELECT {LOT} FROM accounts WHERE kind = 'wallet' AND owner = ?1 AND currency = ?2
+                 AND (credits_posted <> debits_posted OR debits_pending <> 0)"
+        );
+        let mut statement = self.0.prepare_cached(&statement)?;
+        let mut rows = statement.query([account.as_str(), currency.code()])?;
+        let mut lots = Vec::new();
+        while let Some(row) = rows.next()? {
+            lots.push(lot_of(row)?);
+        }
+        Ok(lots)
+    }
+
+    fn due_holds(&mut self, account: &AccountId, now: UnixSeconds) -> Result<Vec<HoldRecord>, LedgerError> {
+        let statement =
+            format!("SELECT {HOLD} FROM holds WHERE account = ?1 AND status = 'pending' AND expires_at <= ?2");
+        let mut statement = self.0.prepare_cached(&statement)?;
+        let mut rows = statement.query(params![account.as_str(), now])?;
+        let mut holds = Vec::new();
+        while let Some(row) = rows.next()? {
+            holds.push(self.hold_of(row)?);
+        }
+        Ok(holds)
+    }
+
+    fn has_account(&mut self, account: &AccountId) -> Result<bool, LedgerError> {
+        reading::has_account(self.0, account)
+    }
+
+    fn operation(&mut self, id: OperationId) -> Result<Option<OperationRecord>, LedgerError> {
+        let mut statement =
+            self.0.prepare_cached("SELECT action, sha256, done, answer, created_at FROM operations WHERE id = ?1")?;
+        let mut rows = statement.query([id.0])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let answer = row.get_ref(3)?.as_str().map_err(LedgerError::damaged)?;
+        let decision = OperationRecord::parse_decision(row.get(2)?, answer).map_err(LedgerError::damaged)?;
+        Ok(Some(OperationRecord { id, name: row.get(0)?, sha256: Sha256(row.get(1)?), decision, at: row.get(4)? }))
+    }
+
+    fn lot(&mut self, id: TransferId) -> Result<Option<Lot>, LedgerError> {
+        let statement = format!("SELECT {LOT} FROM accounts WHERE id = ?1 AND kind = 'wallet'");
+        let mut statement = self.0.prepare_cached(&statement)?;
+        let mut rows = statement.query([id.0])?;
+        rows.next()?.map(lot_of).transpose()
+    }
+
+    fn paid_order(&mut self, id: OrderId) -> Result<Option<PaidOrder>, LedgerError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT account, status, quantity, refunded_quantity, amount, currency, refunded_amount FROM orders
+             WHERE id = ?1",
+        )?;
+        let mut rows = statement.query([id.0])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let status = row.get_ref(1)?.as_str().map_err(LedgerError::damaged)?;
+        Ok(Some(PaidOrder {
+            order: id,
+            account: text(row, 0)?,
+            status: books::parse_status(status).ok_or_else(|| LedgerError::damaged("an unknown status"))?,
+            quantity: row.get(2)?,
+            refunded_quantity: row.get(3)?,
+            amount: Money::new(values::micros(row.get(4)?)?, text(row, 5)?),
+            refunded_amount: row.get(6)?,
+        }))
+    }
+
+    fn transfers_of(&mut self, order: OrderId) -> Result<Vec<Transfer>, LedgerError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT id, kind, debit_account, credit_account, amount, created_at FROM transfers WHERE order_id = ?1",
+        )?;
+        let mut rows = statement.query([order.0])?;
+        let mut transfers = Vec::new();
+        while let Some(row) = rows.next()? {
+            let kind = row.get_ref(1)?.as_str().map_err(LedgerError::damaged)?;
+            transfers.push(Transfer {
+                id: TransferId(row.get(0)?),
+                kind: TransferKind::parse(kind).ok_or_else(|| LedgerError::damaged("an unknown kind of transfer"))?,
+                debit: AccountNumber(row.get(2)?),
+                credit: AccountNumber(row.get(3)?),
+                amount: row.get(4)?,
+                order: Some(order),
+                hold: None,
+                at: row.get(5)?,
+            });
+        }
+        Ok(transfers)
+    }
+
+    fn hold(&mut self, id: OperationId) -> Result<Option<HoldRecord>, LedgerError> {
+        let statement = format!("SELECT {HOLD} FROM holds WHERE id = ?1");
+        let mut statement = self.0.prepare_cached(&statement)?;
+        let mut rows = statement.query([id.0])?;
+        rows.next()?.map(|row| self.hold_of(row)).transpose()
+    }
+
+    fn payable(&mut self, creator: &CreatorId, currency: Currency) -> Result<i64, LedgerError> {
+        let number = House::payable(creator, currency).number();
+        let mut statement =
+            self.0.prepare_cached("SELECT credits_posted - debits_posted FROM accounts WHERE id = ?1")?;
+        Ok(statement.query_row([number.0], |row| row.get(0)).optional()?.unwrap_or_default())
+    }
+}

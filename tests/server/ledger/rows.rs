@@ -1,0 +1,57 @@
+//! Every row of the books, sorted, so that two engines can be compared.
+
+use bevy_iap::server::ledger::{
+    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, TransferRow,
+};
+
+#[derive(Debug, Default, PartialEq)]
+pub struct Rows {
+    pub accounts: Vec<AccountRow>,
+    pub transfers: Vec<TransferRow>,
+    pub devices: Vec<DeviceRow>,
+    pub orders: Vec<OrderRow>,
+    pub receipts: Vec<ReceiptRow>,
+    pub holds: Vec<HoldRow>,
+    pub operations: Vec<OperationRow>,
+}
+
+impl Rows {
+    pub fn of(ledger: &mut dyn Ledger) -> Self {
+        let mut rows = Self::default();
+        ledger.read(&mut rows).expect("reads");
+        rows.accounts.sort_by_key(|row| row.id);
+        rows.transfers.sort_by_key(|row| row.id);
+        rows.devices.sort_by_key(|row| row.id.clone());
+        // Orders of one device are in the order in which they were settled; a stable sort keeps that.
+        rows.orders.sort_by_key(|row| row.device.clone());
+        rows.holds.sort_by_key(|row| row.id);
+        rows.operations.sort_by_key(|row| row.id);
+        rows
+    }
+
+    /// The sums of the accounts of a kind and owner: debits and credits.
+    pub fn sums(&self, kind: &str, owner: &str) -> (i64, i64) {
+        let own = self.accounts.iter().filter(|row| row.kind == kind && row.owner == owner);
+        own.fold((0, 0), |(debits, credits), row| (debits + row.debits_posted, credits + row.credits_posted))
+    }
+}
+
+macro_rules! collects {
+    ($($row:ident: $type:ident in $rows:ident,)*) => {
+        impl BookReader for Rows {
+            $(fn $row(&mut self, row: $type) {
+                self.$rows.push(row);
+            })*
+        }
+    };
+}
+
+collects! {
+    account: AccountRow in accounts,
+    transfer: TransferRow in transfers,
+    device: DeviceRow in devices,
+    order: OrderRow in orders,
+    receipt: ReceiptRow in receipts,
+    hold: HoldRow in holds,
+    operation: OperationRow in operations,
+}
