@@ -6,6 +6,8 @@ mod audit;
 mod command;
 mod http;
 mod ledger;
+mod migration;
 mod purchases;
 mod refusals;
+mod statements;
 mod support;
