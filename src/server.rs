@@ -37,6 +37,7 @@ pub mod audit;
 mod backup;
 pub mod cli;
 pub mod clock;
+pub mod date;
 mod error;
 mod folder;
 mod http;
@@ -51,6 +52,7 @@ mod problem;
 mod rates;
 mod settle;
 pub mod signing;
+pub mod statement;
 mod totals;
 
 use std::fmt;

@@ -9,11 +9,13 @@ mod crashes;
 mod http;
 mod ledger;
 mod limits;
+mod migration;
 mod process;
 mod purchases;
 #[path = "../processes/random.rs"]
 mod random;
 mod refusals;
 mod settings;
+mod statements;
 mod stopping;
 mod support;
