@@ -1,6 +1,7 @@
 //! What the store server promises, over real HTTP and straight at its books.
 #![cfg(feature = "server")]
 
+mod abuse;
 mod admin;
 mod audit;
 mod backup;

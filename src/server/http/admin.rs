@@ -8,29 +8,49 @@ use axum::http::header;
 use axum::response::Response;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
 
+use super::schemas::AdminRefusals;
 use super::{App, answer, body};
 use crate::protocol::problem::ProblemType;
-use crate::protocol::{AccountId, Money, OrderId, Sha256};
+use crate::protocol::sync::Balance;
+use crate::protocol::{AccountId, Money, OrderId, Receipt, Sha256};
 use crate::server::error::OperationError;
 use crate::server::ledger::{Credit, CreditError, RefundError, TransferId};
 use crate::server::problem::Refusal;
 
-#[derive(Deserialize)]
+/// Who gets how much.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Credit)]
 struct CreditBody {
     /// The transfer's id, 32 hexadecimal digits: sent again with it, a credit is made once.
+    #[schema(pattern = "^[0-9a-f]{32}$")]
     id: String,
     account: AccountId,
     money: Money,
 }
 
-#[derive(Deserialize)]
+/// What is refunded.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Refund)]
 struct RefundBody {
+    /// The order's id.
     order: OrderId,
 }
 
+/// Add money to an account's wallet
+///
+/// Sent again under the same id, it is credited once.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/credit",
+    operation_id = "credit",
+    security(("administrator" = [])),
+    request_body(content = CreditBody, content_type = "application/json"),
+    responses((status = 200, description = "The balance after it.", body = Balance), AdminRefusals),
+)]
 pub(super) async fn credit(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     authorize(&app, &request)?;
     let CreditBody { id, account, money } = body::json(&app, request).await?;
@@ -39,6 +59,17 @@ pub(super) async fn credit(State(app): State<Arc<App>>, request: Request) -> Res
     Ok(answer("application/json", serde_json::json!(balance).to_string()))
 }
 
+/// Give back what an order cost
+///
+/// An order is refunded once, in full. A receipt that says so goes into the account's feed.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/refund",
+    operation_id = "refund",
+    security(("administrator" = [])),
+    request_body(content = RefundBody, content_type = "application/json"),
+    responses((status = 200, description = "The claims of the new receipt.", body = Receipt), AdminRefusals),
+)]
 pub(super) async fn refund(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     authorize(&app, &request)?;
     let RefundBody { order } = body::json(&app, request).await?;
