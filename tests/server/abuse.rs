@@ -71,7 +71,7 @@ fn honest_players_hardly_feel_that_the_server_is_abused() {
         let players = honest::players(process.address).await;
         let undisturbed = honest::measure(&players, process.address, TIME).await;
         row("undisturbed", &undisturbed, memory(&process).0);
-        let limit = MOST.max(undisturbed.slowest_hundredth * 10);
+        let mut measured = Vec::new();
         for (name, attacks) in [
             ("ten times the load in bad signatures", &[Attack::BadSignatures][..]),
             ("the same from one address", &[Attack::BadSignaturesOfOne]),
@@ -85,6 +85,13 @@ fn honest_players_hardly_feel_that_the_server_is_abused() {
             let figures = honest::measure(&players, process.address, TIME).await;
             under_way.end().await;
             row(name, &figures, memory(&process).0);
+            measured.push((name, figures));
+        }
+        // The machine may do something else too, before or after.
+        let again = honest::measure(&players, process.address, TIME).await;
+        row("undisturbed again", &again, memory(&process).0);
+        let limit = MOST.max(undisturbed.slowest_hundredth.max(again.slowest_hundredth) * 10);
+        for (name, figures) in measured {
             if figures.slowest_hundredth > limit || figures.failed > 0 {
                 broken.push(format!("{name}: {figures:?}; p99 may be {limit:?}"));
             }

@@ -10,6 +10,7 @@ mod crashes;
 mod http;
 mod ledger;
 mod limits;
+mod metrics;
 mod process;
 mod purchases;
 #[path = "../processes/random.rs"]

@@ -38,6 +38,12 @@ impl RateLimits {
         self.refuse(counted, Refused::RequestsPerAddress, "requests from this address")
     }
 
+    /// Counts more of a request that is large, or that was not worth reading: as `more` requests.
+    pub(super) fn more(&self, caller: Caller, more: usize) -> Result<(), Refusal> {
+        let counted = self.count(&self.requests_per_address, caller, more);
+        self.refuse(counted, Refused::RequestsPerAddress, "large or wrong requests from this address")
+    }
+
     /// Counts a new device.
     pub(super) fn enrolment(&self, caller: Caller) -> Result<(), Refusal> {
         let counted = self.count(&self.enrolments_per_address, caller, 1);
