@@ -34,8 +34,7 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
     }
     let response = next.run(request).await;
     if is_never_honest(response.status()) {
-        // Where there is not even room for this, the next request is refused anyway.
-        let _ = app.rates.more(caller, NEVER_HONEST);
+        app.rates.charge(caller, NEVER_HONEST);
     }
     response
 }
