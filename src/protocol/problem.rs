@@ -77,6 +77,7 @@ impl fmt::Display for ProblemType {
 
 /// The body of a refusal (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// One of [`ProblemType::as_str`].
     #[serde(rename = "type")]

@@ -80,17 +80,30 @@ fn nobody_uses_up_the_rate_of_a_device_whose_key_they_do_not_have() {
 
 #[test]
 fn address_that_sends_too_much_is_refused_and_its_neighbour_is_not() {
-    let shop = shop(|limits| limits.requests_per_address = Rate::new(1, 3));
+    let shop = shop(|limits| limits.requests_per_address = Rate::new(1, 13));
     let body = b"x";
     for _ in 0..3 {
-        send_for("203.0.113.1", &shop, "/v1/sync", "application/jose", body).assert_refused("/problems/bad-token", 400);
+        send_for("203.0.113.1", &shop, "/v1/sync", "text/plain", body)
+            .assert_refused("/problems/unsupported-media-type", 415);
     }
+    // One that is wrong counts as ten.
+    send_for("203.0.113.1", &shop, "/v1/sync", "application/jose", body).assert_refused("/problems/bad-token", 400);
     let wait = assert_too_many(&send_for("203.0.113.1", &shop, "/v1/sync", "application/jose", body));
     assert!((30..=60).contains(&wait), "{wait}");
     let pretended = "203.0.113.9, 203.0.113.1";
     assert_too_many(&send_for(pretended, &shop, "/v1/sync", "application/jose", body));
     send_for("203.0.113.2", &shop, "/v1/sync", "application/jose", body).assert_refused("/problems/bad-token", 400);
     assert_eq!(refused(shop.address(), "requests_per_address"), 2);
+}
+
+#[test]
+fn large_body_counts_as_many_requests() {
+    let shop = shop(|limits| limits.requests_per_address = Rate::new(1, 20));
+    let body = vec![b'x'; 400_000];
+    assert_too_many(&send_for("203.0.113.1", &shop, "/v1/sync", "application/jose", &body));
+    let body = vec![b'x'; 100_000];
+    send_for("203.0.113.2", &shop, "/v1/sync", "application/jose", &body).assert_refused("/problems/bad-token", 400);
+    assert_too_many(&send_for("203.0.113.2", &shop, "/v1/sync", "application/jose", &body));
 }
 
 #[test]

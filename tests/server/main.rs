@@ -1,6 +1,7 @@
 //! What the store server promises, over real HTTP and straight at its books.
 #![cfg(feature = "server")]
 
+mod abuse;
 mod admin;
 mod audit;
 mod backup;
@@ -9,6 +10,7 @@ mod crashes;
 mod http;
 mod ledger;
 mod limits;
+mod metrics;
 mod migration;
 mod process;
 mod purchases;

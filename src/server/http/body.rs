@@ -21,6 +21,9 @@ use crate::server::problem::Refusal;
 /// told so by the envelope, with both numbers.
 const MAX_LENGTH: usize = SyncRequest::MAX_LENGTH + 4096;
 
+/// How much of a body counts as one more request.
+const MUCH: usize = 16 * 1024;
+
 /// The whole body of a request whose `Content-Type` must be `content_type`, and the room in memory that it takes up.
 pub(super) async fn read(app: &App, request: Request, content_type: &str) -> Result<(Bytes, Held), Refusal> {
     check_headers(&request, content_type)?;
@@ -36,6 +39,7 @@ pub(super) async fn read(app: &App, request: Request, content_type: &str) -> Res
 }
 
 async fn collect(app: &App, request: Request) -> Result<(Bytes, Held), Refusal> {
+    let caller = app.caller(&request);
     let mut body = request.into_body();
     let (mut bytes, mut held) = (Vec::new(), app.memory.nothing());
     while let Some(frame) = body.frame().await {
@@ -48,6 +52,8 @@ async fn collect(app: &App, request: Request) -> Result<(Bytes, Held), Refusal> 
             app.metrics.count_refused(Refused::Memory);
             return Err(Refusal::unavailable());
         }
+        // A large body is as much work as many small ones.
+        app.rates.more(caller, (bytes.len() + data.len()) / MUCH - bytes.len() / MUCH)?;
         bytes.extend_from_slice(data);
     }
     Ok((bytes.into(), held))

@@ -38,6 +38,18 @@ impl RateLimits {
         self.refuse(counted, Refused::RequestsPerAddress, "requests from this address")
     }
 
+    /// Counts what was not worth answering, as `more` requests, though it is too late to refuse it.
+    pub(super) fn charge(&self, caller: Caller, more: usize) {
+        // Where there is not even room for this, the next request is refused anyway.
+        let _ = self.count(&self.requests_per_address, caller, more);
+    }
+
+    /// Counts more of a request that is large, as `more` requests.
+    pub(super) fn more(&self, caller: Caller, more: usize) -> Result<(), Refusal> {
+        let counted = self.count(&self.requests_per_address, caller, more);
+        self.refuse(counted, Refused::RequestsPerAddress, "large requests from this address")
+    }
+
     /// Counts a new device.
     pub(super) fn enrolment(&self, caller: Caller) -> Result<(), Refusal> {
         let counted = self.count(&self.enrolments_per_address, caller, 1);

@@ -8,6 +8,7 @@ use axum::response::Response;
 use rayon::prelude::*;
 
 use super::caller::Caller;
+use super::schemas::SyncRefusals;
 use super::{App, answer, body};
 use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
@@ -19,6 +20,25 @@ use crate::server::problem::Refusal;
 
 const JOSE: &str = "application/jose";
 
+/// Send orders, receive receipts
+///
+/// The body is an `iap-sync+jwt` with at most 256 orders; the answer is an `iap-sync-response+jwt` with the receipts of
+/// the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
+/// byte for byte.
+#[utoipa::path(
+    post,
+    path = "/v1/sync",
+    operation_id = "sync",
+    request_body(
+        content = Token,
+        content_type = "application/jose",
+        description = "The signed request, at most 1 MiB. A good one is in docs/protocol.md.",
+    ),
+    responses(
+        (status = 200, description = "The signed answer.", body = Token, content_type = "application/jose"),
+        SyncRefusals,
+    ),
+)]
 pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let caller = app.caller(&request);
     let (body, held) = body::read(&app, request, JOSE).await?;
