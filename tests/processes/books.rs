@@ -23,7 +23,7 @@ pub struct Booked {
     pub quantity: i64,
     /// What was charged for it, in micros.
     pub amount: i64,
-    /// How many transfers took money for it.
+    /// How many transfers took money for it: one, since everybody here has one lot and nobody else a share.
     pub charges: usize,
     /// How many receipts answer it.
     pub receipts: usize,

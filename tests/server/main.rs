@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod command;
 mod crashes;
+mod forgeries;
 mod http;
 mod ledger;
 mod limits;
