@@ -3,6 +3,8 @@
 
 mod admin;
 mod audit;
+#[cfg(all(unix, feature = "postgres"))]
+mod cluster;
 mod command;
 mod http;
 mod ledger;

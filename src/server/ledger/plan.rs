@@ -137,7 +137,7 @@ impl<'a, F: Facts> Plan<'a, F> {
             for (lot, amount) in &hold.legs {
                 *self.released.entry(*lot).or_default() += *amount;
             }
-            let revenue = House::revenue(self.game, hold.currency).number();
+            let revenue = self.changes.house(House::revenue(self.game, hold.currency));
             self.changes.resolve(hold.expired(), revenue);
         }
     }
