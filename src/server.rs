@@ -36,6 +36,7 @@
 pub mod audit;
 pub mod cli;
 pub mod clock;
+pub mod date;
 mod error;
 mod folder;
 mod http;
@@ -47,6 +48,7 @@ mod pipeline;
 mod problem;
 mod settle;
 pub mod signing;
+pub mod statement;
 
 use std::fmt;
 use std::fs::File;

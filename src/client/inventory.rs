@@ -118,6 +118,11 @@ impl Inventory {
     /// Takes back what `order` gave. What was used of it is gone with it, and is no debt on what is bought next.
     pub(crate) fn take_back(&mut self, order: OrderId, bundle: Bundle, provisional: bool) {
         self.remove(order, bundle, provisional);
+        self.forgive(bundle);
+    }
+
+    /// Forgets what was used of these items beyond what there is of them: it is no debt on what is bought next.
+    pub(crate) fn forgive(&mut self, bundle: Bundle) {
         for (item, _) in self.items_of(bundle).iter() {
             let counts = self.counts(item);
             counts.used = counts.used.min(counts.given.saturating_add(counts.provisional));

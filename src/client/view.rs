@@ -65,15 +65,15 @@ pub struct PlacedOrder {
     pub id: OrderId,
     /// What was ordered.
     pub product: ProductId,
-    /// How many.
+    /// How many; after a refund in part, how many are left.
     pub quantity: u32,
-    /// What it costs in all.
+    /// What it costs in all; after a refund in part, what is left of that.
     pub total: Money,
     /// How far it is.
     pub state: OrderState,
     /// Whether what it gives is already there although no receipt has answered it yet.
     pub provisional: bool,
-    /// Why it was declined, refunded or revoked.
+    /// Why it was declined, refunded or revoked, or why less of it is granted than was.
     pub reason: Option<Reason>,
     /// What went wrong on this device, in words, where something did.
     pub trouble: Option<String>,
@@ -121,6 +121,10 @@ impl PlacedOrder {
             Status::Refunded => OrderState::Refunded,
             Status::Revoked => OrderState::Revoked,
         };
+        if claims.status == Status::Granted {
+            // Less than was ordered, after a refund in part.
+            (self.quantity, self.total) = (claims.quantity, claims.amount);
+        }
         self.reason = claims.reason;
         self.trouble = None;
         self.provisional &= self.state == OrderState::Pending;

@@ -1,7 +1,9 @@
 //! The command line of `iap-server`, as a function, so that it is tested like any other.
 
 mod commands;
+mod operations;
 mod serve;
+mod statements;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -11,7 +13,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::DEFAULT_ADDRESS;
-use crate::protocol::{AccountId, Currency, Micros, Money, OrderId};
+use crate::protocol::{AccountId, Money};
 
 /// What the process exits with when all went well.
 pub const SUCCESS: u8 = 0;
@@ -36,8 +38,14 @@ pub fn run(
     };
     let result = match command {
         Command::Serve(arguments) => serve::serve(arguments, out),
-        Command::Credit(arguments) => commands::credit(arguments, out),
-        Command::Refund { order, data } => commands::refund(order, &data.data, out),
+        Command::Credit(arguments) => operations::credit(arguments, out),
+        Command::Refund(arguments) => operations::refund(arguments, out),
+        Command::RefundCredit(arguments) => operations::refund_credit(arguments, out),
+        Command::Hold(arguments) => operations::hold(arguments, out),
+        Command::Post(arguments) => operations::post(arguments, out),
+        Command::Void(arguments) => operations::void(arguments, out),
+        Command::Payout(arguments) => operations::payout(arguments, out),
+        Command::Statement { command } => statements::statement(command, out),
         Command::Show(arguments) => commands::show(&arguments.account, &arguments.data.data, out),
         Command::Keys { data } => commands::keys(&data.data, out),
         Command::Audit { data } => commands::audit(&data.data, out),
@@ -65,7 +73,7 @@ type Outcome = Result<u8, Box<dyn std::error::Error>>;
     after_help = "Start with:\n  iap-server serve --catalog catalog.ron --data store --welcome 1.00EUR\n\nIt prints the line to \
                   paste into the game. The data folder holds the books and the server's key: keep copies of both \
                   (stop the server first, or use `sqlite3 store.sqlite \".backup copy.sqlite\"`), and keep the key \
-                  secret. `credit`, `refund`, `show`, `keys` and `audit` also work while the server runs."
+                  secret. All other commands also work while the server runs."
 )]
 struct CommandLine {
     #[command(subcommand)]
@@ -77,13 +85,23 @@ enum Command {
     /// Serve a store; makes what is missing in the data folder
     Serve(ServeArguments),
     /// Add money to an account's wallet
-    Credit(CreditArguments),
-    /// Give back what an order cost, and take back what it gave
-    Refund {
-        /// The order's id, 32 hexadecimal digits; `show` lists them
-        order: OrderId,
-        #[command(flatten)]
-        data: Data,
+    Credit(operations::CreditArguments),
+    /// Give back what an order cost, or a part of it, and take back what it gave
+    Refund(operations::RefundArguments),
+    /// Give a credit back to where it came from; if it is spent, the wallet owes it
+    RefundCredit(operations::RefundCreditArguments),
+    /// Set money of a wallet aside
+    Hold(operations::HoldArguments),
+    /// Take what a hold has set aside
+    Post(operations::PostArguments),
+    /// Give free what a hold has set aside
+    Void(operations::VoidArguments),
+    /// Tell that a creator was paid
+    Payout(operations::PayoutArguments),
+    /// Print a statement, as CSV or JSON
+    Statement {
+        #[command(subcommand)]
+        command: statements::StatementCommand,
     },
     /// Show an account: its wallet, devices and latest orders
     Show(ShowArguments),
@@ -140,25 +158,7 @@ struct ServeArguments {
     admin_token: Option<String>,
 }
 
-// An account may start with `-`, and with `-h`: these two commands have no short flag that it could be taken for.
-#[derive(Args, Debug)]
-#[command(disable_help_flag = true)]
-struct CreditArguments {
-    /// The player's account, as the game shows it
-    #[arg(allow_hyphen_values = true)]
-    account: AccountId,
-    /// How much, for example 5 or 0.50
-    #[arg(allow_hyphen_values = true)]
-    amount: Micros,
-    /// The ISO 4217 code, for example EUR
-    currency: Currency,
-    #[command(flatten)]
-    data: Data,
-    /// Print help
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
-}
-
+// An account may start with `-`, and with `-h`: this command has no short flag that it could be taken for.
 #[derive(Args, Debug)]
 #[command(disable_help_flag = true)]
 struct ShowArguments {

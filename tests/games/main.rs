@@ -7,6 +7,7 @@ mod disk;
 mod end_to_end;
 mod formats;
 mod promises;
+mod refunds;
 mod shop;
 mod tampering;
 mod waiting;

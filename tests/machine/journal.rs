@@ -2,7 +2,8 @@
 
 use bevy_iap::client::machine::{Input, Output};
 use bevy_iap::client::{OfflineGrants, OrderState, Record, Response, Update};
-use bevy_iap::protocol::{Reason, Receipt, Status};
+use bevy_iap::protocol::sync::Balance;
+use bevy_iap::protocol::{Currency, Grant, Micros, Reason, Receipt, ReceiptId, Status, Token};
 
 use crate::world::{World, order_id};
 
@@ -245,4 +246,63 @@ fn a_late_receipt_for_an_old_order_does_not_forget_a_new_one_with_its_number() {
     world.input(Input::Answered(response));
     world.input(Input::SyncNow);
     assert_eq!(world.sync_request().orders, [world.last_order_token()], "the new one is still to be answered");
+}
+
+/// A receipt that grants so many shields of an order, at a place of the feed.
+fn shields(world: &World, order: u8, quantity: u32, feed: u64) -> Token {
+    let change = |receipt: &mut Receipt| {
+        receipt.id = ReceiptId([order + 16 * u8::try_from(feed).expect("small"); 16]);
+        (receipt.feed, receipt.quantity) = (feed, quantity);
+        receipt.reason = (feed > 1).then_some(Reason::RefundedInPart);
+        let item = "shield".parse().expect("a name");
+        receipt.grants = vec![Grant::Item { item, quantity: u64::from(quantity) }];
+    };
+    world.receipt_with(order, change, &world.server)
+}
+
+#[test]
+fn pp06_a_refund_in_part_leaves_what_is_left_after_restarts_and_compaction_too() {
+    for way in ["at once", "after a restart", "after the journal was written anew"] {
+        let mut world = World::new(OfflineGrants::Wait);
+        world.buy(1, "shield");
+        let response = world.respond(vec![shields(&world, 1, 5, 1)], 1);
+        world.input(Input::Answered(response));
+        world.input(Input::Consume { item: "shield".parse().expect("a name"), quantity: 4 });
+        world.input(Input::Appended);
+        assert_eq!(world.left("shield"), 1);
+        world.input(Input::SyncNow);
+        let response = world.respond(vec![shields(&world, 1, 2, 2)], 2);
+        world.input(Input::Answered(response));
+        if way == "after the journal was written anew" {
+            world.compact();
+        }
+        if way != "at once" {
+            world = world.restart();
+        }
+        let order = &world.orders[&order_id(1)];
+        assert_eq!((order.state, order.reason), (OrderState::Granted, Some(Reason::RefundedInPart)), "{way}");
+        assert_eq!((world.left("shield"), order.quantity), (0, 2), "{way}");
+        // What was used beyond what is left is no debt.
+        world.buy(2, "shield");
+        if way != "at once" {
+            world.input(Input::Answered(Response { status: 201, ..Response::default() }));
+        }
+        let response = world.respond(vec![shields(&world, 2, 1, 3)], 3);
+        world.input(Input::Answered(response));
+        assert_eq!(world.left("shield"), 1, "{way}");
+        world.compact();
+        assert_eq!(world.restart().left("shield"), 1, "{way}");
+    }
+}
+
+#[test]
+fn a_wallet_that_owes_is_believed_and_shown() {
+    let mut world = World::new(OfflineGrants::Wait);
+    let owed =
+        Balance { currency: Currency::EUR, available: Micros::new(-60_000).expect("in range"), held: Micros::ZERO };
+    world.input(Input::SyncNow);
+    let response = world.with_answer(|answer| answer.wallet = vec![owed]);
+    world.input(Input::Answered(response));
+    let told = |update: &Update| matches!(update, Update::Wallet(wallet) if wallet[..] == [owed]);
+    assert!(world.updates.iter().any(told));
 }

@@ -167,15 +167,15 @@ fn commands_work_beside_a_server_that_is_running() {
     device.sync(&shop, 0, &[order]);
 
     let told = works(&["credit", account.as_str(), "0.50", "EUR", "--data", data]);
-    assert_eq!(told, format!("credited 0.50 EUR; {account} now holds 1.45 EUR\n"));
+    assert!(told.starts_with(&format!("credited 0.50 EUR; {account} now holds 1.45 EUR\nid  ")), "{told}");
     assert_eq!(device.euros(&shop), 1_450_000);
 
     let told = works(&["show", account.as_str(), "--data", data]);
-    assert!(told.contains("wallet    1.45 EUR") && told.contains(&format!("{}  granted", claims.id)), "{told}");
+    assert!(told.contains("wallet    holds 1.45 EUR") && told.contains(&format!("{}  granted", claims.id)), "{told}");
 
     let id = claims.id.to_string();
     let told = works(&["refund", &id, "--data", data]);
-    assert_eq!(told, format!("refunded 0.05 EUR for 1 × double_jump to {account}\n"));
+    assert!(told.starts_with(&format!("refunded 0.05 EUR for 1 × double_jump to {account}\nid  ")), "{told}");
     assert!(fails(&["refund", &id, "--data", data]).contains("was refunded before"));
     assert_eq!(device.receipts(&shop, 1, &[]).len(), 1);
     assert!(works(&["audit", "--data", data]).ends_with("no differences\n"));

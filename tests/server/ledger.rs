@@ -4,6 +4,7 @@
 //! [`Engine::open`].
 
 mod credits;
+mod damage;
 mod holds;
 mod orders;
 mod rows;

@@ -8,6 +8,8 @@ mod cluster;
 mod command;
 mod http;
 mod ledger;
+mod migration;
 mod purchases;
 mod refusals;
+mod statements;
 mod support;

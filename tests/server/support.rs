@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -36,7 +37,9 @@ pub const CATALOG: &str = r#"Catalog(
 )"#;
 
 pub fn catalog() -> Catalog {
-    Catalog::parse("catalog.ron", CATALOG).expect("a good catalogue")
+    static READ: LazyLock<Catalog> =
+        LazyLock::new(|| Catalog::parse("catalog.ron", CATALOG).expect("a good catalogue"));
+    READ.clone()
 }
 
 pub fn game() -> GameId {

@@ -333,10 +333,16 @@ impl Machine {
     fn replace(&mut self, receipt: &ReceiptSummary, before: Option<(super::Bundle, bool)>) -> super::Bundle {
         let id = receipt.order();
         if receipt.status == Status::Granted {
-            if let Some((bundle, provisional)) = before.filter(|_| !seeded(Bug::ReceiptCountsTwice)) {
+            let before = before.filter(|_| !seeded(Bug::ReceiptCountsTwice));
+            if let Some((bundle, provisional)) = before {
                 self.inventory.remove(id, bundle, provisional);
             }
-            return self.inventory.grant(id, &receipt.grants(), false);
+            let bundle = self.inventory.grant(id, &receipt.grants(), false);
+            if let Some((before, _)) = before {
+                // It may give less than before: a part of the order was refunded.
+                self.inventory.forgive(before);
+            }
+            return bundle;
         }
         if let Some((bundle, provisional)) = before {
             self.inventory.take_back(id, bundle, provisional);

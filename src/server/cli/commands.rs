@@ -2,63 +2,14 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::serve::read_catalog;
-use super::{CreditArguments, FAILURE, Outcome, SUCCESS};
+use super::{FAILURE, Outcome, SUCCESS};
 use crate::protocol::sync::Balance;
-use crate::protocol::{AccountId, Catalog, Jwk, JwkSet, Money, OrderId, Product};
+use crate::protocol::{AccountId, Catalog, Jwk, JwkSet, Micros, Money, Product};
 use crate::server::audit;
-use crate::server::clock::{Clock as _, SystemClock};
-use crate::server::ledger::operation::RefundOrder;
-use crate::server::ledger::{
-    AccountSummary, Action, Answer, Credit, Ledger as _, Operation, OperationId, SqliteLedger, books,
-};
-use crate::server::operator::random_operation_id;
-use crate::server::signing::Signer;
+use crate::server::ledger::{AccountSummary, Ledger as _, books};
 use crate::server::{DataFolder, OperationError};
-
-pub(super) fn credit(arguments: CreditArguments, out: &mut dyn Write) -> Outcome {
-    let CreditArguments { account, amount, currency, data, .. } = arguments;
-    let mut books = OpenBooks::open(&data.data)?;
-    let money = Money::new(amount, currency);
-    let credit = Credit::paid(account, money)?;
-    let Answer::Wallet { account, balance, .. } = books.operate(None, credit)? else { return Ok(FAILURE) };
-    writeln!(out, "credited {money}; {account} now holds {}", shown(&balance))?;
-    Ok(SUCCESS)
-}
-
-pub(super) fn refund(order: OrderId, data: &Path, out: &mut dyn Write) -> Outcome {
-    let mut books = OpenBooks::open(data)?;
-    let answer = books.operate(None, RefundOrder { order, quantity: None })?;
-    let Answer::Order { receipt, money, quantity } = answer else { return Ok(FAILURE) };
-    writeln!(out, "refunded {money} for {quantity} × {} to {}", receipt.product, receipt.account)?;
-    Ok(SUCCESS)
-}
-
-/// The books of a data folder, and what it takes to operate on them.
-struct OpenBooks {
-    ledger: SqliteLedger,
-    signer: Signer,
-}
-
-impl OpenBooks {
-    fn open(data: &Path) -> Result<Self, Box<dyn std::error::Error>> {
-        let folder = DataFolder::open(data)?;
-        let ledger = folder.books()?;
-        let signer = Signer::new(Arc::new(folder.key()?), ledger.game().clone());
-        Ok(Self { ledger, signer })
-    }
-
-    fn operate(
-        &mut self,
-        id: Option<OperationId>,
-        action: impl Into<Action>,
-    ) -> Result<Answer, Box<dyn std::error::Error>> {
-        let id = id.map_or_else(random_operation_id, Ok)?;
-        Ok(self.ledger.operate(&Operation::new(id, action), &mut self.signer, SystemClock.now())?)
-    }
-}
 
 pub(super) fn show(account: &AccountId, data: &Path, out: &mut dyn Write) -> Outcome {
     let mut ledger = DataFolder::open(data)?.books()?;
@@ -81,7 +32,11 @@ pub(super) fn show(account: &AccountId, data: &Path, out: &mut dyn Write) -> Out
     }
     for order in latest {
         let status = books::status_text(order.status);
-        writeln!(out, "{}  {status}  {} × {}  {}", order.id, order.quantity, order.product, order.amount)?;
+        write!(out, "{}  {status}  {} × {}  {}", order.id, order.quantity, order.product, order.amount)?;
+        match order.refunded {
+            0 => writeln!(out)?,
+            refunded => writeln!(out, "  {refunded} of them refunded")?,
+        }
     }
     Ok(SUCCESS)
 }
@@ -110,6 +65,13 @@ pub(super) fn check(file: &Path, out: &mut dyn Write) -> Outcome {
     Ok(SUCCESS)
 }
 
-fn shown(balance: &Balance) -> Money {
-    Money::new(balance.available, balance.currency)
+/// What a wallet holds, or owes.
+pub(super) fn shown(balance: &Balance) -> String {
+    let Balance { currency, available, held } = *balance;
+    let magnitude = |micros: Micros| Money::new(Micros::new(micros.value().abs()).unwrap_or(micros), currency);
+    let verb = if available.is_negative() { "owes" } else { "holds" };
+    match held > Micros::ZERO {
+        true => format!("{verb} {}, and {} is set aside", magnitude(available), magnitude(held)),
+        false => format!("{verb} {}", magnitude(available)),
+    }
 }

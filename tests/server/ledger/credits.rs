@@ -22,6 +22,7 @@ suite!(
     spent_credit_can_be_spared,
     credit_is_refundable_until_its_time_unless_it_is_forced,
     creator_is_paid_what_is_payable_and_may_owe_after_a_refund,
+    worked_example_of_the_document_is_what_happens,
 );
 
 fn refund(credit: u8) -> RefundCredit {
@@ -201,4 +202,30 @@ fn creator_is_paid_what_is_payable_and_may_owe_after_a_refund(desk: &mut Desk, d
     desk.operate(5, RefundOrder { order, quantity: None }).expect("refunds");
     let Refused::AbovePayable { payable, .. } = desk.refused(6, payout("0.01EUR")) else { panic!("another") };
     assert_eq!(payable.to_string(), "-0.04 EUR");
+}
+
+fn worked_example_of_the_document_is_what_happens(desk: &mut Desk, device: &mut Device) {
+    let card =
+        Credit { source: "card".parse().expect("a source"), fee: Micros::new(300_000).ok(), ..paid(device, "5EUR") };
+    desk.now += 1;
+    desk.done(1, card);
+    let (order, _) = desk.buy(device, "skin", 20);
+    desk.operate(2, RefundOrder { order, quantity: Some(5) }).expect("refunds");
+    let (creator, source) = ("ann".parse().expect("a creator"), "bank".parse().expect("a source"));
+    desk.operate(3, Payout { creator, money: "0.5EUR".parse().expect("money"), source }).expect("pays");
+    let rows = Rows::of(&mut *desk.ledger);
+    for (kind, owner, debits, credits) in [
+        ("payable", "ann", 745_000, 980_000),
+        ("payable", "zoe", 43_750, 175_000),
+        ("revenue", "arcade", 61_250, 245_000),
+        ("promotion", "welcome", 1_000_000, 0),
+        ("funding", "card", 5_000_000, 300_000),
+        ("fees", "card", 300_000, 0),
+        ("funding", "bank", 0, 500_000),
+    ] {
+        assert_eq!(rows.sums(kind, owner), (debits, credits), "{kind} {owner}");
+    }
+    assert_eq!(lots(desk), [("welcome".to_owned(), 250_000), ("card".to_owned(), 4_700_000)]);
+    let refunds: Vec<_> = rows.transfers.iter().filter(|row| row.kind == "refund").map(|row| row.amount).collect();
+    assert_eq!((refunds.len(), refunds.iter().sum::<i64>()), (4, 350_000));
 }

@@ -63,6 +63,8 @@ struct Life {
     players: Vec<Device>,
     /// How many players have enrolled.
     enrolled: usize,
+    /// Up to where each player has heard the feed.
+    heard: [u64; PLAYERS],
     signed: Vec<VerifiedOrder>,
     operations: Vec<Operation>,
     /// Operations that were meant to make holds and credits.
@@ -77,6 +79,7 @@ impl Life {
             desks: ENGINES.iter().copied().filter(|engine| engine.is_here()).map(Desk::of).collect(),
             players: (0..PLAYERS).map(|number| player(seed, number)).collect(),
             enrolled: 0,
+            heard: [0; PLAYERS],
             signed: Vec::new(),
             operations: Vec::new(),
             holds: Vec::new(),
@@ -85,11 +88,12 @@ impl Life {
     }
 
     /// Does the same on every engine, and checks that the same comes of it.
-    fn each<T: PartialEq + Debug>(&mut self, what: &str, mut act: impl FnMut(&mut Desk) -> T) {
+    fn each<T: PartialEq + Debug>(&mut self, what: &str, mut act: impl FnMut(&mut Desk) -> T) -> T {
         let told: Vec<T> = self.desks.iter_mut().map(&mut act).collect();
         for (desk, other) in self.desks.iter().zip(&told) {
             assert_eq!(&told[0], other, "{what}, on {:?}", desk.engine);
         }
+        told.into_iter().next().expect("there are engines")
     }
 
     fn step(&mut self) {
@@ -103,12 +107,13 @@ impl Life {
         }
         // Every balance, each time; the feed from the beginning now and then.
         for number in 0..self.enrolled {
-            let cursor = if self.random.one_in(20) { 0 } else { self.signed.len() as u64 };
+            let cursor = if self.random.one_in(20) { 0 } else { self.heard[number] };
             let (device, account) = (self.players[number].id(), self.players[number].account());
-            self.each("what a device hears", |desk| {
+            let standing = self.each("what a device hears", |desk| {
                 let place = Place { device, account: account.clone(), cursor };
-                desk.ledger.standings(&[place]).expect("reads")
+                desk.ledger.standings(&[place]).expect("reads").remove(0)
             });
+            self.heard[number] = standing.cursor;
         }
     }
 

@@ -1,0 +1,118 @@
+//! `iap-server statement`: statements as CSV, for spreadsheets, and as JSON, for programs.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{Data, Outcome, SUCCESS};
+use crate::protocol::{CreatorId, Money};
+use crate::server::DataFolder;
+use crate::server::date::Date;
+use crate::server::statement::{self, CreatorStatement, UnusedStatement};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StatementCommand {
+    /// What a creator has earned and was paid
+    Creator(CreatorArguments),
+    /// What players have paid for and not used yet
+    Unused(UnusedArguments),
+}
+
+/// How a statement is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Csv,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CreatorArguments {
+    /// The creator, as the catalogue names them
+    creator: CreatorId,
+    /// From when on, for example 2026-01-01; what was before is the opening balance
+    #[arg(long, value_name = "DATE", default_value = "1970-01-01")]
+    from: Date,
+    /// Until when, for example 2026-02-01; what was written then or later is left out
+    #[arg(long, value_name = "DATE", default_value = "9999-12-31")]
+    until: Date,
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    format: Format,
+    #[command(flatten)]
+    data: Data,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct UnusedArguments {
+    /// As of when, for example 2026-01-01; what was written then or later is left out
+    #[arg(long, value_name = "DATE", default_value = "9999-12-31")]
+    at: Date,
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    format: Format,
+    #[command(flatten)]
+    data: Data,
+}
+
+pub(super) fn statement(command: StatementCommand, out: &mut dyn Write) -> Outcome {
+    match command {
+        StatementCommand::Creator(arguments) => {
+            let CreatorArguments { creator, from, until, format, data } = arguments;
+            let mut ledger = DataFolder::open(&data.data)?.books()?;
+            let statements = statement::creator(&mut ledger, &creator, from.0, until.0)?;
+            match format {
+                Format::Csv => creator_csv(&statements, out)?,
+                Format::Json => writeln!(out, "{}", serde_json::to_string(&statements)?)?,
+            }
+        }
+        StatementCommand::Unused(UnusedArguments { at, format, data }) => {
+            let mut ledger = DataFolder::open(&data.data)?.books()?;
+            let statement = statement::unused(&mut ledger, at.0)?;
+            match format {
+                Format::Csv => unused_csv(&statement, out)?,
+                Format::Json => writeln!(out, "{}", serde_json::to_string(&statement)?)?,
+            }
+        }
+    }
+    Ok(SUCCESS)
+}
+
+/// An amount without its currency, which has a column of its own.
+fn number(money: Money) -> String {
+    money.micros.to_string()
+}
+
+fn creator_csv(statements: &[CreatorStatement], out: &mut dyn Write) -> csv::Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    csv.write_record(["creator", "currency", "at", "kind", "transfer", "order", "amount", "balance"])?;
+    for CreatorStatement { creator, from, until, opening, lines, closing } in statements {
+        let (creator, currency) = (creator.to_string(), opening.currency.code().to_owned());
+        let mut row = |at: &Date, kind: &str, transfer: String, order: String, amount: String, balance: Money| {
+            let (at, balance) = (at.to_string(), number(balance));
+            let cells: [&str; 8] = [&creator, &currency, &at, kind, &transfer, &order, &amount, &balance];
+            csv.write_record(cells)
+        };
+        row(from, "opening", String::new(), String::new(), String::new(), *opening)?;
+        for line in lines {
+            let order = line.order.map_or_else(String::new, |order| order.to_string());
+            row(&line.at, &line.kind, line.transfer.to_string(), order, number(line.amount), line.balance)?;
+        }
+        row(until, "closing", String::new(), String::new(), String::new(), *closing)?;
+    }
+    Ok(csv.flush()?)
+}
+
+fn unused_csv(statement: &UnusedStatement, out: &mut dyn Write) -> csv::Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    csv.write_record(["kind", "account", "currency", "source", "lot", "opened_at", "opened_with", "unused"])?;
+    for lot in &statement.lots {
+        let (id, opened_at) = (lot.lot.to_string(), lot.opened_at.to_string());
+        let (opened_with, unused) = (number(lot.opened_with), number(lot.unused));
+        let currency = lot.unused.currency.code();
+        csv.write_record(["lot", &lot.account, currency, &lot.source, &id, &opened_at, &opened_with, &unused])?;
+    }
+    for (kind, sums) in [("unused", &statement.unused), ("owed", &statement.owed)] {
+        for sum in sums {
+            csv.write_record([kind, "", sum.currency.code(), "", "", "", "", &number(*sum)])?;
+        }
+    }
+    Ok(csv.flush()?)
+}
