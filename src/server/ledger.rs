@@ -21,11 +21,16 @@ pub mod lot;
 mod model;
 pub mod operation;
 mod plan;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod refund;
 mod refused;
 mod sqlite;
 mod transfer;
+mod values;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresLedger, PostgresUrl, PostgresUrlError};
 pub use account::{AccountKind, AccountNumber, House, Origin};
 pub use books::{AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow};
 pub use error::LedgerError;
@@ -49,6 +54,9 @@ use crate::protocol::{
 
 /// The books of one game.
 pub trait Ledger: fmt::Debug + Send {
+    /// The game whose books these are.
+    fn game(&self) -> &GameId;
+
     /// Enrols devices, each with its own guest account, and gives every new account its welcome credit; in one
     /// transaction. A device that is enrolled already stays as it is.
     ///

@@ -7,7 +7,7 @@ use super::clock::Clock;
 use super::error::OperationError;
 use super::folder::DataFolder;
 use super::ledger::operation::RefundOrder;
-use super::ledger::{AccountSummary, Answer, Credit, LedgerError, Operation, OperationId};
+use super::ledger::{AccountSummary, Answer, Credit, Ledger as _, LedgerError, Operation, OperationId};
 use super::pipeline::Pipeline;
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Money, OrderId, Receipt};

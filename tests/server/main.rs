@@ -5,6 +5,8 @@ mod abuse;
 mod admin;
 mod audit;
 mod backup;
+#[cfg(all(unix, feature = "postgres"))]
+mod cluster;
 mod command;
 mod crashes;
 mod forgeries;

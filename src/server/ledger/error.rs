@@ -11,6 +11,13 @@ pub enum LedgerError {
     /// The engine failed.
     #[error("the books could not be read or written: {0}")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database cannot be reached, or is too busy to answer in time. Nothing is half done, and the same may be tried
+    /// again; what was sent when the connection was lost may have been done, and is then not done twice.
+    #[error("the database is not available: {0}; it is tried again with the next request")]
+    Unavailable(String),
+    /// The database holds no books.
+    #[error("there are no books in the database; start `iap-server serve` with it once, or pass another")]
+    NoBooks,
     /// The books hold something that this server never writes; `iap-server audit` tells more.
     #[error("the books are damaged: {0}; run `iap-server audit` on them")]
     Damaged(String),

@@ -192,6 +192,10 @@ impl ModelLedger {
 }
 
 impl Ledger for ModelLedger {
+    fn game(&self) -> &GameId {
+        &self.game
+    }
+
     fn enrol(
         &mut self,
         keys: &[PublicKey],

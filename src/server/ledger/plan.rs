@@ -138,7 +138,7 @@ impl<'a, F: Facts> Plan<'a, F> {
                 let released = self.released.entry(*lot).or_default();
                 *released = released.saturating_add(*amount);
             }
-            let revenue = House::revenue(self.game, hold.currency).number();
+            let revenue = self.changes.house(House::revenue(self.game, hold.currency));
             self.changes.resolve(hold.expired(), revenue);
         }
     }

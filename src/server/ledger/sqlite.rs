@@ -11,7 +11,6 @@ mod reading;
 mod rows;
 mod schema;
 mod totals;
-mod values;
 mod writing;
 
 use std::fmt;
@@ -25,7 +24,7 @@ use super::changes::Changes;
 use super::plan::{self, Fate, Plan};
 use super::{
     AccountSummary, Answer, BookReader, Context, Device, Enrolled, Ledger, LedgerError, OperateError, Operation,
-    Outcome, Place, Standing, VerifiedOrder,
+    Outcome, Place, Standing, VerifiedOrder, values,
 };
 use crate::protocol::{AccountId, GameId, KeyId, Money, PublicKey, UnixSeconds};
 use crate::server::signing::Signer;
@@ -83,11 +82,6 @@ impl SqliteLedger {
         Ok(Self { connection, game })
     }
 
-    /// The game whose books these are.
-    pub fn game(&self) -> &GameId {
-        &self.game
-    }
-
     /// Begins a change: takes the write lock, so that what is read now is still so when it is written.
     fn begin(&mut self) -> Result<Transaction<'_>, LedgerError> {
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
@@ -101,6 +95,10 @@ impl fmt::Debug for SqliteLedger {
 }
 
 impl Ledger for SqliteLedger {
+    fn game(&self) -> &GameId {
+        &self.game
+    }
+
     fn enrol(
         &mut self,
         keys: &[PublicKey],

@@ -11,8 +11,8 @@ use super::super::operation::OperationRecord;
 use super::super::plan::Facts;
 use super::super::refund::PaidOrder;
 use super::super::transfer::{Transfer, TransferKind};
-use super::super::{AccountNumber, FeedEntry, LedgerError, OperationId, TransferId, books};
-use super::{reading, values};
+use super::super::{AccountNumber, FeedEntry, LedgerError, OperationId, TransferId, books, values};
+use super::reading;
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, UnixSeconds};
 

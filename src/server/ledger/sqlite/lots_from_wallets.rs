@@ -14,8 +14,9 @@ use super::super::changes::Changes;
 use super::super::lot::{self, Lot};
 use super::super::operation::{Action, Answer, Credit, OperationRecord};
 use super::super::transfer::{self, TransferKind};
+use super::super::values;
 use super::super::{AccountNumber, LedgerError, OperationId, TransferId, refund};
-use super::{values, writing};
+use super::writing;
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Currency, GameId, Micros, Money, OrderId, UnixSeconds};
 

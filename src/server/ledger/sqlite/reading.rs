@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::super::{AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, books};
-use super::values;
+use super::super::{AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, books, values};
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey, Token};
 

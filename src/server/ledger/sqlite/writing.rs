@@ -6,8 +6,7 @@ use super::super::changes::{Changes, NewOrder, NewStanding, Sums};
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::transfer::Transfer;
-use super::super::{AccountKind, AccountNumber, FeedEntry, LedgerError, OperationId, books};
-use super::values;
+use super::super::{AccountKind, AccountNumber, FeedEntry, LedgerError, OperationId, books, values};
 use crate::protocol::{Receipt, Token};
 
 /// Writes a plan, with its receipts as they were signed; the caller commits. Gives each receipt's place in its feed.

@@ -1,16 +1,16 @@
-//! Values read back from the file: each is parsed again, so that a damaged file is an error and never a wrong answer.
+//! Values read back from a database: each is parsed again, so that damage is an error and never a wrong answer.
 
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{Micros, Sha256};
 
-use super::super::LedgerError;
+use super::LedgerError;
 
 /// A count or a place, which is never below zero.
 pub(super) fn count(value: i64) -> Result<u64, LedgerError> {
     u64::try_from(value).map_err(|_| LedgerError::damaged(format_args!("{value} is where a count should be")))
 }
 
-/// A count or a place for the file. What is too large for it is past the end of everything that is in it.
+/// A count or a place for a database. What is too large for it is past the end of everything that is in it.
 pub(super) fn stored_count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,279 @@
+//! The books in a PostgreSQL database, which any number of servers may share.
+//!
+//! A batch is one transaction of two round trips. The first begins it, locks the accounts of the batch by locking their
+//! devices, and reads everything that the planner may ask; the second writes what was decided and commits. Accounts are
+//! always locked in one order, so servers wait for each other and do not block each other for good; where two are in
+//! each other's way all the same, the database says so and the whole transaction is done again.
+//!
+//! The accounts of the house, which every purchase moves, are striped: every server adds to rows of its own, so that none
+//! waits for another, and a balance is the sum of them all.
+
+mod facts;
+mod parsing;
+mod reading;
+mod retry;
+mod rows;
+mod schema;
+mod session;
+mod url;
+mod writing;
+
+use std::time::Duration;
+
+use self::facts::{Asked, Books};
+use self::session::{Database, Session};
+pub use self::url::{PostgresUrl, PostgresUrlError};
+use super::changes::Changes;
+use super::plan::{self, Fate, Plan};
+use super::{
+    AccountNumber, AccountSummary, Action, Answer, BookReader, Context, Device, Enrolled, FeedEntry, Ledger,
+    LedgerError, OperateError, Operation, Outcome, Place, Standing, TransferId, VerifiedOrder,
+};
+use crate::protocol::{AccountId, GameId, KeyId, Money, ProductKind, PublicKey, UnixSeconds};
+use crate::server::signing::Signer;
+
+/// How long the books are tried again while the database is away, unless another time is asked for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many stripes there are. Commands that work beside a server write the first one, servers any of the others.
+const STRIPES: i64 = 256;
+
+/// The books in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresLedger {
+    database: Database,
+    game: GameId,
+    stripe: i64,
+}
+
+impl PostgresLedger {
+    /// Opens the books of `game` for a server, and makes them if there are none.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or refuses the user; it holds another game's books, or books of a newer version.
+    pub fn open(url: &PostgresUrl, game: &GameId) -> Result<Self, LedgerError> {
+        let mut database = Database::new(url.clone(), PATIENCE)?;
+        let game = database.open(Some(game))?;
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|error| LedgerError::Random(error.to_string()))?;
+        // Two servers that write the same stripe wait for each other now and then, and that is all.
+        let stripe = 1 + i64::from_le_bytes(random).rem_euclid(STRIPES - 1);
+        Ok(Self { database, game, stripe })
+    }
+
+    /// Opens books that are there, whichever game's they are.
+    ///
+    /// # Errors
+    /// There are none, the database cannot be reached, or they are of a newer version.
+    pub fn open_existing(url: &PostgresUrl) -> Result<Self, LedgerError> {
+        let mut database = Database::new(url.clone(), PATIENCE)?;
+        let game = database.open(None)?;
+        Ok(Self { database, game, stripe: 0 })
+    }
+
+    /// The same books, tried again for so long while the database is away: ten seconds unless it is set.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.database.set_patience(patience);
+        self
+    }
+
+    /// The public key that signs the receipts of these books. The first one that any server brings is kept: servers
+    /// that share books must share their key.
+    ///
+    /// # Errors
+    /// The books could not be read or written.
+    pub fn signing_key(&mut self, key: Option<PublicKey>) -> Result<Option<PublicKey>, LedgerError> {
+        let text = self.database.run(&self.game, |session| schema::signing_key(&session.client, key))?;
+        text.map(|text| super::values::parsed(&text)).transpose()
+    }
+}
+
+impl Ledger for PostgresLedger {
+    fn game(&self) -> &GameId {
+        &self.game
+    }
+
+    /// After a commit whose answer was lost, the devices that it enrolled count as known before.
+    fn enrol(
+        &mut self,
+        keys: &[PublicKey],
+        welcome: Option<Money>,
+        now: UnixSeconds,
+    ) -> Result<Vec<Enrolled>, LedgerError> {
+        let (game, stripe) = (&self.game, self.stripe);
+        self.database.run(game, |session| enrol(session, game, stripe, keys, welcome, now))
+    }
+
+    fn device(&mut self, id: KeyId) -> Result<Option<Device>, LedgerError> {
+        self.database.run(&self.game, |session| reading::device(session, id))
+    }
+
+    /// After a commit whose answer was lost, the orders that it settled count as settled before.
+    fn settle(&mut self, batch: &[VerifiedOrder], context: &mut Context<'_>) -> Result<Vec<Outcome>, LedgerError> {
+        let (game, stripe) = (&self.game, self.stripe);
+        self.database.run(game, |session| settle(session, game, stripe, batch, context))
+    }
+
+    fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {
+        self.database.run(&self.game, |session| reading::standings(session, asked))
+    }
+
+    fn operate(
+        &mut self,
+        operation: &Operation,
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Answer, OperateError> {
+        let (game, stripe) = (&self.game, self.stripe);
+        let decided =
+            self.database.run(game, |session| match operate(session, game, stripe, operation, signer, now) {
+                Err(OperateError::Ledger(error)) => Err(error),
+                Err(undecided) => session.roll_back().map(|()| Err(undecided)),
+                Ok(decided) => Ok(Ok(decided)),
+            })?;
+        Ok(decided??)
+    }
+
+    fn expire(&mut self, now: UnixSeconds) -> Result<u64, LedgerError> {
+        let (game, stripe) = (&self.game, self.stripe);
+        let mut all = 0;
+        loop {
+            let ended = self.database.run(game, |session| expire(session, game, stripe, now))?;
+            let Some(ended) = ended else { return Ok(all) };
+            all += ended;
+        }
+    }
+
+    fn show(&mut self, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {
+        self.database.run(&self.game, |session| reading::show(session, account))
+    }
+
+    /// Not tried again once a row was shown.
+    fn read(&mut self, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
+        self.database.run(&self.game, |_| Ok(()))?;
+        let game = self.game.clone();
+        let mut first = true;
+        self.database.run(&game, |session| match std::mem::replace(&mut first, false) {
+            true => rows::read(session, reader),
+            false => Err(LedgerError::damaged("the connection was lost while the books were read")),
+        })
+    }
+}
+
+fn settle(
+    session: &Session,
+    game: &GameId,
+    stripe: i64,
+    batch: &[VerifiedOrder],
+    context: &mut Context<'_>,
+) -> Result<Vec<Outcome>, LedgerError> {
+    let orders = || batch.iter().map(VerifiedOrder::order);
+    // Consumables can be had more than once, so nobody asks whether they are owned.
+    let is_owned = |product: &str| {
+        context.catalog.product(product).is_some_and(|(_, product)| product.kind != ProductKind::Consumable)
+    };
+    let asked = Asked {
+        accounts: orders().map(|order| order.account.clone()).collect(),
+        orders: orders().map(|order| order.id).collect(),
+        products: orders()
+            .filter(|order| is_owned(order.product.as_str()))
+            .map(|order| (order.account.clone(), order.product.clone()))
+            .collect(),
+    };
+    let mut books = Books::begin(session, asked, context.now)?;
+    let mut plan = Plan::new(&mut books, game, context.now);
+    let fates = plan.settle(batch, context)?;
+    let changes = plan.into_changes();
+    let entries = written(session, &changes, context.signer, stripe)?;
+    fates.into_iter().map(|fate: Fate| fate.outcome(&changes.receipts, &entries)).collect()
+}
+
+/// Signs a plan's receipts, writes it and commits. Gives each receipt's place in its feed.
+fn written(session: &Session, changes: &Changes, signer: &Signer, stripe: i64) -> Result<Vec<FeedEntry>, LedgerError> {
+    let tokens = signer.sign(&changes.receipts)?;
+    writing::write_and_commit(session, changes, tokens, stripe)
+}
+
+fn operate(
+    session: &Session,
+    game: &GameId,
+    stripe: i64,
+    operation: &Operation,
+    signer: &mut Signer,
+    now: UnixSeconds,
+) -> Result<Result<Answer, super::Refused>, OperateError> {
+    let facts = &session.facts;
+    let (mut asked, mut creator) = (Asked::default(), None);
+    let account = match &operation.action {
+        Action::Credit(credit) => Some(credit.account.clone()),
+        Action::Hold(hold) => Some(hold.account.clone()),
+        Action::RefundOrder(refund) => {
+            asked.orders.insert(refund.order);
+            facts::account_of(session, &facts.order_account, &refund.order.0)?
+        }
+        Action::RefundCredit(refund) => {
+            facts::account_of(session, &facts.lot_account, &TransferId::of_credit(refund.credit).0)?
+        }
+        Action::Post(post) => facts::account_of(session, &facts.hold_account, &post.hold.0)?,
+        Action::Void(void) => facts::account_of(session, &facts.hold_account, &void.hold.0)?,
+        Action::Payout(payout) => {
+            creator = Some((&payout.creator, payout.money.currency));
+            None
+        }
+    };
+    asked.accounts.extend(account);
+    let mut books = Books::begin(session, asked, now)?;
+    if let Some((creator, currency)) = creator {
+        books.lock_payable(creator, currency)?;
+    }
+    let (mut changes, decision) = plan::operate(&mut books, operation, game, signer, now)?;
+    if !changes.standings.is_empty() {
+        // A refund takes back from accounts that only the transfers of the order name.
+        let unnamed: Vec<AccountNumber> = changes.sums.keys().copied().collect();
+        changes.houses.extend(books.houses(&unnamed)?);
+    }
+    written(session, &changes, signer, stripe)?;
+    Ok(decision)
+}
+
+/// Gives free what is due of some accounts, and returns how many holds there were; nothing if none is due.
+fn expire(session: &Session, game: &GameId, stripe: i64, now: UnixSeconds) -> Result<Option<u64>, LedgerError> {
+    let accounts = facts::due_accounts(session, now)?;
+    if accounts.is_empty() {
+        return Ok(None);
+    }
+    let mut books = Books::begin(session, Asked { accounts, ..Asked::default() }, now)?;
+    let due = books.all_due_holds();
+    let count = due.len() as u64;
+    let mut plan = Plan::new(&mut books, game, now);
+    plan.expire(due);
+    writing::write_and_commit(session, &plan.into_changes(), Vec::new(), stripe)?;
+    Ok(Some(count))
+}
+
+fn enrol(
+    session: &Session,
+    game: &GameId,
+    stripe: i64,
+    keys: &[PublicKey],
+    welcome: Option<Money>,
+    now: UnixSeconds,
+) -> Result<Vec<Enrolled>, LedgerError> {
+    let (mut new, known) = writing::enrol(session, keys, now)?;
+    let mut books = Books::nothing(session);
+    let mut plan = Plan::new(&mut books, game, now);
+    let mut enrolled = Vec::with_capacity(keys.len());
+    for key in keys {
+        let id = key.id();
+        let new = new.remove(&id);
+        let account = match known.get(&id) {
+            Some(account) => account.clone(),
+            None => return Err(LedgerError::damaged(format_args!("the device {id} was not enrolled"))),
+        };
+        if let (true, Some(money)) = (new, welcome) {
+            plan.welcome(&account, money)?;
+        }
+        enrolled.push(Enrolled { account, new });
+    }
+    writing::write_and_commit(session, &plan.into_changes(), Vec::new(), stripe)?;
+    Ok(enrolled)
+}

@@ -1,0 +1,364 @@
+//! The books as the planner asks for them.
+//!
+//! First the accounts of a batch are locked, by locking their devices; then everything about them is read in a few
+//! statements, one after the other on one connection and sent together. Each of them sees what was committed before the
+//! lock was granted, and nobody else can change it until this transaction ends.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use futures_util::future::{join, join3};
+use tokio_postgres::Row;
+
+use super::super::account::House;
+use super::super::hold::HoldRecord;
+use super::super::lot::Lot;
+use super::super::operation::OperationRecord;
+use super::super::plan::Facts;
+use super::super::refund::PaidOrder;
+use super::super::transfer::{Transfer, TransferKind};
+use super::super::{AccountKind, AccountNumber, FeedEntry, LedgerError, OperationId, TransferId, books, values};
+use super::parsing::{bytes, digest, holds_of, kind_of, lot_of, text, token};
+use super::session::{Session, statements, wait};
+use crate::protocol::sync::ChainHead;
+use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, UnixSeconds};
+
+/// The columns of a lot.
+const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_until, opened_with, refunded,
+    credits_posted - debits_posted, debits_pending";
+
+/// Holds, and a row for each of their legs.
+const HOLDS: &str = "SELECT holds.id, holds.account, holds.currency, holds.amount, expires_at, status, posted,
+        resolved_at, transfers.id, transfers.debit_account, transfers.amount
+    FROM holds LEFT JOIN transfers ON transfers.hold_id = holds.id AND transfers.kind = 'hold'";
+
+statements! {
+    lock = "SELECT id, account, sequence, chain_head FROM devices WHERE account = ANY($1) ORDER BY id FOR UPDATE";
+    orders = "SELECT orders.id, sha256, receipts.feed, receipts.token FROM orders LEFT JOIN receipts
+        ON receipts.account = orders.account AND receipts.feed = orders.feed WHERE orders.id = ANY($1)";
+    owned = "SELECT account, product, MAX(until) FROM orders
+        JOIN unnest($1::text[], $2::text[]) AS asked (account, product) USING (account, product)
+        WHERE status = 'granted' GROUP BY account, product";
+    feeds = "SELECT account, (SELECT MAX(feed) FROM receipts WHERE receipts.account = asked.account)
+        FROM unnest($1::text[]) AS asked (account)";
+    open_lots = format!("SELECT {LOT} FROM accounts WHERE kind = 'wallet' AND open AND owner = ANY($1)");
+    due_holds = format!("{HOLDS} WHERE account = ANY($1) AND status = 'pending' AND expires_at <= $2");
+    due_accounts = "SELECT DISTINCT account FROM holds WHERE status = 'pending' AND expires_at <= $1 LIMIT 1000";
+    hold = format!("{HOLDS} WHERE holds.id = $1");
+    lot = format!("SELECT {LOT} FROM accounts WHERE id = $1 AND stripe = 0 AND kind = 'wallet'");
+    operation = "SELECT action, sha256, done, answer, created_at FROM operations WHERE id = $1";
+    paid_order = "SELECT account, status, quantity, refunded_quantity, amount, currency, refunded_amount FROM orders
+        WHERE id = $1";
+    transfers_of = "SELECT id, kind, debit_account, credit_account, amount, created_at FROM transfers
+        WHERE order_id = $1";
+    // What is payable to a creator is locked by its row of the stripe 0, which is made for that; a creator of whom
+    // there is no row yet has nothing to be locked.
+    make_payable = "INSERT INTO accounts (id, stripe, kind, owner, currency, debits_posted, credits_posted,
+            debits_pending, credits_pending, open)
+        SELECT DISTINCT id, 0::bigint, kind, owner, currency, 0::bigint, 0::bigint, 0::bigint, 0::bigint, FALSE
+        FROM accounts WHERE id = $1 ON CONFLICT (id, stripe) DO NOTHING";
+    lock_payable = "SELECT 1 FROM accounts WHERE id = $1 AND stripe = 0 FOR UPDATE";
+    payable = "SELECT SUM(credits_posted - debits_posted)::bigint FROM accounts WHERE id = $1";
+    houses = "SELECT DISTINCT id, kind, owner, currency FROM accounts WHERE id = ANY($1) AND kind <> 'wallet'";
+    order_account = "SELECT account FROM orders WHERE id = $1";
+    lot_account = "SELECT owner FROM accounts WHERE id = $1 AND stripe = 0 AND kind = 'wallet'";
+    hold_account = "SELECT account FROM holds WHERE id = $1";
+}
+
+/// What is to be read under the lock.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The accounts, which are locked.
+    pub(super) accounts: BTreeSet<AccountId>,
+    /// Orders that may be known.
+    pub(super) orders: HashSet<OrderId>,
+    /// Products that accounts may own.
+    pub(super) products: BTreeSet<(AccountId, ProductId)>,
+}
+
+/// What was read about one account.
+#[derive(Debug, Default)]
+struct Known {
+    feed: u64,
+    lots: Vec<Lot>,
+    due: Vec<HoldRecord>,
+    has_device: bool,
+    /// What could not be read back: its orders fail, and nobody else's.
+    damage: Option<String>,
+}
+
+/// The books as they were read under the lock.
+pub(super) struct Books<'a> {
+    session: &'a Session,
+    accounts: HashMap<String, Known>,
+    chains: HashMap<KeyId, Option<ChainHead>>,
+    orders: HashMap<OrderId, (Sha256, Option<FeedEntry>)>,
+    asked: Asked,
+    owned: HashMap<(String, String), Option<UnixSeconds>>,
+}
+
+impl<'a> Books<'a> {
+    /// The books of a transaction that was begun and asks for nothing.
+    pub(super) fn nothing(session: &'a Session) -> Self {
+        let (accounts, chains, orders, owned) = Default::default();
+        Self { session, accounts, chains, orders, owned, asked: Asked::default() }
+    }
+
+    /// Begins a transaction and locks the accounts that are asked for; then reads all that is asked for, as of `now`.
+    pub(super) fn begin(session: &'a Session, asked: Asked, now: UnixSeconds) -> Result<Self, LedgerError> {
+        let accounts: Vec<&str> = asked.accounts.iter().map(AccountId::as_str).collect();
+        let orders: Vec<&[u8]> = asked.orders.iter().map(|id| &id.0[..]).collect();
+        let (owners, products): (Vec<&str>, Vec<&str>) =
+            asked.products.iter().map(|(account, product)| (account.as_str(), product.as_str())).unzip();
+        let (client, statements) = (&session.client, &session.facts);
+        // They are sent, and done, in the order in which they are first polled, which is from left to right.
+        let (locked, known, about) = wait(async {
+            let (begun, locked, (known, owned, feeds), (lots, due)) = futures_util::future::join4(
+                client.batch_execute("BEGIN"),
+                client.query(&statements.lock, &[&accounts]),
+                join3(
+                    client.query(&statements.orders, &[&orders]),
+                    client.query(&statements.owned, &[&owners, &products]),
+                    client.query(&statements.feeds, &[&accounts]),
+                ),
+                join(
+                    client.query(&statements.open_lots, &[&accounts]),
+                    client.query(&statements.due_holds, &[&accounts, &now]),
+                ),
+            )
+            .await;
+            // The first that failed is the reason why all after it did.
+            begun?;
+            Ok((locked?, (known?, owned?), (feeds?, lots?, due?)))
+        })?;
+        let accounts = asked.accounts.iter().map(|account| (account.to_string(), Known::default())).collect();
+        let mut books = Self { accounts, asked, ..Self::nothing(session) };
+        let mut chains = HashMap::new();
+        books.accounts(&locked, 1, |known, row| {
+            known.has_device = true;
+            chains.insert(text(row, 0)?, values::chain(row.try_get(2)?, digest(row, 3)?)?);
+            Ok(())
+        })?;
+        books.chains = chains;
+        let (feeds, lots, due) = about;
+        books.accounts(&feeds, 0, |known, row| {
+            known.feed = values::count(row.try_get::<_, Option<i64>>(1)?.unwrap_or_default())?;
+            Ok(())
+        })?;
+        books.accounts(&lots, 1, |known, row| {
+            known.lots.push(lot_of(row)?);
+            Ok(())
+        })?;
+        books.due_holds(due)?;
+        let (orders, owned) = known;
+        for row in &orders {
+            let entry = match row.try_get::<_, Option<i64>>(2)? {
+                Some(feed) => Some(FeedEntry { feed: values::count(feed)?, token: token(row, 3)? }),
+                None => None,
+            };
+            books.orders.insert(OrderId(bytes(row, 0)?), (Sha256(bytes(row, 1)?), entry));
+        }
+        for row in &owned {
+            books.owned.insert((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?);
+        }
+        Ok(books)
+    }
+
+    /// Reads what rows say about the account that one of their columns names.
+    fn accounts(
+        &mut self,
+        rows: &[Row],
+        column: usize,
+        mut read: impl FnMut(&mut Known, &Row) -> Result<(), LedgerError>,
+    ) -> Result<(), LedgerError> {
+        for row in rows {
+            let account: &str = row.try_get(column)?;
+            let Some(known) = self.accounts.get_mut(account) else { continue };
+            match read(known, row) {
+                Err(LedgerError::Damaged(what)) => known.damage = Some(what),
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    fn due_holds(&mut self, rows: Vec<Row>) -> Result<(), LedgerError> {
+        let mut own: HashMap<String, Vec<Row>> = HashMap::new();
+        for row in rows {
+            own.entry(row.try_get(1)?).or_default().push(row);
+        }
+        for (account, rows) in own {
+            let Some(known) = self.accounts.get_mut(&account) else { continue };
+            match holds_of(&rows) {
+                Err(LedgerError::Damaged(what)) => known.damage = Some(what),
+                due => known.due = due?,
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&self, account: &AccountId) -> Result<&Known, LedgerError> {
+        let known = self.accounts.get(account.as_str()).ok_or_else(|| not_read(account))?;
+        known.damage.as_ref().map_or(Ok(known), |what| Err(LedgerError::damaged(what)))
+    }
+
+    /// Whether an account has a product by an order that is granted, and if so when the last of it ends, for a pass.
+    fn owned(&self, account: &AccountId, product: &ProductId) -> Result<Option<Option<UnixSeconds>>, LedgerError> {
+        let asked = (account.clone(), product.clone());
+        match self.asked.products.contains(&asked) {
+            true => Ok(self.owned.get(&(account.to_string(), product.to_string())).copied()),
+            false => Err(not_read(product)),
+        }
+    }
+
+    fn row(&self, statement: &tokio_postgres::Statement, id: &[u8; 16]) -> Result<Option<Row>, LedgerError> {
+        let id = &id[..];
+        wait(async { Ok(self.session.client.query_opt(statement, &[&id]).await?) })
+    }
+
+    /// All holds that are due of the accounts that were asked for.
+    pub(super) fn all_due_holds(&mut self) -> Vec<HoldRecord> {
+        self.accounts.values().flat_map(|known| known.due.iter().cloned()).collect()
+    }
+
+    /// Locks what is payable to a creator.
+    pub(super) fn lock_payable(&self, creator: &CreatorId, currency: Currency) -> Result<(), LedgerError> {
+        let number = House::payable(creator, currency).number();
+        let (client, statements, number) = (&self.session.client, &self.session.facts, &number.0[..]);
+        wait(async {
+            client.execute(&statements.make_payable, &[&number]).await?;
+            Ok(client.execute(&statements.lock_payable, &[&number]).await?)
+        })?;
+        Ok(())
+    }
+
+    /// Which of these accounts of the ledger are the house's, and what they are.
+    pub(super) fn houses(&self, numbers: &[AccountNumber]) -> Result<Vec<(AccountNumber, House)>, LedgerError> {
+        let numbers: Vec<&[u8]> = numbers.iter().map(|number| &number.0[..]).collect();
+        let (client, statement) = (&self.session.client, &self.session.facts.houses);
+        let rows = wait(async { Ok(client.query(statement, &[&numbers]).await?) })?;
+        let house = |row: &Row| {
+            let kind = kind_of(AccountKind::parse, row, 1)?;
+            Ok((AccountNumber(bytes(row, 0)?), House { kind, owner: row.try_get(2)?, currency: text(row, 3)? }))
+        };
+        rows.iter().map(house).collect()
+    }
+}
+
+/// Accounts with holds that are due, some of them.
+pub(super) fn due_accounts(session: &Session, now: UnixSeconds) -> Result<BTreeSet<AccountId>, LedgerError> {
+    let rows = wait(async { Ok(session.client.query(&session.facts.due_accounts, &[&now]).await?) })?;
+    rows.iter().map(|row| text(row, 0)).collect()
+}
+
+/// The account that something belongs to. That never changes, so it need not be locked.
+pub(super) fn account_of(
+    session: &Session,
+    statement: &tokio_postgres::Statement,
+    id: &[u8; 16],
+) -> Result<Option<AccountId>, LedgerError> {
+    let id = &id[..];
+    let row = wait(async { Ok(session.client.query_opt(statement, &[&id]).await?) })?;
+    row.map(|row| text(&row, 0)).transpose()
+}
+
+fn not_read(what: impl std::fmt::Display) -> LedgerError {
+    LedgerError::damaged(format_args!("`{what}` was not locked"))
+}
+
+impl Facts for Books<'_> {
+    fn order_sha256(&mut self, id: OrderId) -> Result<Option<Sha256>, LedgerError> {
+        match self.asked.orders.contains(&id) {
+            true => Ok(self.orders.get(&id).map(|(sha256, _)| *sha256)),
+            false => Err(not_read(id)),
+        }
+    }
+
+    fn first_receipt(&mut self, order: OrderId) -> Result<FeedEntry, LedgerError> {
+        let (_, entry) = self.orders.get(&order).ok_or_else(|| not_read(order))?;
+        entry.clone().ok_or_else(|| LedgerError::damaged(format_args!("the order {order} has no receipt")))
+    }
+
+    fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
+        self.chains.get(&device).copied().ok_or_else(|| not_read(device))
+    }
+
+    fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
+        Ok(self.owned(account, product)?.is_some())
+    }
+
+    fn runs(&mut self, account: &AccountId, product: &ProductId, now: UnixSeconds) -> Result<bool, LedgerError> {
+        Ok(self.owned(account, product)?.flatten().is_some_and(|until| until > now))
+    }
+
+    fn feed_length(&mut self, account: &AccountId) -> Result<u64, LedgerError> {
+        Ok(self.known(account)?.feed)
+    }
+
+    fn lots(&mut self, account: &AccountId, currency: Currency) -> Result<Vec<Lot>, LedgerError> {
+        Ok(self.known(account)?.lots.iter().filter(|lot| lot.currency == currency).cloned().collect())
+    }
+
+    fn due_holds(&mut self, account: &AccountId, _now: UnixSeconds) -> Result<Vec<HoldRecord>, LedgerError> {
+        // Read as of the time of the plan.
+        Ok(self.known(account)?.due.clone())
+    }
+
+    fn has_account(&mut self, account: &AccountId) -> Result<bool, LedgerError> {
+        Ok(self.known(account)?.has_device)
+    }
+
+    fn operation(&mut self, id: OperationId) -> Result<Option<OperationRecord>, LedgerError> {
+        let Some(row) = self.row(&self.session.facts.operation, &id.0)? else { return Ok(None) };
+        let decision = OperationRecord::parse_decision(row.try_get(2)?, row.try_get(3)?);
+        let (sha256, decision) = (Sha256(bytes(&row, 1)?), decision.map_err(LedgerError::damaged)?);
+        Ok(Some(OperationRecord { id, name: row.try_get(0)?, sha256, decision, at: row.try_get(4)? }))
+    }
+
+    fn lot(&mut self, id: TransferId) -> Result<Option<Lot>, LedgerError> {
+        self.row(&self.session.facts.lot, &id.0)?.map(|row| lot_of(&row)).transpose()
+    }
+
+    fn paid_order(&mut self, id: OrderId) -> Result<Option<PaidOrder>, LedgerError> {
+        let Some(row) = self.row(&self.session.facts.paid_order, &id.0)? else { return Ok(None) };
+        let quantity = |column| u32::try_from(row.try_get::<_, i64>(column)?).map_err(LedgerError::damaged);
+        Ok(Some(PaidOrder {
+            order: id,
+            account: text(&row, 0)?,
+            status: kind_of(books::parse_status, &row, 1)?,
+            quantity: quantity(2)?,
+            refunded_quantity: quantity(3)?,
+            amount: Money::new(values::micros(row.try_get(4)?)?, text(&row, 5)?),
+            refunded_amount: row.try_get(6)?,
+        }))
+    }
+
+    fn transfers_of(&mut self, order: OrderId) -> Result<Vec<Transfer>, LedgerError> {
+        let (client, statement, id) = (&self.session.client, &self.session.facts.transfers_of, &order.0[..]);
+        let rows = wait(async { Ok(client.query(statement, &[&id]).await?) })?;
+        let transfer = |row: &Row| {
+            Ok(Transfer {
+                id: TransferId(bytes(row, 0)?),
+                kind: kind_of(TransferKind::parse, row, 1)?,
+                debit: AccountNumber(bytes(row, 2)?),
+                credit: AccountNumber(bytes(row, 3)?),
+                amount: row.try_get(4)?,
+                order: Some(order),
+                hold: None,
+                at: row.try_get(5)?,
+            })
+        };
+        rows.iter().map(transfer).collect()
+    }
+
+    fn hold(&mut self, id: OperationId) -> Result<Option<HoldRecord>, LedgerError> {
+        let (client, statement, id) = (&self.session.client, &self.session.facts.hold, &id.0[..]);
+        let rows = wait(async { Ok(client.query(statement, &[&id]).await?) })?;
+        Ok(holds_of(&rows)?.pop())
+    }
+
+    fn payable(&mut self, creator: &CreatorId, currency: Currency) -> Result<i64, LedgerError> {
+        let row = self.row(&self.session.facts.payable, &House::payable(creator, currency).number().0)?;
+        let sum = row.map(|row| row.try_get::<_, Option<i64>>(0)).transpose()?;
+        Ok(sum.flatten().unwrap_or_default())
+    }
+}

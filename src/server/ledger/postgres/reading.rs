@@ -1,0 +1,161 @@
+//! What is read without changing anything.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures_util::future::{join, join3};
+use tokio_postgres::Row;
+
+use super::super::{AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, books, values};
+use super::parsing::{bytes, digest, kind_of, text, token};
+use super::session::{Session, statements, wait};
+use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
+use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey};
+
+statements! {
+    device = "SELECT account, public_key, sequence, chain_head FROM devices WHERE id = $1";
+    chains = "SELECT id, sequence, chain_head FROM devices WHERE id = ANY($1)";
+    // The conditions are those of the index on open lots, word for word.
+    wallets = "SELECT wallets.account, wallets.currency,
+            SUM(credits_posted - debits_posted - debits_pending)::bigint, SUM(debits_pending)::bigint
+        FROM wallets LEFT JOIN accounts ON kind = 'wallet' AND open AND owner = wallets.account
+            AND accounts.currency = wallets.currency
+        WHERE wallets.account = ANY($1) GROUP BY wallets.account, wallets.currency ORDER BY 1, 2";
+    feeds = "SELECT account, (SELECT MAX(feed) FROM receipts WHERE receipts.account = asked.account)
+        FROM unnest($1::text[]) AS asked (account)";
+    // A cursor past the end is one of books that were lost: see `Standing::places`.
+    pages = "SELECT asked.number, page.feed, page.token
+        FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS asked (account, cursor, number)
+        CROSS JOIN LATERAL (
+            SELECT feed, token FROM receipts WHERE receipts.account = asked.account AND feed > CASE
+                WHEN asked.cursor > (SELECT MAX(feed) FROM receipts WHERE receipts.account = asked.account) THEN 0
+                ELSE asked.cursor END
+            ORDER BY feed LIMIT $4) AS page
+        ORDER BY asked.number, page.feed";
+    devices = "SELECT id, sequence, chain_head FROM devices WHERE account = $1";
+    orders_by_status = "SELECT orders.status, COUNT(*) FROM receipts JOIN orders
+        ON orders.id = receipts.order_id AND orders.feed = receipts.feed
+        WHERE receipts.account = $1 GROUP BY orders.status";
+    latest_orders = "SELECT orders.id, product, quantity, amount, currency, status, refunded_quantity
+        FROM receipts JOIN orders ON orders.id = receipts.order_id AND orders.feed = receipts.feed
+        WHERE receipts.account = $1 AND status <> 'declined' ORDER BY receipts.feed DESC LIMIT $2";
+}
+
+/// Begins a transaction that reads everything as of one moment.
+pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+pub(super) fn device(session: &Session, id: KeyId) -> Result<Option<Device>, LedgerError> {
+    let (client, id) = (&session.client, id.to_string());
+    let row = wait(async { Ok(client.query_opt(&session.reading.device, &[&id]).await?) })?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Device {
+        account: text(&row, 0)?,
+        key: PublicKey::new(&bytes(&row, 1)?).map_err(LedgerError::damaged)?,
+        chain: values::chain(row.try_get(2)?, digest(&row, 3)?)?,
+    }))
+}
+
+pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {
+    let devices: Vec<String> = asked.iter().map(|place| place.device.to_string()).collect();
+    let accounts: Vec<&str> = asked.iter().map(|place| place.account.as_str()).collect();
+    let cursors: Vec<i64> = asked.iter().map(|place| values::stored_count(place.cursor)).collect();
+    let numbers: Vec<i64> = (0..).take(asked.len()).collect();
+    let (client, statements) = (&session.client, &session.reading);
+    let (chains, wallets, (feeds, pages)) = wait(async {
+        let (begun, (chains, wallets), (feeds, pages, ended)) = join3(
+            client.batch_execute(SNAPSHOT),
+            join(client.query(&statements.chains, &[&devices]), client.query(&statements.wallets, &[&accounts])),
+            join3(
+                client.query(&statements.feeds, &[&accounts]),
+                client.query(&statements.pages, &[&accounts, &cursors, &numbers, &(MAX_RECEIPTS as i64)]),
+                client.batch_execute("COMMIT"),
+            ),
+        )
+        .await;
+        begun?;
+        let read = (chains?, wallets?, (feeds?, pages?));
+        ended?;
+        Ok(read)
+    })?;
+    let chains = by_name(&chains, |row| values::chain(row.try_get(1)?, digest(row, 2)?))?;
+    let lengths = by_name(&feeds, |row| values::count(row.try_get::<_, Option<i64>>(1)?.unwrap_or_default()))?;
+    let mut balances: HashMap<&str, Vec<Balance>> = HashMap::new();
+    for row in &wallets {
+        balances.entry(row.try_get(0)?).or_default().push(balance(row)?);
+    }
+    let mut read: HashMap<i64, Vec<FeedEntry>> = HashMap::new();
+    for row in &pages {
+        read.entry(row.try_get(0)?)
+            .or_default()
+            .push(FeedEntry { feed: values::count(row.try_get(1)?)?, token: token(row, 2)? });
+    }
+    let standing = |((place, device), number): ((&Place, &String), i64)| {
+        let length = lengths.get(place.account.as_str()).copied().unwrap_or_default();
+        let places = Standing::places(place.cursor, length);
+        let chain = chains.get(device.as_str()).copied();
+        Ok(Standing {
+            page: read.remove(&number).unwrap_or_default(),
+            cursor: places.end,
+            more: places.end < length,
+            wallet: balances.get(place.account.as_str()).cloned().unwrap_or_default(),
+            chain: chain.ok_or_else(|| LedgerError::damaged(format_args!("the device {device} is missing")))?,
+        })
+    };
+    asked.iter().zip(&devices).zip(numbers.iter().copied()).map(standing).collect()
+}
+
+/// What rows say about what their first column names.
+fn by_name<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, LedgerError>) -> Result<HashMap<&str, T>, LedgerError> {
+    rows.iter().map(|row| Ok((row.try_get(0)?, read(row)?))).collect()
+}
+
+fn balance(row: &Row) -> Result<Balance, LedgerError> {
+    let sum = |column| Ok::<_, LedgerError>(row.try_get::<_, Option<i64>>(column)?.unwrap_or_default());
+    let (available, held) = (values::micros(sum(2)?)?, values::micros(sum(3)?)?);
+    Ok(Balance { currency: text(row, 1)?, available, held })
+}
+
+pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {
+    let (client, statements) = (&session.client, &session.reading);
+    let (name, latest) = (account.as_str(), AccountSummary::LATEST as i64);
+    let names = [name];
+    let (devices, wallet, feeds, (orders, latest)) = wait(async {
+        client.batch_execute(SNAPSHOT).await?;
+        let read = (
+            client.query(&statements.devices, &[&name]).await?,
+            client.query(&statements.wallets, &[&&names[..]]).await?,
+            client.query(&statements.feeds, &[&&names[..]]).await?,
+            (
+                client.query(&statements.orders_by_status, &[&name]).await?,
+                client.query(&statements.latest_orders, &[&name, &latest]).await?,
+            ),
+        );
+        client.batch_execute("COMMIT").await?;
+        Ok(read)
+    })?;
+    if devices.is_empty() {
+        return Ok(None);
+    }
+    let device = |row: &Row| Ok((text(row, 0)?, values::chain(row.try_get(1)?, digest(row, 2)?)?));
+    let lengths = by_name(&feeds, |row| values::count(row.try_get::<_, Option<i64>>(1)?.unwrap_or_default()))?;
+    let count = |row: &Row| Ok((row.try_get(0)?, values::count(row.try_get(1)?)?));
+    Ok(Some(AccountSummary {
+        account: account.clone(),
+        wallet: wallet.iter().map(balance).collect::<Result<_, _>>()?,
+        devices: devices.iter().map(device).collect::<Result<BTreeMap<KeyId, Option<ChainHead>>, LedgerError>>()?,
+        orders: orders.iter().map(count).collect::<Result<_, LedgerError>>()?,
+        receipts: lengths.get(name).copied().unwrap_or_default(),
+        latest: latest.iter().map(order).collect::<Result<_, _>>()?,
+    }))
+}
+
+fn order(row: &Row) -> Result<OrderSummary, LedgerError> {
+    let quantity = |column| u32::try_from(row.try_get::<_, i64>(column)?).map_err(LedgerError::damaged);
+    Ok(OrderSummary {
+        id: OrderId(bytes(row, 0)?),
+        product: text(row, 1)?,
+        quantity: quantity(2)?,
+        refunded: quantity(6)?,
+        amount: Money::new(values::micros(row.try_get(3)?)?, text(row, 4)?),
+        status: kind_of(books::parse_status, row, 5)?,
+    })
+}

@@ -1,0 +1,67 @@
+//! What an error of the database means for whoever asked: try the whole transaction again, connect again, or give up.
+
+use tokio_postgres::error::SqlState;
+
+use super::super::LedgerError;
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The connection is lost, or the database takes none: connect again, then try the whole transaction again. If it
+    /// was lost while committing, the ids of what was sent tell whether it was done.
+    Lost,
+    /// Another transaction was in the way: try the whole transaction again. If it has settled the same order, this one
+    /// will find it.
+    Conflict,
+    /// The database is too busy: nothing was done, and whoever asked is told to come back.
+    Busy,
+    /// Trying again would not help.
+    Lasting,
+}
+
+impl Trouble {
+    pub(super) fn of(error: &LedgerError) -> Self {
+        match error {
+            LedgerError::Unavailable(_) => Self::Lost,
+            LedgerError::Storage(source) => {
+                source.downcast_ref::<tokio_postgres::Error>().map_or(Self::Lasting, Self::of_database)
+            }
+            _ => Self::Lasting,
+        }
+    }
+
+    fn of_database(error: &tokio_postgres::Error) -> Self {
+        let Some(state) = error.code() else {
+            // The database said nothing: either it is not there, or what it sent makes no sense.
+            return Self::Lost;
+        };
+        match state {
+            &SqlState::T_R_SERIALIZATION_FAILURE
+            | &SqlState::T_R_DEADLOCK_DETECTED
+            // The same order, operation or device, by another server; or the same table, when both make the tables.
+            | &SqlState::UNIQUE_VIOLATION
+            | &SqlState::DUPLICATE_TABLE
+            | &SqlState::DUPLICATE_OBJECT => Self::Conflict,
+            &SqlState::LOCK_NOT_AVAILABLE | &SqlState::QUERY_CANCELED => Self::Busy,
+            &SqlState::ADMIN_SHUTDOWN
+            | &SqlState::CRASH_SHUTDOWN
+            | &SqlState::CANNOT_CONNECT_NOW
+            | &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+            // The primary has become a stand-by.
+            | &SqlState::READ_ONLY_SQL_TRANSACTION => Self::Lost,
+            // Class 08 is about the connection, class 53 about resources: too many connections, a full disk.
+            state if state.code().starts_with("08") || state.code().starts_with("53") => Self::Lost,
+            _ => Self::Lasting,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for LedgerError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // The statements that write divide by zero where a row is missing that they have read before.
+        if error.code() == Some(&SqlState::DIVISION_BY_ZERO) {
+            return Self::damaged("a row that was read is not there to be changed");
+        }
+        Self::Storage(Box::new(error))
+    }
+}

@@ -1,0 +1,171 @@
+//! The tables row by row, as of one moment. Rows come in as they are asked for, so books of any size can be read.
+
+use std::pin::pin;
+
+use futures_util::TryStreamExt as _;
+use tokio_postgres::Row;
+
+use super::super::{
+    AccountRow, BookReader, DeviceRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
+};
+use super::parsing::bytes;
+use super::reading::SNAPSHOT;
+use super::session::{Session, wait, wait_long};
+
+/// The rows of an account of the house are one to whoever reads: it need not know of stripes.
+const ACCOUNTS: &str = "SELECT id, kind, owner, currency, SUM(debits_posted)::bigint, SUM(credits_posted)::bigint,
+        SUM(debits_pending)::bigint, SUM(credits_pending)::bigint, MAX(origin), MAX(source), MAX(opened_at),
+        MAX(refundable_until), MAX(opened_with), MAX(refunded)
+    FROM accounts GROUP BY id, kind, owner, currency";
+const TRANSFERS: &str = "SELECT id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at
+    FROM transfers";
+const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head FROM devices";
+const ORDERS: &str = "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity,
+        until, refunded_quantity, refunded_amount
+    FROM orders ORDER BY account, feed";
+const RECEIPTS: &str = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
+const HOLDS: &str = "SELECT id, account, currency, amount, expires_at, status, posted, resolved_at FROM holds";
+const OPERATIONS: &str = "SELECT id, action, sha256, done, answer, created_at FROM operations";
+
+/// Whole tables are read in one go, however long that takes.
+const PATIENTLY: &str = "SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on";
+
+pub(super) fn read(session: &Session, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
+    for statement in [SNAPSHOT, PATIENTLY] {
+        wait(async { Ok(session.client.batch_execute(statement).await?) })?;
+    }
+    each(session, ACCOUNTS, account, |row| reader.account(row))?;
+    each(session, TRANSFERS, transfer, |row| reader.transfer(row))?;
+    each(session, DEVICES, device, |row| reader.device(row))?;
+    each(session, ORDERS, order, |row| reader.order(row))?;
+    each(session, RECEIPTS, receipt, |row| reader.receipt(row))?;
+    each(session, HOLDS, hold, |row| reader.hold(row))?;
+    each(session, OPERATIONS, operation, |row| reader.operation(row))?;
+    wait(async { Ok(session.client.batch_execute("COMMIT").await?) })
+}
+
+fn each<T>(
+    session: &Session,
+    statement: &str,
+    read: fn(&Row) -> Result<T, LedgerError>,
+    mut show: impl FnMut(T),
+) -> Result<(), LedgerError> {
+    wait_long(async {
+        let none: [&str; 0] = [];
+        let mut rows = pin!(session.client.query_raw(statement, none).await?);
+        while let Some(row) = rows.try_next().await? {
+            show(read(&row)?);
+        }
+        Ok(())
+    })
+}
+
+fn account(row: &Row) -> Result<AccountRow, LedgerError> {
+    Ok(AccountRow {
+        id: bytes(row, 0)?,
+        kind: row.try_get(1)?,
+        owner: row.try_get(2)?,
+        currency: row.try_get(3)?,
+        debits_posted: row.try_get(4)?,
+        credits_posted: row.try_get(5)?,
+        debits_pending: row.try_get(6)?,
+        credits_pending: row.try_get(7)?,
+        lot: lot(row)?,
+    })
+}
+
+fn lot(row: &Row) -> Result<Option<LotRow>, LedgerError> {
+    let Some(origin) = row.try_get(8)? else { return Ok(None) };
+    Ok(Some(LotRow {
+        origin,
+        source: row.try_get(9)?,
+        opened_at: row.try_get(10)?,
+        refundable_until: row.try_get(11)?,
+        opened_with: row.try_get(12)?,
+        refunded: row.try_get(13)?,
+    }))
+}
+
+fn transfer(row: &Row) -> Result<TransferRow, LedgerError> {
+    Ok(TransferRow {
+        id: bytes(row, 0)?,
+        debit_account: bytes(row, 1)?,
+        credit_account: bytes(row, 2)?,
+        amount: row.try_get(3)?,
+        kind: row.try_get(4)?,
+        order: optional(row, 5)?,
+        hold: optional(row, 6)?,
+        created_at: row.try_get(7)?,
+    })
+}
+
+/// The id in a column, if there is one.
+fn optional(row: &Row, column: usize) -> Result<Option<[u8; 16]>, LedgerError> {
+    match row.try_get::<_, Option<&[u8]>>(column)? {
+        Some(_) => bytes(row, column).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn device(row: &Row) -> Result<DeviceRow, LedgerError> {
+    Ok(DeviceRow {
+        id: row.try_get(0)?,
+        account: row.try_get(1)?,
+        public_key: row.try_get(2)?,
+        sequence: row.try_get(3)?,
+        chain_head: row.try_get(4)?,
+    })
+}
+
+fn order(row: &Row) -> Result<OrderRow, LedgerError> {
+    Ok(OrderRow {
+        id: bytes(row, 0)?,
+        account: row.try_get(1)?,
+        device: row.try_get(2)?,
+        sequence: row.try_get(3)?,
+        token: row.try_get(4)?,
+        sha256: row.try_get(5)?,
+        status: row.try_get(6)?,
+        amount: row.try_get(7)?,
+        currency: row.try_get(8)?,
+        product: row.try_get(9)?,
+        quantity: row.try_get(10)?,
+        until: row.try_get(11)?,
+        refunded_quantity: row.try_get(12)?,
+        refunded_amount: row.try_get(13)?,
+    })
+}
+
+fn receipt(row: &Row) -> Result<ReceiptRow, LedgerError> {
+    Ok(ReceiptRow {
+        account: row.try_get(0)?,
+        feed: row.try_get(1)?,
+        id: bytes(row, 2)?,
+        order: bytes(row, 3)?,
+        token: row.try_get(4)?,
+    })
+}
+
+fn hold(row: &Row) -> Result<HoldRow, LedgerError> {
+    Ok(HoldRow {
+        id: bytes(row, 0)?,
+        account: row.try_get(1)?,
+        currency: row.try_get(2)?,
+        amount: row.try_get(3)?,
+        expires_at: row.try_get(4)?,
+        status: row.try_get(5)?,
+        posted: row.try_get(6)?,
+        resolved_at: row.try_get(7)?,
+    })
+}
+
+fn operation(row: &Row) -> Result<OperationRow, LedgerError> {
+    Ok(OperationRow {
+        id: bytes(row, 0)?,
+        action: row.try_get(1)?,
+        sha256: row.try_get(2)?,
+        done: row.try_get(3)?,
+        answer: row.try_get(4)?,
+        created_at: row.try_get(5)?,
+    })
+}

@@ -1,0 +1,237 @@
+//! The tables, and how those of an older version become these.
+//!
+//! There are no foreign keys: each would cost a look-up for every row of a batch, and the audit checks all that they
+//! would. There are no sequences and no triggers either, which engines that are spread over several computers do not
+//! have or do slowly.
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::super::LedgerError;
+use super::session::wait;
+use crate::protocol::{GameId, PublicKey};
+
+/// From each version of the tables to the next. A step is never changed once a server has run it: what is wrong with
+/// one is put right by the next.
+const STEPS: [&str; 1] = [VERSION_1];
+
+/// What says which version the tables are of, and which game's.
+const META: &str = r#"
+CREATE TABLE IF NOT EXISTS meta (
+    name TEXT COLLATE "C" PRIMARY KEY,
+    value TEXT NOT NULL
+);
+INSERT INTO meta (name, value) VALUES ('version', '0') ON CONFLICT DO NOTHING;
+"#;
+
+/// Names are compared byte by byte, which is what their order means everywhere else, and faster.
+const VERSION_1: &str = r#"
+-- The accounts of the ledger. One of the kind 'wallet' is a lot, and has the stripe 0. An account of the house is as
+-- many rows as there are stripes, each written by other servers, and its sums are the sums of all of them. Available
+-- is credits_posted - debits_posted - debits_pending. A lot is open while there is, or is held, something in it, or it
+-- is owed: a column of its own, so that an index on it need not change with the sums.
+CREATE TABLE accounts (
+    id BYTEA NOT NULL CHECK (length(id) = 16),
+    stripe BIGINT NOT NULL,
+    kind TEXT COLLATE "C" NOT NULL CHECK (kind IN ('wallet', 'revenue', 'payable', 'funding', 'promotion', 'fees')),
+    owner TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    debits_posted BIGINT NOT NULL CHECK (debits_posted >= 0),
+    credits_posted BIGINT NOT NULL CHECK (credits_posted >= 0),
+    debits_pending BIGINT NOT NULL,
+    credits_pending BIGINT NOT NULL,
+    open BOOLEAN NOT NULL,
+    origin TEXT COLLATE "C" CHECK (origin IN ('paid', 'promotional')),
+    source TEXT COLLATE "C",
+    opened_at BIGINT,
+    refundable_until BIGINT,
+    opened_with BIGINT CHECK (opened_with > 0),
+    refunded BIGINT CHECK (refunded BETWEEN 0 AND opened_with),
+    PRIMARY KEY (id, stripe),
+    CHECK (kind <> 'wallet'
+        OR stripe = 0 AND debits_pending >= 0 AND credits_pending >= 0 AND origin IS NOT NULL AND source IS NOT NULL
+        AND opened_at IS NOT NULL AND opened_with IS NOT NULL AND refunded IS NOT NULL)
+) WITH (fillfactor = 70);
+-- A player with a thousand old lots is as fast as one with none.
+CREATE INDEX lots_open ON accounts (owner) WHERE kind = 'wallet' AND open;
+
+-- The currencies that a player ever held.
+CREATE TABLE wallets (
+    account TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (account, currency)
+);
+
+-- Every account has at least one device, so whoever locks an account's devices has locked the account.
+CREATE TABLE devices (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    account TEXT COLLATE "C" NOT NULL,
+    public_key BYTEA NOT NULL CHECK (length(public_key) = 32),
+    created_at BIGINT NOT NULL,
+    sequence BIGINT NOT NULL DEFAULT 0,
+    chain_head BYTEA CHECK (length(chain_head) = 32)
+) WITH (fillfactor = 70);
+CREATE INDEX devices_by_account ON devices (account);
+
+-- The sequence is null where the order is no part of its device's chain. The feed is the place of the receipt that
+-- answered it first, in its account's feed: orders of one account were settled in its order.
+CREATE TABLE orders (
+    id BYTEA PRIMARY KEY CHECK (length(id) = 16),
+    account TEXT COLLATE "C" NOT NULL,
+    feed BIGINT NOT NULL,
+    device TEXT COLLATE "C" NOT NULL,
+    sequence BIGINT,
+    product TEXT COLLATE "C" NOT NULL,
+    quantity BIGINT NOT NULL,
+    token TEXT NOT NULL,
+    sha256 BYTEA NOT NULL CHECK (length(sha256) = 32),
+    status TEXT COLLATE "C" NOT NULL CHECK (status IN ('granted', 'declined', 'pending', 'refunded', 'revoked')),
+    until BIGINT,
+    amount BIGINT NOT NULL CHECK (amount >= 0),
+    currency TEXT COLLATE "C" NOT NULL,
+    settled_at BIGINT NOT NULL,
+    refunded_quantity BIGINT NOT NULL DEFAULT 0 CHECK (refunded_quantity >= 0),
+    refunded_amount BIGINT NOT NULL DEFAULT 0 CHECK (refunded_amount >= 0)
+);
+CREATE INDEX orders_owned ON orders (account, product) WHERE status = 'granted';
+
+-- Transfers are written once and never changed. Those of the kind 'hold' set aside and move nothing.
+CREATE TABLE transfers (
+    id BYTEA PRIMARY KEY CHECK (length(id) = 16),
+    debit_account BYTEA NOT NULL CHECK (length(debit_account) = 16),
+    credit_account BYTEA NOT NULL CHECK (length(credit_account) = 16),
+    amount BIGINT NOT NULL CHECK (amount > 0),
+    kind TEXT COLLATE "C" NOT NULL CHECK (kind IN ('credit', 'welcome', 'fee', 'purchase', 'refund', 'credit_refund',
+        'hold', 'post', 'payout')),
+    order_id BYTEA,
+    hold_id BYTEA,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX transfers_by_order ON transfers (order_id) WHERE order_id IS NOT NULL;
+CREATE INDEX transfers_by_hold ON transfers (hold_id) WHERE hold_id IS NOT NULL;
+
+CREATE TABLE receipts (
+    account TEXT COLLATE "C" NOT NULL,
+    feed BIGINT NOT NULL,
+    id BYTEA NOT NULL CHECK (length(id) = 16),
+    order_id BYTEA NOT NULL CHECK (length(order_id) = 16),
+    token TEXT NOT NULL,
+    PRIMARY KEY (account, feed)
+);
+
+CREATE TABLE holds (
+    id BYTEA PRIMARY KEY CHECK (length(id) = 16),
+    account TEXT COLLATE "C" NOT NULL,
+    currency TEXT COLLATE "C" NOT NULL,
+    amount BIGINT NOT NULL CHECK (amount > 0),
+    expires_at BIGINT NOT NULL,
+    status TEXT COLLATE "C" NOT NULL CHECK (status IN ('pending', 'posted', 'voided', 'expired')),
+    posted BIGINT NOT NULL DEFAULT 0 CHECK (posted BETWEEN 0 AND amount),
+    resolved_at BIGINT
+);
+CREATE INDEX holds_pending ON holds (account) WHERE status = 'pending';
+CREATE INDEX holds_due ON holds (expires_at) WHERE status = 'pending';
+
+-- What was done, or refused, under an id: never anything else.
+CREATE TABLE operations (
+    id BYTEA PRIMARY KEY CHECK (length(id) = 16),
+    action TEXT NOT NULL,
+    sha256 BYTEA NOT NULL CHECK (length(sha256) = 32),
+    done BOOLEAN NOT NULL,
+    answer TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+"#;
+
+/// What the tables say about themselves.
+struct Meta {
+    version: i64,
+    game: Option<String>,
+}
+
+/// Brings the tables up to this version, in one transaction: makes them in an empty database, for `game`. Checks that
+/// they are that game's, and not of a newer version. Returns the game.
+///
+/// Two servers may do so at once: the one that comes second waits for the row that holds the version, and finds
+/// everything done. An error that only says that another was faster is for the caller to try again.
+pub(super) fn prepare(client: &Client, game: Option<&GameId>) -> Result<GameId, LedgerError> {
+    let mut found = meta(client, "SELECT name, value FROM meta")?;
+    if found.as_ref().is_none_or(|found| found.version == 0) {
+        if game.is_none() {
+            return Err(LedgerError::NoBooks);
+        }
+        batch(client, META)?;
+        found = None;
+    }
+    if found.as_ref().is_none_or(|found| (0..STEPS.len() as i64).contains(&found.version)) {
+        batch(client, "BEGIN")?;
+        found = meta(client, "SELECT name, value FROM meta WHERE name = 'version' FOR UPDATE")?;
+        take_steps(client, found.map_or(0, |found| found.version), game)?;
+        batch(client, "COMMIT")?;
+        found = meta(client, "SELECT name, value FROM meta")?;
+    }
+    let found = found.ok_or(LedgerError::NoBooks)?;
+    let known = STEPS.len() as i64;
+    if found.version != known {
+        return Err(LedgerError::NewerVersion { found: found.version, known });
+    }
+    let stored = found.game.ok_or_else(|| LedgerError::damaged("the game's name is missing"))?;
+    if let Some(game) = game.filter(|game| **game != *stored.as_str()) {
+        return Err(LedgerError::OtherGame { expected: game.to_string(), found: stored });
+    }
+    stored.parse().map_err(LedgerError::damaged)
+}
+
+fn take_steps(client: &Client, version: i64, game: Option<&GameId>) -> Result<(), LedgerError> {
+    let done = usize::try_from(version).unwrap_or(usize::MAX).min(STEPS.len());
+    if done == STEPS.len() {
+        return Ok(());
+    }
+    for step in &STEPS[done..] {
+        batch(client, step)?;
+    }
+    if let (0, Some(game)) = (done, game) {
+        set(client, "game", game.as_str())?;
+    }
+    set(client, "version", &STEPS.len().to_string())
+}
+
+/// What the tables say about themselves; nothing if they are not there.
+fn meta(client: &Client, statement: &str) -> Result<Option<Meta>, LedgerError> {
+    let rows = match wait(async { Ok(client.query(statement, &[]).await) })? {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(None),
+        rows => rows?,
+    };
+    let mut meta = Meta { version: 0, game: None };
+    for row in rows {
+        let (name, value): (&str, String) = (row.try_get(0)?, row.try_get(1)?);
+        match name {
+            "version" => meta.version = value.parse().map_err(LedgerError::damaged)?,
+            "game" => meta.game = Some(value),
+            _ => {}
+        }
+    }
+    Ok(Some(meta))
+}
+
+/// The key that signs these books' receipts: the first one that a server brought.
+pub(super) fn signing_key(client: &Client, key: Option<PublicKey>) -> Result<Option<String>, LedgerError> {
+    if let Some(key) = key {
+        let statement = "INSERT INTO meta (name, value) VALUES ('signing_key', $1) ON CONFLICT DO NOTHING";
+        wait(async { Ok(client.execute(statement, &[&key.to_string()]).await?) })?;
+    }
+    let statement = "SELECT value FROM meta WHERE name = 'signing_key'";
+    let row = wait(async { Ok(client.query_opt(statement, &[]).await?) })?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+fn set(client: &Client, name: &str, value: &str) -> Result<(), LedgerError> {
+    let statement = "INSERT INTO meta (name, value) VALUES ($1, $2)
+                     ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value";
+    wait(async { Ok(client.execute(statement, &[&name, &value]).await?) })?;
+    Ok(())
+}
+
+fn batch(client: &Client, statements: &str) -> Result<(), LedgerError> {
+    wait(async { Ok(client.batch_execute(statements).await?) })
+}
