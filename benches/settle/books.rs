@@ -137,10 +137,12 @@ impl Bare {
             row.read(&transaction);
         }
         let receipts: Vec<Receipt> = rows.iter().map(|row| row.receipt.clone()).collect();
-        let tokens = self.signer.sign(&receipts).expect("signs");
-        for row in rows {
-            row.write(&transaction);
-        }
+        let (mut tokens, signer) = (Vec::new(), &self.signer.key);
+        rayon::in_place_scope(|scope| {
+            let sign = |receipt: &Receipt| receipt.sign(signer).expect("signs");
+            scope.spawn(|_| tokens = receipts.par_iter().map(sign).collect());
+            rows.iter().for_each(|row| row.write(&transaction));
+        });
         let paid = (DEVICES * 5_000) as i64;
         let revenue = "UPDATE accounts SET debits_posted = debits_posted + ?2, credits_posted = credits_posted + ?3,
             debits_pending = debits_pending + ?4, credits_pending = credits_pending + ?5 WHERE id = ?1";
@@ -231,8 +233,8 @@ impl Row {
         );
         execute(
             "INSERT INTO orders (id, account, device, sequence, product, quantity, token, sha256, status, until,
-                 amount, currency, settled_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'granted', ?9, ?10, 'EUR', ?11)",
+                 amount, currency, settled_at, feed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'granted', ?9, ?10, 'EUR', ?11, ?12)",
             &[
                 &order.id.0,
                 &order.account.as_str(),
@@ -245,6 +247,7 @@ impl Row {
                 &None::<i64>,
                 &5_000,
                 &shop::NOW,
+                &(self.receipt.feed as i64),
             ],
         );
         execute(

@@ -39,17 +39,38 @@ impl Signer {
         self.ids.next_id()
     }
 
+    /// Signs all of `receipts` on other threads, while `work` is done on this one.
+    pub(crate) fn sign_while<T>(
+        &self,
+        receipts: &[Receipt],
+        work: impl FnOnce() -> T,
+    ) -> (Result<Vec<Token>, LedgerError>, T) {
+        if receipts.is_empty() {
+            return (Ok(Vec::new()), work());
+        }
+        let mut tokens = Ok(Vec::new());
+        let key = &self.key;
+        let done = rayon::in_place_scope(|scope| {
+            scope.spawn(|_| tokens = sign(key, receipts));
+            work()
+        });
+        (tokens, done)
+    }
+
     /// Signs all of `receipts`, in their order, on several threads where that is faster.
     ///
     /// # Errors
     /// A receipt does not serialise.
     pub fn sign(&self, receipts: &[Receipt]) -> Result<Vec<Token>, LedgerError> {
-        let key = &self.key;
-        let sign = |receipt: &Receipt| receipt.sign(key).map_err(LedgerError::Signing);
-        match receipts.len() < WORTH_SHARING {
-            true => receipts.iter().map(sign).collect(),
-            false => receipts.par_iter().map(sign).collect(),
-        }
+        sign(&self.key, receipts)
+    }
+}
+
+fn sign(key: &SecretKey, receipts: &[Receipt]) -> Result<Vec<Token>, LedgerError> {
+    let sign = |receipt: &Receipt| receipt.sign(key).map_err(LedgerError::Signing);
+    match receipts.len() < WORTH_SHARING {
+        true => receipts.iter().map(sign).collect(),
+        false => receipts.par_iter().map(sign).collect(),
     }
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct Sums {
 #[derive(Clone, Debug)]
 pub(crate) struct NewOrder {
     pub(crate) verified: VerifiedOrder,
+    /// The place in its account's feed of the receipt that answers it.
+    pub(crate) feed: u64,
     /// Whether it is the new head of its device's chain.
     pub(crate) chained: bool,
     pub(crate) status: Status,

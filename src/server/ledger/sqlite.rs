@@ -118,7 +118,7 @@ impl Ledger for SqliteLedger {
             enrolled.push(device);
         }
         let changes = plan.into_changes();
-        writing::write(&transaction, &changes, Vec::new())?;
+        writing::write(&transaction, &changes)?;
         transaction.commit()?;
         Ok(enrolled)
     }
@@ -170,7 +170,7 @@ impl Ledger for SqliteLedger {
         let mut plan = Plan::new(&mut books, &game, now);
         plan.expire(due);
         let changes = plan.into_changes();
-        writing::write(&transaction, &changes, Vec::new())?;
+        writing::write(&transaction, &changes)?;
         transaction.commit()?;
         Ok(count)
     }
@@ -186,14 +186,15 @@ impl Ledger for SqliteLedger {
     }
 }
 
-/// Signs a plan's receipts, writes it and commits. Gives each receipt's place in its feed.
+/// Signs a plan's receipts while it writes all but them, and commits. Gives each receipt's place in its feed.
 fn written(
     transaction: Transaction<'_>,
     changes: &Changes,
     signer: &Signer,
 ) -> Result<Vec<super::FeedEntry>, LedgerError> {
-    let tokens = signer.sign(&changes.receipts)?;
-    let entries = writing::write(&transaction, changes, tokens)?;
+    let (tokens, written) = signer.sign_while(&changes.receipts, || writing::write(&transaction, changes));
+    written?;
+    let entries = writing::write_receipts(&transaction, changes, tokens?)?;
     transaction.commit()?;
     Ok(entries)
 }

@@ -117,6 +117,7 @@ impl<F: Facts> Plan<'_, F> {
         self.settling.orders.insert(order.id, (verified.sha256(), place));
         self.changes.orders.push(NewOrder {
             verified: verified.clone(),
+            feed,
             chained: decision.chained,
             status: receipt.status,
             until,

@@ -23,6 +23,9 @@ pub(super) struct Books<'a>(pub(super) &'a Connection);
 const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_until, opened_with, refunded,
     credits_posted - debits_posted, debits_pending";
 
+/// The columns of a transfer.
+const TRANSFER: &str = "id, kind, debit_account, credit_account, amount, created_at";
+
 /// The columns of a hold.
 const HOLD: &str = "id, account, currency, amount, expires_at, status, posted, resolved_at";
 
@@ -100,6 +103,20 @@ fn lot_of(row: &Row<'_>) -> Result<Lot, LedgerError> {
         refunded: row.get(8)?,
         balance: row.get(9)?,
         held: row.get(10)?,
+    })
+}
+
+fn transfer_of(row: &Row<'_>, order: OrderId) -> Result<Transfer, LedgerError> {
+    let kind = row.get_ref(1)?.as_str().map_err(LedgerError::damaged)?;
+    Ok(Transfer {
+        id: TransferId(row.get(0)?),
+        kind: TransferKind::parse(kind).ok_or_else(|| LedgerError::damaged("an unknown kind of transfer"))?,
+        debit: AccountNumber(row.get(2)?),
+        credit: AccountNumber(row.get(3)?),
+        amount: row.get(4)?,
+        order: Some(order),
+        hold: None,
+        at: row.get(5)?,
     })
 }
 
@@ -203,23 +220,19 @@ impl Facts for Books<'_> {
     }
 
     fn transfers_of(&mut self, order: OrderId) -> Result<Vec<Transfer>, LedgerError> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT id, kind, debit_account, credit_account, amount, created_at FROM transfers WHERE order_id = ?1",
-        )?;
-        let mut rows = statement.query([order.0])?;
         let mut transfers = Vec::new();
+        // Its legs have numbers without gaps.
+        let mut paid = self.0.prepare_cached(&format!("SELECT {TRANSFER} FROM transfers WHERE id = ?1"))?;
+        for leg in 0.. {
+            let mut rows = paid.query([TransferId::of_purchase(order, leg).0])?;
+            let Some(row) = rows.next()? else { break };
+            transfers.push(transfer_of(row, order)?);
+        }
+        let refunds = format!("SELECT {TRANSFER} FROM transfers WHERE order_id = ?1 AND kind = 'refund'");
+        let mut refunds = self.0.prepare_cached(&refunds)?;
+        let mut rows = refunds.query([order.0])?;
         while let Some(row) = rows.next()? {
-            let kind = row.get_ref(1)?.as_str().map_err(LedgerError::damaged)?;
-            transfers.push(Transfer {
-                id: TransferId(row.get(0)?),
-                kind: TransferKind::parse(kind).ok_or_else(|| LedgerError::damaged("an unknown kind of transfer"))?,
-                debit: AccountNumber(row.get(2)?),
-                credit: AccountNumber(row.get(3)?),
-                amount: row.get(4)?,
-                order: Some(order),
-                hold: None,
-                at: row.get(5)?,
-            });
+            transfers.push(transfer_of(row, order)?);
         }
         Ok(transfers)
     }

@@ -43,7 +43,7 @@ pub(super) fn fill(transaction: &Transaction<'_>) -> Result<(), LedgerError> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let changes = books.replay(&old(row)?)?;
-        writing::write(transaction, &changes, Vec::new())?;
+        writing::write(transaction, &changes)?;
     }
     Ok(())
 }

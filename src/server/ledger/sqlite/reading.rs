@@ -40,7 +40,10 @@ pub(super) fn feed_length(connection: &Connection, account: &AccountId) -> Resul
 /// The receipt that answered an order first.
 pub(super) fn first_receipt(connection: &Connection, order: OrderId) -> Result<Option<FeedEntry>, LedgerError> {
     connection
-        .prepare_cached("SELECT feed, token FROM receipts WHERE order_id = ?1 ORDER BY feed LIMIT 1")?
+        .prepare_cached(
+            "SELECT receipts.feed, receipts.token FROM orders
+             JOIN receipts ON receipts.account = orders.account AND receipts.feed = orders.feed WHERE orders.id = ?1",
+        )?
         .query_row([order.0], |row| Ok(entry(row)))
         .optional()?
         .transpose()
@@ -119,9 +122,12 @@ fn devices(connection: &Connection, account: &AccountId) -> Result<BTreeMap<KeyI
     Ok(devices)
 }
 
+/// The orders of an account, found by the receipts that answered them first.
+const OF_ACCOUNT: &str = "FROM receipts JOIN orders ON orders.id = receipts.order_id AND orders.feed = receipts.feed
+    WHERE receipts.account = ?1";
+
 fn orders_by_status(connection: &Connection, account: &AccountId) -> Result<BTreeMap<String, u64>, LedgerError> {
-    let mut statement =
-        connection.prepare_cached("SELECT status, COUNT(*) FROM orders WHERE account = ?1 GROUP BY status")?;
+    let mut statement = connection.prepare_cached(&format!("SELECT status, COUNT(*) {OF_ACCOUNT} GROUP BY status"))?;
     let mut rows = statement.query([account.as_str()])?;
     let mut counts = BTreeMap::new();
     while let Some(row) = rows.next()? {
@@ -131,10 +137,10 @@ fn orders_by_status(connection: &Connection, account: &AccountId) -> Result<BTre
 }
 
 fn latest_orders(connection: &Connection, account: &AccountId) -> Result<Vec<OrderSummary>, LedgerError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, product, quantity, amount, currency, status, refunded_quantity FROM orders
-         WHERE account = ?1 AND status <> 'declined' ORDER BY rowid DESC LIMIT ?2",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT orders.id, product, quantity, amount, currency, status, refunded_quantity {OF_ACCOUNT}
+         AND status <> 'declined' ORDER BY receipts.feed DESC LIMIT ?2",
+    ))?;
     let mut rows = statement.query(params![account.as_str(), AccountSummary::LATEST as i64])?;
     let mut latest = Vec::new();
     while let Some(row) = rows.next()? {

@@ -9,12 +9,8 @@ use super::super::transfer::Transfer;
 use super::super::{AccountKind, AccountNumber, FeedEntry, LedgerError, OperationId, books, values};
 use crate::protocol::{Receipt, Token};
 
-/// Writes a plan, with its receipts as they were signed; the caller commits. Gives each receipt's place in its feed.
-pub(super) fn write(
-    connection: &Connection,
-    changes: &Changes,
-    tokens: Vec<Token>,
-) -> Result<Vec<FeedEntry>, LedgerError> {
+/// Writes a plan without its receipts, which may still be being signed.
+pub(super) fn write(connection: &Connection, changes: &Changes) -> Result<(), LedgerError> {
     write_accounts(connection, changes)?;
     write_decisions(connection, changes)?;
     for order in &changes.orders {
@@ -32,6 +28,15 @@ pub(super) fn write(
     for transfer in &changes.transfers {
         write_transfer(connection, transfer)?;
     }
+    Ok(())
+}
+
+/// Writes a plan's receipts as they were signed. Gives each one's place in its feed.
+pub(super) fn write_receipts(
+    connection: &Connection,
+    changes: &Changes,
+    tokens: Vec<Token>,
+) -> Result<Vec<FeedEntry>, LedgerError> {
     changes.receipts.iter().zip(tokens).map(|(receipt, token)| write_receipt(connection, receipt, token)).collect()
 }
 
@@ -164,13 +169,14 @@ fn write_order(connection: &Connection, new: &NewOrder) -> Result<(), LedgerErro
     let order = new.verified.order();
     connection
         .prepare_cached(
-            "INSERT INTO orders (id, account, device, sequence, product, quantity, token, sha256, status, until,
+            "INSERT INTO orders (id, account, feed, device, sequence, product, quantity, token, sha256, status, until,
                  amount, currency, settled_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             order.id.0,
             order.account.as_str(),
+            values::stored_count(new.feed),
             order.device.to_string(),
             new.chained.then_some(values::stored_count(order.sequence)),
             order.product.as_str(),
