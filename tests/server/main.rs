@@ -4,6 +4,7 @@
 mod admin;
 mod audit;
 mod command;
+mod forgeries;
 mod http;
 mod ledger;
 mod migration;
