@@ -4,11 +4,13 @@
 //! taking the write lock, and decides from what it reads under it: several processes may have the file open, and none
 //! of them keeps a balance in memory.
 
+mod backup;
 mod facts;
 mod lots_from_wallets;
 mod reading;
 mod rows;
 mod schema;
+mod totals;
 mod values;
 mod writing;
 
@@ -30,6 +32,13 @@ use crate::server::signing::Signer;
 
 /// How long a change waits for another process to finish its own.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// How much of the file is kept in memory, in KiB.
+const CACHE_KIB: i64 = 64 * 1024;
+
+/// How long the log may grow, in pages of 4 KiB, before it is checked in: a page that several batches change is then
+/// written once for all of them.
+const LOG_PAGES: i64 = 16 * 1024;
 
 /// Room for every statement of this module, so that none is compiled twice.
 const STATEMENTS: usize = 64;
@@ -67,6 +76,8 @@ impl SqliteLedger {
             return Err(LedgerError::Storage(message.into()));
         }
         connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         connection.pragma_update(None, "foreign_keys", "on")?;
         let game = schema::prepare(&mut connection, game)?;
         Ok(Self { connection, game })
