@@ -108,7 +108,7 @@ impl App {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         reader.device(id).map_err(|error| {
             tracing::error!("the device `{id}` could not be looked up: `{error}`");
-            Refusal::internal()
+            Refusal::of_ledger(&error)
         })
     }
 }

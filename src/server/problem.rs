@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::ledger::LedgerError;
 use crate::protocol::envelope::EnvelopeError;
 use crate::protocol::order::OrderError;
 use crate::protocol::problem::{Problem, ProblemType};
@@ -29,6 +30,14 @@ impl Refusal {
     /// The server is busy or stopping.
     pub(crate) fn unavailable() -> Self {
         Self::new(ProblemType::Unavailable, "the server is busy or stopping; try again in a second")
+    }
+
+    /// The books could not be read or written. Where that is because they are away, the same is worth sending again soon.
+    pub(crate) fn of_ledger(error: &LedgerError) -> Self {
+        match error {
+            LedgerError::Unavailable(_) => Self::unavailable(),
+            _ => Self::internal(),
+        }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {

@@ -9,6 +9,8 @@ mod command;
 mod http;
 mod ledger;
 mod migration;
+#[cfg(all(unix, feature = "postgres"))]
+mod postgres;
 mod purchases;
 mod refusals;
 mod statements;

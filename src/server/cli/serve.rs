@@ -9,6 +9,7 @@ use crate::server::{Server, ServerConfig, ServerError};
 
 pub(super) fn serve(arguments: ServeArguments, out: &mut dyn Write) -> Outcome {
     let mut config = ServerConfig::new(arguments.data, read_catalog(&arguments.catalog)?);
+    config.database = arguments.database.parsed()?;
     config.listen = arguments.listen;
     config.welcome = arguments.welcome;
     config.admin_token = arguments.admin_token;
