@@ -32,6 +32,9 @@
 //! the key, no game believes the server; without the books, nobody's purchases are known. While the server runs, part of
 //! the books is in `store.sqlite-wal`: copy the folder when it is stopped, or copy the books with
 //! `sqlite3 store.sqlite ".backup copy.sqlite"`. [`audit`](mod@audit) checks the books against themselves.
+//!
+//! With the feature `postgres` the books can be in a PostgreSQL database instead ([`ServerConfig::database`]), which any
+//! number of servers may share.
 
 pub mod audit;
 pub mod cli;
@@ -41,6 +44,7 @@ pub mod date;
 mod error;
 mod folder;
 mod http;
+mod known_devices;
 pub mod ledger;
 mod local;
 mod metrics;
@@ -69,6 +73,7 @@ pub use self::database::{Database, DatabaseError};
 pub use self::error::{OperationError, ServerError};
 pub use self::folder::DataFolder;
 use self::http::{AdminToken, App};
+use self::known_devices::KnownDevices;
 pub use self::local::LocalServer;
 use self::metrics::Metrics;
 pub use self::operator::Books;
@@ -217,6 +222,7 @@ impl Server {
             pipeline,
             books: books.clone(),
             reader: Mutex::new(reader),
+            devices: KnownDevices::default(),
             workers,
             metrics,
             admin_token: config.admin_token.as_deref().and_then(AdminToken::new),

@@ -20,7 +20,8 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::admin::AdminToken;
 pub(crate) use self::listener::serve;
-use super::ledger::{Device, Ledger};
+use super::known_devices::{KnownDevice, KnownDevices};
+use super::ledger::Ledger;
 use super::metrics::Metrics;
 use super::operator::Books;
 use super::pipeline::Pipeline;
@@ -72,6 +73,7 @@ pub(crate) struct App {
     pub(crate) books: Books,
     /// A second pair of eyes on the books, for looking up devices without waiting for the writer.
     pub(crate) reader: Mutex<Box<dyn Ledger>>,
+    pub(crate) devices: KnownDevices,
     pub(crate) workers: Arc<rayon::ThreadPool>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) admin_token: Option<AdminToken>,
@@ -103,10 +105,14 @@ impl App {
         result.await.unwrap_or_else(|_| Err(Refusal::internal()))
     }
 
-    fn device(&self, id: KeyId) -> Result<Option<Device>, Refusal> {
-        // A panic elsewhere leaves nothing half done in a reader.
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        reader.device(id).map_err(|error| {
+    fn device(&self, id: KeyId) -> Result<Option<KnownDevice>, Refusal> {
+        let look_up = || {
+            // A panic elsewhere leaves nothing half done in a reader.
+            let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let device = reader.device(id)?;
+            Ok(device.map(|device| KnownDevice { account: device.account, key: device.key }))
+        };
+        self.devices.find(id, look_up).map_err(|error| {
             tracing::error!("the device `{id}` could not be looked up: `{error}`");
             Refusal::of_ledger(&error)
         })

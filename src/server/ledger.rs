@@ -1,7 +1,8 @@
 //! The books: who owns what, who was charged what, and every receipt that says so.
 //!
-//! [`Ledger`] is what the rest of the server sees of them. Two engines keep it: [`ModelLedger`] in memory, the reference
-//! that reads like the rules, and [`SqliteLedger`] on disk. The same tests run on both.
+//! [`Ledger`] is what the rest of the server sees of them. Three engines keep it: [`ModelLedger`] in memory, the reference
+//! that reads like the rules, [`SqliteLedger`] in a file, and, with the feature `postgres`, `PostgresLedger` in a database
+//! that servers can share. The same tests run on all of them.
 //!
 //! The books are double entry: money moves between accounts of the ledger by transfers, which never change once they are
 //! written, and a stored balance is only a sum kept at hand. What a player holds is in lots, each an account of its own,

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{WasNull, WrongType};
 
 use super::super::LedgerError;
 
@@ -35,8 +36,9 @@ impl Trouble {
 
     fn of_database(error: &tokio_postgres::Error) -> Self {
         let Some(state) = error.code() else {
-            // The database said nothing: either it is not there, or what it sent makes no sense.
-            return Self::Lost;
+            // The database said nothing: either it is not there, or a column does not hold what it should.
+            let misread = error.source().is_some_and(|source| source.is::<WasNull>() || source.is::<WrongType>());
+            return if misread { Self::Lasting } else { Self::Lost };
         };
         match state {
             &SqlState::T_R_SERIALIZATION_FAILURE
