@@ -32,15 +32,20 @@
 //! the key, no game believes the server; without the books, nobody's purchases are known. While the server runs, part of
 //! the books is in `store.sqlite-wal`: [`backup()`] makes a whole copy. [`audit`](mod@audit) checks the books against
 //! themselves.
+//!
+//! With the feature `postgres` the books can be in a PostgreSQL database instead ([`ServerConfig::database`]), which any
+//! number of servers may share.
 
 pub mod audit;
 mod backup;
 pub mod cli;
 pub mod clock;
+mod database;
 pub mod date;
 mod error;
 mod folder;
 mod http;
+mod known_devices;
 pub mod ledger;
 mod limits;
 mod local;
@@ -69,10 +74,12 @@ use tokio::sync::watch;
 
 pub use self::backup::{BackupError, backup, restore};
 use self::clock::{Clock, SystemClock};
+pub use self::database::{Database, DatabaseError};
 pub use self::error::{OperationError, ServerError};
 pub use self::folder::DataFolder;
 pub use self::http::AllowedOrigins;
 use self::http::{AdminToken, App, Callers, RateLimits};
+use self::known_devices::KnownDevices;
 pub use self::limits::{Limits, Rate, RateError};
 pub use self::local::LocalServer;
 use self::memory::Memory;
@@ -91,6 +98,8 @@ pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 pub struct ServerConfig {
     /// The data folder; what is missing in it is made.
     pub data: PathBuf,
+    /// Where the books are; in the data folder unless it is set.
+    pub database: Database,
     /// What is sold.
     pub catalog: Catalog,
     /// Where to listen: any free port of this computer alone, unless it is set.
@@ -114,6 +123,7 @@ impl ServerConfig {
     pub fn new(data: impl Into<PathBuf>, catalog: Catalog) -> Self {
         Self {
             data: data.into(),
+            database: Database::default(),
             catalog,
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             welcome: None,
@@ -131,6 +141,7 @@ impl fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerConfig")
             .field("data", &self.data)
+            .field("database", &self.database)
             .field("game", &self.catalog.game)
             .field("listen", &self.listen)
             .field("welcome", &self.welcome)
@@ -155,11 +166,18 @@ impl Server {
             return Err(ServerError::NegativeWelcome(welcome));
         }
         let limits = config.limits.usable();
-        let folder = DataFolder::create(&config.data)?;
-        let lock = folder.lock()?;
-        let key = Arc::new(folder.key_or_new()?);
-        let ledger = folder.books_of(&config.catalog.game)?;
-        let (reader, totals) = (folder.books()?, Totals::new(folder.books()?));
+        let (folder, game) = (config.data.clone(), config.catalog.game.clone());
+        let database = config.database.clone();
+        // A database may take a while to answer.
+        let opening = tokio::task::spawn_blocking(move || {
+            let folder = DataFolder::create(&folder)?.with_database(database);
+            let lock = folder.lock()?;
+            let (key, ledger) = folder.key_and_books(&game)?;
+            let (reader, totals) = (folder.books_to_look_at()?, Totals::new(folder.books_to_look_at()?));
+            Ok::<_, ServerError>((folder, lock, Arc::new(key), ledger, reader, totals))
+        });
+        let opened = opening.await.map_err(|error| ServerError::Threads(io::Error::other(error)))?;
+        let (folder, lock, key, ledger, reader, totals) = opened?;
         // Last, so that nobody reaches a server that then does not start.
         let listener = TcpListener::bind(config.listen).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServerError::AddressInUse(config.listen),
@@ -176,7 +194,7 @@ impl Server {
         let (workers, metrics, catalog) = (Arc::new(workers), Arc::new(Metrics::default()), Arc::new(config.catalog));
         let public_key = key.public();
         let writer = Writer {
-            ledger: Box::new(ledger),
+            ledger,
             signer: Signer::new(key, catalog.game.clone()),
             catalog: Arc::clone(&catalog),
             clock: Arc::clone(&config.clock),
@@ -194,7 +212,8 @@ impl Server {
             key: public_key,
             pipeline,
             books: books.clone(),
-            reader: Mutex::new(Box::new(reader)),
+            reader: Mutex::new(reader),
+            devices: KnownDevices::default(),
             workers,
             rates: RateLimits::new(&limits, Arc::clone(&metrics)),
             metrics,

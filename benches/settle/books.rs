@@ -138,9 +138,9 @@ impl Bare {
         }
         let receipts: Vec<Receipt> = rows.iter().map(|row| row.receipt.clone()).collect();
         let (mut tokens, signer) = (Vec::new(), &self.signer.key);
+        let sign = |receipt: &Receipt| receipt.sign(signer).expect("signs");
         rayon::in_place_scope(|scope| {
-            let sign = |receipt: &Receipt| receipt.sign(signer).expect("signs");
-            scope.spawn(|_| tokens = receipts.par_iter().map(sign).collect());
+            scope.spawn(|_| tokens = receipts.par_iter().map(&sign).collect());
             rows.iter().for_each(|row| row.write(&transaction));
         });
         let paid = (DEVICES * 5_000) as i64;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use super::{DataFolder, Database, DatabaseError};
 use crate::protocol::AccountId;
 
 /// What the process exits with when all went well.
@@ -49,11 +50,11 @@ pub fn run(
         Command::Void(arguments) => operations::void(arguments, out),
         Command::Payout(arguments) => operations::payout(arguments, out),
         Command::Statement { command } => statements::statement(command, out),
-        Command::Show(arguments) => commands::show(&arguments.account, &arguments.data.data, out),
-        Command::Keys { data } => commands::keys(&data.data, out),
-        Command::Backup { file, data } => copies::backup(&file, &data.data, out),
-        Command::Restore { file, data } => copies::restore(&file, &data.data, out),
-        Command::Audit { data } => commands::audit(&data.data, out),
+        Command::Show(arguments) => commands::show(&arguments.account, &arguments.data, out),
+        Command::Keys { data } => commands::keys(&data, out),
+        Command::Backup { file, data } => copies::backup(&file, &data, out),
+        Command::Restore { file, data } => copies::restore(&file, &data, out),
+        Command::Audit { data } => commands::audit(&data, out),
         Command::Catalog { command: CatalogCommand::Check { file } } => commands::check(&file, out),
     };
     match result {
@@ -155,6 +156,37 @@ struct Data {
     /// The data folder that `serve` was given
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArguments,
+}
+
+impl Data {
+    /// The folder, with the database that was named.
+    fn folder(&self) -> Result<DataFolder, Box<dyn std::error::Error>> {
+        Ok(DataFolder::open(&self.data)?.with_database(self.database.parsed()?))
+    }
+}
+
+// A text here, since a parser's error would repeat it, and the password with it.
+#[derive(Args)]
+struct DatabaseArguments {
+    /// The PostgreSQL database of the books, postgres://USER:PASSWORD@HOST/DATABASE; the data folder unless it is given.
+    /// Better set in the environment, where other users of this computer do not see the password
+    #[arg(long, value_name = "URL", env = "IAP_DATABASE", hide_env_values = true)]
+    database: Option<String>,
+}
+
+impl DatabaseArguments {
+    fn parsed(&self) -> Result<Database, DatabaseError> {
+        self.database.as_deref().unwrap_or_default().parse()
+    }
+}
+
+/// A log is no place for the password.
+impl std::fmt::Debug for DatabaseArguments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseArguments")
+    }
 }
 
 #[derive(Args, Debug)]

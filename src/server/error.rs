@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::database::Database;
 use super::ledger::{LedgerError, OperateError, OperationId, Refused};
-use crate::protocol::{AccountId, Money};
+use crate::protocol::{AccountId, KeyId, Money};
 
 /// Why a server does not start, or a data folder is not opened.
 #[derive(Debug, Error)]
@@ -51,6 +52,26 @@ pub enum ServerError {
         path: PathBuf,
         /// What is wrong.
         source: LedgerError,
+    },
+    /// The database cannot be used.
+    #[error("`{database}`: {source}")]
+    Database {
+        /// The database.
+        database: Database,
+        /// What is wrong.
+        source: LedgerError,
+    },
+    /// Servers that share books must share their key.
+    #[error(
+        "the key file `{}` is not the key {expected} that signs the receipts in the database; copy `server.key` from \
+         the first server of these books, since games trust no other key",
+        path.display()
+    )]
+    OtherKey {
+        /// The file.
+        path: PathBuf,
+        /// The id of the key that is wanted.
+        expected: KeyId,
     },
     /// Another program listens at the address.
     #[error("address {0} is in use; stop the other server or pass --listen")]

@@ -1,4 +1,5 @@
-//! The data folder: the books in `store.sqlite`, the key in `server.key`, and the lock of whoever serves them.
+//! The data folder: the key in `server.key`, the books in `store.sqlite` unless they are in a database elsewhere, and
+//! the lock of whoever serves them.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -6,8 +7,11 @@ use std::path::{Path, PathBuf};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
+use super::database::Database;
 use super::error::ServerError;
-use super::ledger::SqliteLedger;
+use super::ledger::{Ledger, SqliteLedger};
+#[cfg(feature = "postgres")]
+use super::ledger::{LedgerError, PostgresLedger};
 use crate::patient_lock;
 use crate::protocol::digest::base64url_32;
 use crate::protocol::{GameId, SecretKey};
@@ -16,7 +20,12 @@ use crate::protocol::{GameId, SecretKey};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataFolder {
     path: PathBuf,
+    database: Database,
 }
+
+/// How long a look-up waits for a database that is away: whoever asks is told to come back before they give up.
+#[cfg(feature = "postgres")]
+const GLANCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl DataFolder {
     /// The folder at `path`, which is made if it is missing.
@@ -24,7 +33,7 @@ impl DataFolder {
     /// # Errors
     /// It cannot be made.
     pub fn create(path: &Path) -> Result<Self, ServerError> {
-        let folder = Self { path: path.to_owned() };
+        let folder = Self { path: path.to_owned(), database: Database::Folder };
         fs::create_dir_all(path).map_err(|error| folder.unusable(error))?;
         Ok(folder)
     }
@@ -32,18 +41,28 @@ impl DataFolder {
     /// The folder at `path`, which must hold a store.
     ///
     /// # Errors
-    /// It holds none.
+    /// It holds neither books nor a key.
     pub fn open(path: &Path) -> Result<Self, ServerError> {
-        let folder = Self { path: path.to_owned() };
-        match folder.store().exists() {
+        let folder = Self { path: path.to_owned(), database: Database::Folder };
+        match folder.store().exists() || folder.key_file().exists() {
             true => Ok(folder),
             false => Err(ServerError::NoStore(folder.path)),
         }
     }
 
+    /// The same folder, with its books in `database`.
+    pub fn with_database(self, database: Database) -> Self {
+        Self { database, ..self }
+    }
+
     /// The file that holds the books.
     pub fn store(&self) -> PathBuf {
         self.path.join("store.sqlite")
+    }
+
+    /// The file that holds the books, unless they are in a database elsewhere.
+    pub(crate) fn own_store(&self) -> Option<PathBuf> {
+        (self.database == Database::Folder).then(|| self.store())
     }
 
     /// The file that holds the key.
@@ -121,22 +140,75 @@ impl DataFolder {
         Ok(())
     }
 
-    /// The books of `game`, which are made if the folder is new.
+    /// The server's key and the books of `game`, which are made where they are missing. Call it under the lock.
     ///
     /// # Errors
-    /// They cannot be opened or are another game's.
-    pub(crate) fn books_of(&self, game: &GameId) -> Result<SqliteLedger, ServerError> {
-        let path = self.store();
-        SqliteLedger::open(&path, game).map_err(|source| ServerError::Books { path, source })
+    /// As [`DataFolder::key`], or the books cannot be opened, are another game's, or are signed with another key.
+    pub(crate) fn key_and_books(&self, game: &GameId) -> Result<(SecretKey, Box<dyn Ledger>), ServerError> {
+        match &self.database {
+            Database::Folder => {
+                let key = self.key_or_new()?;
+                let path = self.store();
+                let books = SqliteLedger::open(&path, game).map_err(|source| ServerError::Books { path, source })?;
+                Ok((key, Box::new(books)))
+            }
+            #[cfg(feature = "postgres")]
+            Database::Postgres(url) => {
+                let mut books = PostgresLedger::open(url, game).map_err(|source| self.unusable_books(source))?;
+                let signing = books.signing_key(None).map_err(|source| self.unusable_books(source))?;
+                // A new key beside books that an old one signed would be trusted by nobody.
+                if signing.is_none() && !self.key_file().exists() {
+                    self.make_key().map_err(|error| self.unusable(error))?;
+                }
+                let key = self.key()?;
+                let signing = books.signing_key(Some(key.public())).map_err(|source| self.unusable_books(source))?;
+                match signing.filter(|signing| *signing != key.public()) {
+                    Some(signing) => Err(ServerError::OtherKey { path: self.key_file(), expected: signing.id() }),
+                    None => Ok((key, Box::new(books))),
+                }
+            }
+        }
     }
 
     /// The books, whichever game's they are.
     ///
     /// # Errors
     /// They are missing or cannot be opened.
-    pub fn books(&self) -> Result<SqliteLedger, ServerError> {
-        let path = self.store();
-        SqliteLedger::open_existing(&path).map_err(|source| ServerError::Books { path, source })
+    pub fn books(&self) -> Result<Box<dyn Ledger>, ServerError> {
+        match &self.database {
+            Database::Folder => {
+                let path = self.store();
+                if !path.exists() {
+                    return Err(ServerError::NoStore(self.path.clone()));
+                }
+                let books = SqliteLedger::open_existing(&path);
+                Ok(Box::new(books.map_err(|source| ServerError::Books { path, source })?))
+            }
+            #[cfg(feature = "postgres")]
+            Database::Postgres(url) => {
+                Ok(Box::new(PostgresLedger::open_existing(url).map_err(|source| self.unusable_books(source))?))
+            }
+        }
+    }
+
+    /// The books for look-ups, which do not wait long where the books are away.
+    ///
+    /// # Errors
+    /// As [`DataFolder::books`].
+    pub(crate) fn books_to_look_at(&self) -> Result<Box<dyn Ledger>, ServerError> {
+        match &self.database {
+            Database::Folder => self.books(),
+            #[cfg(feature = "postgres")]
+            Database::Postgres(url) => {
+                let books = PostgresLedger::open_existing(url).map_err(|source| self.unusable_books(source))?;
+                Ok(Box::new(books.with_patience(GLANCE)))
+            }
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    fn unusable_books(&self, source: LedgerError) -> ServerError {
+        ServerError::Database { database: self.database.clone(), source }
     }
 
     fn unusable(&self, source: io::Error) -> ServerError {

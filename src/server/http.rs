@@ -36,7 +36,8 @@ pub(crate) use self::listener::serve;
 pub use self::origins::AllowedOrigins;
 pub(crate) use self::rate_limits::RateLimits;
 use super::Limits;
-use super::ledger::{Device, Ledger};
+use super::known_devices::{KnownDevice, KnownDevices};
+use super::ledger::Ledger;
 use super::memory::Memory;
 use super::metrics::Metrics;
 use super::operator::Books;
@@ -95,6 +96,7 @@ pub(crate) struct App {
     pub(crate) books: Books,
     /// A second pair of eyes on the books, for looking up devices without waiting for the writer.
     pub(crate) reader: Mutex<Box<dyn Ledger>>,
+    pub(crate) devices: KnownDevices,
     pub(crate) workers: Arc<rayon::ThreadPool>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) memory: Memory,
@@ -137,12 +139,16 @@ impl App {
         result.await.unwrap_or_else(|_| Err(Refusal::internal()))
     }
 
-    fn device(&self, id: KeyId) -> Result<Option<Device>, Refusal> {
-        // A panic elsewhere leaves nothing half done in a reader.
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        reader.device(id).map_err(|error| {
+    fn device(&self, id: KeyId) -> Result<Option<KnownDevice>, Refusal> {
+        let look_up = || {
+            // A panic elsewhere leaves nothing half done in a reader.
+            let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let device = reader.device(id)?;
+            Ok(device.map(|device| KnownDevice { account: device.account, key: device.key }))
+        };
+        self.devices.find(id, look_up).map_err(|error| {
             tracing::error!("the device `{id}` could not be looked up: `{error}`");
-            Refusal::internal()
+            Refusal::of_ledger(&error)
         })
     }
 }

@@ -1,7 +1,8 @@
 //! The books: who owns what, who was charged what, and every receipt that says so.
 //!
-//! [`Ledger`] is what the rest of the server sees of them. Two engines keep it: [`ModelLedger`] in memory, the reference
-//! that reads like the rules, and [`SqliteLedger`] on disk. The same tests run on both.
+//! [`Ledger`] is what the rest of the server sees of them. Three engines keep it: [`ModelLedger`] in memory, the reference
+//! that reads like the rules, [`SqliteLedger`] in a file, and, with the feature `postgres`, `PostgresLedger` in a database
+//! that servers can share. The same tests run on all of them.
 //!
 //! The books are double entry: money moves between accounts of the ledger by transfers, which never change once they are
 //! written, and a stored balance is only a sum kept at hand. What a player holds is in lots, each an account of its own,
@@ -104,6 +105,12 @@ pub trait Ledger: fmt::Debug + Send {
     /// The books could not be read or written; nothing changed.
     fn expire(&mut self, now: UnixSeconds) -> Result<u64, LedgerError>;
 
+    /// What the accounts of each kind hold together. Reads every account.
+    ///
+    /// # Errors
+    /// The books could not be read, or a sum leaves the range of 64 bits.
+    fn totals(&mut self) -> Result<Vec<Total>, LedgerError>;
+
     /// What the books say about an account, if it exists.
     ///
     /// # Errors
@@ -115,6 +122,17 @@ pub trait Ledger: fmt::Debug + Send {
     /// # Errors
     /// The books could not be read.
     fn read(&mut self, reader: &mut dyn BookReader) -> Result<(), LedgerError>;
+}
+
+/// What the accounts of one kind hold together in one currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// The kind: `wallet`, `revenue`, `funding` …
+    pub account: String,
+    /// The ISO 4217 code.
+    pub currency: String,
+    /// What they hold, in millionths of the currency unit; what came in less what went out.
+    pub micros: i64,
 }
 
 /// What settling needs besides the books.

@@ -7,7 +7,7 @@ use super::clock::Clock;
 use super::error::OperationError;
 use super::folder::DataFolder;
 use super::ledger::operation::RefundOrder;
-use super::ledger::{AccountSummary, Answer, Credit, Ledger as _, LedgerError, Operation, OperationId};
+use super::ledger::{AccountSummary, Answer, Credit, LedgerError, Operation, OperationId};
 use super::pipeline::Pipeline;
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Money, OrderId, Receipt};
@@ -84,6 +84,6 @@ impl Books {
     pub fn audit(&self) -> Result<AuditReport, OperationError> {
         let mut ledger = self.folder.books()?;
         let (key, game) = (self.folder.key()?.public(), ledger.game().clone());
-        Ok(audit(&mut ledger, &[key], &game)?)
+        Ok(audit(&mut *ledger, &[key], &game)?)
     }
 }

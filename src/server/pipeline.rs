@@ -360,6 +360,6 @@ fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<Vec<Token>, 
 fn fail<T>(replies: Vec<Reply<T>>, error: &LedgerError) {
     tracing::error!("a batch of `{}` requests failed: `{error}`", replies.len());
     for reply in replies {
-        let _ = reply.send(Err(Refusal::internal()));
+        let _ = reply.send(Err(Refusal::of_ledger(error)));
     }
 }

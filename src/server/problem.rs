@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::ledger::LedgerError;
 use crate::protocol::envelope::EnvelopeError;
 use crate::protocol::order::OrderError;
 use crate::protocol::problem::{Problem, ProblemType};
@@ -42,6 +43,14 @@ impl Refusal {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let detail = format!("there are too many {what}; send the same again in {seconds} seconds");
         Self { retry_after: Some(seconds), ..Self::new(ProblemType::TooManyRequests, detail) }
+    }
+
+    /// The books could not be read or written. Where that is because they are away, the same is worth sending again soon.
+    pub(crate) fn of_ledger(error: &LedgerError) -> Self {
+        match error {
+            LedgerError::Unavailable(_) => Self::unavailable(),
+            _ => Self::internal(),
+        }
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {

@@ -6,21 +6,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::ledger::{LedgerError, SqliteLedger};
+use super::ledger::{Ledger, LedgerError, Total};
 
 /// How old the sums may be.
 const AGE: Duration = Duration::from_secs(60);
-
-/// What the accounts of one kind hold together in one currency.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Total {
-    /// The kind: `wallet`, `revenue`, `funding` …
-    pub(crate) account: String,
-    /// The ISO 4217 code.
-    pub(crate) currency: String,
-    /// What they hold, in millionths of the currency unit; what came in less what went out.
-    pub(crate) micros: i64,
-}
 
 /// The sums, added up now and then.
 #[derive(Debug)]
@@ -30,12 +19,12 @@ pub(crate) struct Totals {
 
 #[derive(Debug)]
 struct Inner {
-    ledger: SqliteLedger,
+    ledger: Box<dyn Ledger>,
     read: Option<(Instant, Vec<Total>)>,
 }
 
 impl Totals {
-    pub(crate) fn new(ledger: SqliteLedger) -> Self {
+    pub(crate) fn new(ledger: Box<dyn Ledger>) -> Self {
         Self { inner: Mutex::new(Inner { ledger, read: None }) }
     }
 

@@ -190,7 +190,6 @@ impl Player {
 
 /// What the books say that an account holds and has bought.
 fn booked(data: &Path, account: &AccountId) -> (i64, u64) {
-    use bevy_iap::server::ledger::Ledger as _;
     let mut books = DataFolder::open(data).and_then(|folder| folder.books()).expect("the books open");
     let summary = books.show(account).expect("reads").expect("is there");
     (summary.wallet[0].available.value(), summary.orders.get("granted").copied().unwrap_or_default())

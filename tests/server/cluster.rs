@@ -107,9 +107,10 @@ impl Cluster {
         self.run("pg_ctl", &["-s", "-w", "-m", "immediate", "restart"]);
     }
 
-    /// Stops the server as an operator does.
-    pub fn stop(&self) {
-        self.run("pg_ctl", &["-s", "-w", "-m", "fast", "stop"]);
+    /// Ends the connections of whoever works in a schema.
+    pub fn disconnect(&self, schema: &str) {
+        let mine = format!("FROM pg_stat_activity WHERE application_name = '{schema}' AND pid <> pg_backend_pid()");
+        self.admin(&format!("SELECT pg_terminate_backend(pid) {mine}"));
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {
@@ -133,8 +134,15 @@ impl Cluster {
         (self.books(&schema), schema)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn text_url(&self, schema: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres?options=-csearch_path%3D{schema}", self.port)
+        format!(
+            "postgres://postgres@127.0.0.1:{}/postgres?application_name={schema}&options=-csearch_path%3D{schema}",
+            self.port
+        )
     }
 
     /// Does something as the database's own administrator, and gives the first column of what comes of it.
@@ -143,7 +151,8 @@ impl Cluster {
     }
 
     pub fn admin_at(&self, schema: &str, statements: &str) -> Vec<String> {
-        let (url, statements) = (self.text_url(schema), statements.to_owned());
+        let url = self.text_url(schema).replacen(&format!("application_name={schema}"), "application_name=test", 1);
+        let statements = statements.to_owned();
         let (done, result) = mpsc::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -15,6 +15,8 @@ mod ledger;
 mod limits;
 mod metrics;
 mod migration;
+#[cfg(all(unix, feature = "postgres"))]
+mod postgres;
 mod process;
 mod purchases;
 #[path = "../processes/random.rs"]

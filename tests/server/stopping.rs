@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use bevy_iap::protocol::Status;
 use bevy_iap::server::DataFolder;
-use bevy_iap::server::ledger::Ledger as _;
 
 use crate::process::Process;
 use crate::support::{CATALOG, Device, game, try_send};

@@ -4,15 +4,15 @@ use std::io::Write;
 use std::path::Path;
 
 use super::serve::read_catalog;
-use super::{FAILURE, Outcome, SUCCESS};
+use super::{Data, FAILURE, Outcome, SUCCESS};
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Catalog, Jwk, JwkSet, Micros, Money, Product};
+use crate::server::OperationError;
 use crate::server::audit;
-use crate::server::ledger::{AccountSummary, Ledger as _, books};
-use crate::server::{DataFolder, OperationError};
+use crate::server::ledger::{AccountSummary, books};
 
-pub(super) fn show(account: &AccountId, data: &Path, out: &mut dyn Write) -> Outcome {
-    let mut ledger = DataFolder::open(data)?.books()?;
+pub(super) fn show(account: &AccountId, data: &Data, out: &mut dyn Write) -> Outcome {
+    let mut ledger = data.folder()?.books()?;
     let summary = ledger.show(account)?.ok_or_else(|| OperationError::UnknownAccount(account.clone()))?;
     let AccountSummary { account, wallet, devices, orders, receipts, latest } = summary;
     writeln!(out, "account   {account}")?;
@@ -41,18 +41,18 @@ pub(super) fn show(account: &AccountId, data: &Path, out: &mut dyn Write) -> Out
     Ok(SUCCESS)
 }
 
-pub(super) fn keys(data: &Path, out: &mut dyn Write) -> Outcome {
-    let key = DataFolder::open(data)?.key()?.public();
+pub(super) fn keys(data: &Data, out: &mut dyn Write) -> Outcome {
+    let key = data.folder()?.key()?.public();
     let set = JwkSet { keys: vec![Jwk::from(key)] };
     writeln!(out, "public key  {key}\nkey id      {}\nkey set     {}", key.id(), serde_json::to_string(&set)?)?;
     Ok(SUCCESS)
 }
 
-pub(super) fn audit(data: &Path, out: &mut dyn Write) -> Outcome {
-    let folder = DataFolder::open(data)?;
+pub(super) fn audit(data: &Data, out: &mut dyn Write) -> Outcome {
+    let folder = data.folder()?;
     let mut ledger = folder.books()?;
     let (key, game) = (folder.key()?.public(), ledger.game().clone());
-    let report = audit::audit(&mut ledger, &[key], &game)?;
+    let report = audit::audit(&mut *ledger, &[key], &game)?;
     writeln!(out, "{report}")?;
     Ok(if report.is_clean() { SUCCESS } else { FAILURE })
 }

@@ -1,7 +1,6 @@
 //! The commands that change the books: credits, refunds, holds and payouts.
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::{ArgAction, Args};
@@ -9,11 +8,10 @@ use clap::{ArgAction, Args};
 use super::commands::shown;
 use super::{Data, Outcome, SUCCESS};
 use crate::protocol::{AccountId, CreatorId, Currency, Micros, Money, OrderId, SourceId};
-use crate::server::DataFolder;
 use crate::server::clock::{Clock as _, SystemClock};
 use crate::server::date::Date;
 use crate::server::ledger::operation::{Hold, Payout, Post, RefundCredit, RefundOrder, Void};
-use crate::server::ledger::{Action, Answer, Credit, Ledger as _, Operation, OperationId, Origin, SqliteLedger};
+use crate::server::ledger::{Action, Answer, Credit, Ledger, Operation, OperationId, Origin};
 use crate::server::operator::random_operation_id;
 use crate::server::signing::Signer;
 
@@ -201,7 +199,7 @@ pub(super) fn payout(arguments: PayoutArguments, out: &mut dyn Write) -> Outcome
 
 /// Does it, and tells what came of it.
 fn operate(data: &Data, id: &Id, action: impl Into<Action>, done: &str, out: &mut dyn Write) -> Outcome {
-    let (mut ledger, mut signer) = open(&data.data)?;
+    let (mut ledger, mut signer) = open(data)?;
     let id = id.id.map_or_else(random_operation_id, Ok)?;
     match ledger.operate(&Operation::new(id, action), &mut signer, SystemClock.now())? {
         Answer::Wallet { account, balance, money } => {
@@ -218,8 +216,8 @@ fn operate(data: &Data, id: &Id, action: impl Into<Action>, done: &str, out: &mu
     Ok(SUCCESS)
 }
 
-fn open(data: &Path) -> Result<(SqliteLedger, Signer), Box<dyn std::error::Error>> {
-    let folder = DataFolder::open(data)?;
+fn open(data: &Data) -> Result<(Box<dyn Ledger>, Signer), Box<dyn std::error::Error>> {
+    let folder = data.folder()?;
     let ledger = folder.books()?;
     let signer = Signer::new(Arc::new(folder.key()?), ledger.game().clone());
     Ok((ledger, signer))

@@ -25,6 +25,7 @@ pub(super) fn serve(arguments: ServeArguments, matches: Option<&ArgMatches>, out
     let data = settings.data.ok_or(SettingsError::Missing("data"))?;
     let mut config = ServerConfig::new(data, read_catalog(&catalog)?);
     config.listen = settings.listen.unwrap_or(DEFAULT_ADDRESS);
+    config.database = settings.database.map_or_else(String::new, |url| url.0).parse()?;
     config.welcome = settings.welcome;
     config.admin_token = settings.admin_token.map(|token| token.0);
     config.trusted_proxies = settings.trust_proxy.map_or(Vec::new(), |networks| networks.0);

@@ -121,6 +121,9 @@ settings! {
     catalog: PathBuf, "FILE", "IAP_CATALOG";
     /// The folder of the books and the key; made if it is missing
     data: PathBuf, "DIR", "IAP_DATA";
+    /// The PostgreSQL database of the books, postgres://USER:PASSWORD@HOST/DATABASE; the data folder unless it is given.
+    /// Better set in the environment, where other users of this computer do not see the password
+    database: Secret, "URL", "IAP_DATABASE";
     /// The address to listen at. Put a proxy with TLS in front before the internet reaches it [default: 127.0.0.1:7878]
     listen: SocketAddr, "ADDR", "IAP_LISTEN";
     /// What every new account gets, for example 1.00EUR [default: nothing]
@@ -211,7 +214,7 @@ impl Settings {
                 "data" => path(&self.data),
                 "listen" => text(Some(self.listen.unwrap_or(DEFAULT_ADDRESS).to_string())),
                 "welcome" => text(self.welcome.map(|money| money.to_string().replace(' ', ""))),
-                "admin_token" => None,
+                "admin_token" | "database" => None,
                 "trust_proxy" => text(self.trust_proxy.as_ref().map(ToString::to_string)),
                 "allow_origin" => text(self.allow_origin.as_ref().map(ToString::to_string)),
                 "connections" => Some(limits.connections.to_string()),

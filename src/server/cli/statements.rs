@@ -6,7 +6,6 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Data, Outcome, SUCCESS};
 use crate::protocol::{CreatorId, Money};
-use crate::server::DataFolder;
 use crate::server::date::Date;
 use crate::server::statement::{self, CreatorStatement, UnusedStatement};
 
@@ -56,16 +55,16 @@ pub(super) fn statement(command: StatementCommand, out: &mut dyn Write) -> Outco
     match command {
         StatementCommand::Creator(arguments) => {
             let CreatorArguments { creator, from, until, format, data } = arguments;
-            let mut ledger = DataFolder::open(&data.data)?.books()?;
-            let statements = statement::creator(&mut ledger, &creator, from.0, until.0)?;
+            let mut ledger = data.folder()?.books()?;
+            let statements = statement::creator(&mut *ledger, &creator, from.0, until.0)?;
             match format {
                 Format::Csv => creator_csv(&statements, out)?,
                 Format::Json => writeln!(out, "{}", serde_json::to_string(&statements)?)?,
             }
         }
         StatementCommand::Unused(UnusedArguments { at, format, data }) => {
-            let mut ledger = DataFolder::open(&data.data)?.books()?;
-            let statement = statement::unused(&mut ledger, at.0)?;
+            let mut ledger = data.folder()?.books()?;
+            let statement = statement::unused(&mut *ledger, at.0)?;
             match format {
                 Format::Csv => unused_csv(&statement, out)?,
                 Format::Json => writeln!(out, "{}", serde_json::to_string(&statement)?)?,

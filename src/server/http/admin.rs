@@ -10,7 +10,7 @@ use super::App;
 use crate::protocol::Sha256;
 use crate::protocol::problem::ProblemType;
 use crate::server::error::OperationError;
-use crate::server::ledger::Refused;
+use crate::server::ledger::{LedgerError, Refused};
 use crate::server::problem::Refusal;
 
 pub(super) fn authorize(app: &App, request: &Request) -> Result<(), Refusal> {
@@ -63,7 +63,9 @@ impl From<OperationError> for Refusal {
             },
             OperationError::IdUsed(_) => ProblemType::Conflict,
             OperationError::UnknownAccount(_) => ProblemType::NotFound,
-            OperationError::Unavailable => return Self::unavailable(),
+            OperationError::Unavailable | OperationError::Ledger(LedgerError::Unavailable(_)) => {
+                return Self::unavailable();
+            }
             OperationError::Ledger(_) | OperationError::Server(_) => ProblemType::Internal,
         };
         if kind == ProblemType::Internal {

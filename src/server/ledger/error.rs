@@ -13,7 +13,7 @@ pub enum LedgerError {
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The database cannot be reached, or is too busy to answer in time. Nothing is half done, and the same may be tried
     /// again; what was sent when the connection was lost may have been done, and is then not done twice.
-    #[error("the database is not available: {0}; it is tried again with the next request")]
+    #[error("the database is not available: {0}; try again when it is")]
     Unavailable(String),
     /// The database holds no books.
     #[error("there are no books in the database; start `iap-server serve` with it once, or pass another")]

@@ -16,8 +16,8 @@ use super::operation::OperationRecord;
 use super::transfer::{Transfer, TransferKind};
 use super::{
     AccountNumber, AccountSummary, Answer, BookReader, Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, Lot,
-    OperateError, Operation, OperationId, OrderSummary, Origin, Outcome, Place, Standing, TransferId, VerifiedOrder,
-    books, lot,
+    OperateError, Operation, OperationId, OrderSummary, Origin, Outcome, Place, Standing, Total, TransferId,
+    VerifiedOrder, books, lot,
 };
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
@@ -267,6 +267,10 @@ impl Ledger for ModelLedger {
 
     fn expire(&mut self, now: UnixSeconds) -> Result<u64, LedgerError> {
         Ok(self.expire_holds(None, now))
+    }
+
+    fn totals(&mut self) -> Result<Vec<Total>, LedgerError> {
+        self.accounts.totals()
     }
 
     fn show(&mut self, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {

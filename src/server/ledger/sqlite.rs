@@ -10,7 +10,6 @@ mod lots_from_wallets;
 mod reading;
 mod rows;
 mod schema;
-mod totals;
 mod writing;
 
 use std::fmt;
@@ -24,7 +23,7 @@ use super::changes::Changes;
 use super::plan::{self, Fate, Plan};
 use super::{
     AccountSummary, Answer, BookReader, Context, Device, Enrolled, Ledger, LedgerError, OperateError, Operation,
-    Outcome, Place, Standing, VerifiedOrder, values,
+    Outcome, Place, Standing, Total, VerifiedOrder, values,
 };
 use crate::protocol::{AccountId, GameId, KeyId, Money, PublicKey, UnixSeconds};
 use crate::server::signing::Signer;
@@ -173,6 +172,10 @@ impl Ledger for SqliteLedger {
         writing::write(&transaction, &changes)?;
         transaction.commit()?;
         Ok(count)
+    }
+
+    fn totals(&mut self) -> Result<Vec<Total>, LedgerError> {
+        reading::totals(&self.connection)
     }
 
     fn show(&mut self, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {

@@ -7,7 +7,7 @@ use bevy_iap::protocol::OrderId;
 use bevy_iap::server::DataFolder;
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::{
-    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, TransferRow,
+    AccountRow, BookReader, DeviceRow, HoldRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
 };
 
 /// What differs from one database to another.
@@ -34,7 +34,7 @@ pub const SQLITE: Database = Database {
         let folder = DataFolder::open(data).expect("a store");
         let (mut books, key) = (folder.books().expect("the books open"), folder.key().expect("a key").public());
         let game = books.game().clone();
-        audit(&mut books, &[key], &game).expect("the audit runs").differences
+        audit(&mut *books, &[key], &game).expect("the audit runs").differences
     },
 };
 

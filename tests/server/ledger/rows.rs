@@ -1,7 +1,7 @@
 //! Every row of the books, sorted, so that two engines can be compared.
 
 use bevy_iap::server::ledger::{
-    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, TransferRow,
+    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, Total, TransferRow,
 };
 
 #[derive(Debug, Default, PartialEq)]
@@ -13,12 +13,14 @@ pub struct Rows {
     pub receipts: Vec<ReceiptRow>,
     pub holds: Vec<HoldRow>,
     pub operations: Vec<OperationRow>,
+    pub totals: Vec<Total>,
 }
 
 impl Rows {
     pub fn of(ledger: &mut dyn Ledger) -> Self {
         let mut rows = Self::default();
         ledger.read(&mut rows).expect("reads");
+        rows.totals = ledger.totals().expect("adds up");
         rows.accounts.sort_by_key(|row| row.id);
         rows.transfers.sort_by_key(|row| row.id);
         rows.devices.sort_by_key(|row| row.id.clone());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::account::House;
 use super::super::lot;
 use super::super::transfer::{Transfer, TransferKind};
-use super::super::{AccountNumber, LedgerError, Lot, TransferId};
+use super::super::{AccountKind, AccountNumber, LedgerError, Lot, Total, TransferId};
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Currency, Micros, UnixSeconds};
 
@@ -36,6 +36,24 @@ impl Accounts {
         let number = house.number();
         self.houses.insert(number, house);
         number
+    }
+
+    /// What the accounts of each kind hold together.
+    pub(super) fn totals(&self) -> Result<Vec<Total>, LedgerError> {
+        let houses = self.houses.iter().map(|(number, house)| (*number, house.kind, house.currency));
+        let lots = self.lots.values().map(|lot| (lot.number(), AccountKind::Wallet, lot.currency));
+        let mut sums: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        for (number, kind, currency) in houses.chain(lots) {
+            let sum = sums.entry((kind.as_str(), currency.code())).or_default();
+            let added = sum.checked_add(self.balance(number));
+            *sum = added.ok_or_else(|| LedgerError::damaged("the sum of a kind of account is out of range"))?;
+        }
+        let total = |((account, currency), micros): ((&str, &str), i64)| Total {
+            account: account.to_owned(),
+            currency: currency.to_owned(),
+            micros,
+        };
+        Ok(sums.into_iter().map(total).collect())
     }
 
     /// Credits less debits.

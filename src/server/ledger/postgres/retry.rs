@@ -1,6 +1,10 @@
 //! What an error of the database means for whoever asked: try the whole transaction again, connect again, or give up.
 
+use std::error::Error;
+use std::fmt;
+
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{WasNull, WrongType};
 
 use super::super::LedgerError;
 
@@ -24,7 +28,7 @@ impl Trouble {
         match error {
             LedgerError::Unavailable(_) => Self::Lost,
             LedgerError::Storage(source) => {
-                source.downcast_ref::<tokio_postgres::Error>().map_or(Self::Lasting, Self::of_database)
+                source.downcast_ref::<Told>().map_or(Self::Lasting, |told| Self::of_database(&told.0))
             }
             _ => Self::Lasting,
         }
@@ -32,8 +36,9 @@ impl Trouble {
 
     fn of_database(error: &tokio_postgres::Error) -> Self {
         let Some(state) = error.code() else {
-            // The database said nothing: either it is not there, or what it sent makes no sense.
-            return Self::Lost;
+            // The database said nothing: either it is not there, or a column does not hold what it should.
+            let misread = error.source().is_some_and(|source| source.is::<WasNull>() || source.is::<WrongType>());
+            return if misread { Self::Lasting } else { Self::Lost };
         };
         match state {
             &SqlState::T_R_SERIALIZATION_FAILURE
@@ -62,6 +67,28 @@ impl From<tokio_postgres::Error> for LedgerError {
         if error.code() == Some(&SqlState::DIVISION_BY_ZERO) {
             return Self::damaged("a row that was read is not there to be changed");
         }
-        Self::Storage(Box::new(error))
+        Self::Storage(Box::new(Told(error)))
+    }
+}
+
+/// An error of the driver, with what the database said.
+#[derive(Debug)]
+struct Told(tokio_postgres::Error);
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_db_error() {
+            Some(error) => write!(f, "{} ({})", error.message(), error.code().code()),
+            None => match self.0.source() {
+                Some(source) => write!(f, "{}: {source}", self.0),
+                None => self.0.fmt(f),
+            },
+        }
+    }
+}
+
+impl Error for Told {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
     }
 }

@@ -93,7 +93,11 @@ impl Database {
     ) -> Result<T, LedgerError> {
         self.persist(|database| {
             if database.session.as_ref().is_none_or(|session| session.client.is_closed()) {
-                database.connect(Some(game))?;
+                // Books that were there must be there: nobody makes new ones in an empty database half-way.
+                let found = database.connect(None)?;
+                if found != *game {
+                    return Err(LedgerError::OtherGame { expected: game.to_string(), found: found.to_string() });
+                }
             }
             match &database.session {
                 Some(session) => attempt(session),

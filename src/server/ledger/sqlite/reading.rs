@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::super::{AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, books, values};
+use super::super::{
+    AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books, values,
+};
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey, Token};
 
@@ -95,6 +97,14 @@ pub(super) fn wallet(connection: &Connection, account: &AccountId) -> Result<Vec
 pub(super) fn has_account(connection: &Connection, account: &AccountId) -> Result<bool, LedgerError> {
     let mut statement = connection.prepare_cached("SELECT 1 FROM devices WHERE account = ?1")?;
     Ok(statement.exists([account.as_str()])?)
+}
+
+pub(super) fn totals(connection: &Connection) -> Result<Vec<Total>, LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT kind, currency, SUM(credits_posted - debits_posted) FROM accounts GROUP BY kind, currency ORDER BY 1, 2",
+    )?;
+    let total = |row: &Row<'_>| Ok(Total { account: row.get(0)?, currency: row.get(1)?, micros: row.get(2)? });
+    Ok(statement.query_map([], total)?.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn show(connection: &Connection, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {
