@@ -193,8 +193,7 @@ fn settle(
 
 /// Signs a plan's receipts, writes it and commits. Gives each receipt's place in its feed.
 fn written(session: &Session, changes: &Changes, signer: &Signer, stripe: i64) -> Result<Vec<FeedEntry>, LedgerError> {
-    let tokens = signer.sign(&changes.receipts)?;
-    writing::write_and_commit(session, changes, tokens, stripe)
+    writing::write_and_commit(session, changes, stripe, || signer.sign(&changes.receipts))
 }
 
 fn operate(
@@ -250,7 +249,7 @@ fn expire(session: &Session, game: &GameId, stripe: i64, now: UnixSeconds) -> Re
     let count = due.len() as u64;
     let mut plan = Plan::new(&mut books, game, now);
     plan.expire(due);
-    writing::write_and_commit(session, &plan.into_changes(), Vec::new(), stripe)?;
+    writing::write_and_commit(session, &plan.into_changes(), stripe, || Ok(Vec::new()))?;
     Ok(Some(count))
 }
 
@@ -278,6 +277,6 @@ fn enrol(
         }
         enrolled.push(Enrolled { account, new });
     }
-    writing::write_and_commit(session, &plan.into_changes(), Vec::new(), stripe)?;
+    writing::write_and_commit(session, &plan.into_changes(), stripe, || Ok(Vec::new()))?;
     Ok(enrolled)
 }

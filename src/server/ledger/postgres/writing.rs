@@ -4,10 +4,13 @@
 //! missing, so that the transaction fails with it: the commit, which was sent already, then commits nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 
-use futures_util::future::{join, join_all, join3};
+use futures_util::future::{join_all, join3, maybe_done};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::{Client, Row, Statement};
 
 use super::super::changes::{Changes, Sums};
 use super::super::{AccountNumber, FeedEntry, LedgerError, books, values};
@@ -100,28 +103,42 @@ fn column<'a, R, T: ToSql + Sync + Send + 'a>(
     Box::new(rows.into_iter().map(value).collect::<Vec<T>>())
 }
 
-/// Writes a plan, with its receipts as they were signed, and commits. Gives each receipt's place in its feed.
+/// Writes a plan, with its receipts as `sign` signs them, and commits. Gives each receipt's place in its feed.
 pub(super) fn write_and_commit(
     session: &Session,
     changes: &Changes,
-    tokens: Vec<Token>,
     stripe: i64,
+    sign: impl FnOnce() -> Result<Vec<Token>, LedgerError>,
 ) -> Result<Vec<FeedEntry>, LedgerError> {
     let statements = &session.writing;
     let mut writes = Vec::new();
     accounts(statements, changes, stripe, &mut writes)?;
     decisions(statements, changes, &mut writes);
-    orders(statements, changes, &tokens, &mut writes)?;
+    orders(statements, changes, &mut writes)?;
     let client = &session.client;
-    wait(async {
+    let tokens = wait(async {
+        let mut early = pin!(maybe_done(join_all(writes.into_iter().map(|write| execute(client, write)))));
+        // Sent with this, so that the database works while the receipts are signed.
+        poll_fn(|context| {
+            let _ = early.as_mut().poll(context);
+            Poll::Ready(())
+        })
+        .await;
+        let tokens = sign()?;
+        let late = join_all(receipts(statements, changes, &tokens)?.into_iter().map(|write| execute(client, write)));
         // Sent, and done, in this order: what is polled first is sent first.
-        let writes = writes.into_iter().map(|write| client.execute_raw(write.statement, write.columns));
-        let (written, committed) = join(join_all(writes), client.batch_execute("COMMIT")).await;
+        let ((), late, committed) = join3(early.as_mut(), late, client.batch_execute("COMMIT")).await;
         // The first that failed is the reason why all after it did.
-        written.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(committed?)
+        let early = early.take_output().unwrap_or_default();
+        early.into_iter().chain(late).collect::<Result<Vec<_>, _>>()?;
+        committed?;
+        Ok(tokens)
     })?;
     Ok(changes.receipts.iter().zip(tokens).map(|(receipt, token)| FeedEntry { feed: receipt.feed, token }).collect())
+}
+
+async fn execute(client: &Client, write: Write<'_>) -> Result<u64, tokio_postgres::Error> {
+    client.execute_raw(write.statement, write.columns).await
 }
 
 /// Begins a transaction and enrols devices. Gives those that were not enrolled before, and everybody's account.
@@ -261,13 +278,12 @@ fn decisions<'a>(statements: &'a Statements, changes: &'a Changes, writes: &mut 
 fn orders<'a>(
     statements: &'a Statements,
     changes: &'a Changes,
-    tokens: &'a [Token],
     writes: &mut Vec<Write<'a>>,
 ) -> Result<(), LedgerError> {
     let Changes { orders, chains, transfers, receipts, .. } = changes;
     // Each new order is answered by the receipt of the same place.
     let answered = orders.iter().zip(receipts).all(|(new, receipt)| new.verified.order().id == receipt.order);
-    if !answered || orders.len() > receipts.len() || tokens.len() != receipts.len() {
+    if !answered || orders.len() > receipts.len() {
         return Err(LedgerError::damaged("a plan has settled an order without a receipt"));
     }
     if !orders.is_empty() {
@@ -310,15 +326,27 @@ fn orders<'a>(
         ];
         writes.push(Write { statement: &statements.transfers, columns });
     }
-    if !receipts.is_empty() {
-        let columns = vec![
+    Ok(())
+}
+
+/// The receipts, if there are any.
+fn receipts<'a>(
+    statements: &'a Statements,
+    changes: &'a Changes,
+    tokens: &'a [Token],
+) -> Result<Option<Write<'a>>, LedgerError> {
+    let receipts = &changes.receipts;
+    if tokens.len() != receipts.len() {
+        return Err(LedgerError::damaged("a receipt was not signed"));
+    }
+    let columns = || {
+        vec![
             column(receipts, |receipt| receipt.account.as_str()),
             column(receipts, |receipt| values::stored_count(receipt.feed)),
             column(receipts, |receipt| &receipt.id.0[..]),
             column(receipts, |receipt| &receipt.order.0[..]),
             column(tokens, |token| token.as_str()),
-        ];
-        writes.push(Write { statement: &statements.receipts, columns });
-    }
-    Ok(())
+        ]
+    };
+    Ok((!receipts.is_empty()).then(|| Write { statement: &statements.receipts, columns: columns() }))
 }
