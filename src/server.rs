@@ -55,10 +55,12 @@ mod operator;
 mod pipeline;
 mod problem;
 mod rates;
+mod remembered;
 mod settle;
 pub mod signing;
 pub mod statement;
 mod totals;
+mod verified_orders;
 
 use std::fmt;
 use std::io;
@@ -88,6 +90,7 @@ pub use self::operator::Books;
 use self::pipeline::{Pipeline, Writer};
 use self::signing::Signer;
 use self::totals::Totals;
+use self::verified_orders::VerifiedOrders;
 use crate::protocol::{Catalog, Money, PublicKey};
 
 /// Where the command line's server listens unless it is told otherwise.
@@ -214,6 +217,7 @@ impl Server {
             books: books.clone(),
             reader: Mutex::new(reader),
             devices: KnownDevices::default(),
+            verified: VerifiedOrders::default(),
             workers,
             rates: RateLimits::new(&limits, Arc::clone(&metrics)),
             metrics,

@@ -67,16 +67,34 @@ impl Order {
     /// The token does not verify, or it is another device's, account's or game's.
     pub fn verify(token: &Token, key: PublicKey, account: &AccountId, game: &GameId) -> Result<Self, OrderError> {
         let (kid, order) = envelope::verify::<Self>(token, &[key])?;
-        if order.device != kid {
-            return Err(OrderError::WrongDevice { expected: kid, found: order.device });
+        order.checked(kid, account, game)
+    }
+
+    /// Reads an order of `device` whose signature was verified before.
+    ///
+    /// # Errors
+    /// It is another device's, account's or game's.
+    #[cfg(feature = "server")]
+    pub(crate) fn read_verified(
+        token: &Token,
+        device: KeyId,
+        account: &AccountId,
+        game: &GameId,
+    ) -> Result<Self, OrderError> {
+        envelope::claims_of_stored::<Self>(token)?.checked(device, account, game)
+    }
+
+    fn checked(self, device: KeyId, account: &AccountId, game: &GameId) -> Result<Self, OrderError> {
+        if self.device != device {
+            return Err(OrderError::WrongDevice { expected: device, found: self.device });
         }
-        if order.game != *game {
-            return Err(OrderError::WrongAudience { expected: game.clone(), found: order.game });
+        if self.game != *game {
+            return Err(OrderError::WrongAudience { expected: game.clone(), found: self.game });
         }
-        if order.account != *account {
-            return Err(OrderError::WrongAccount { expected: account.clone(), found: order.account });
+        if self.account != *account {
+            return Err(OrderError::WrongAccount { expected: account.clone(), found: self.account });
         }
-        Ok(order)
+        Ok(self)
     }
 }
 

@@ -44,6 +44,7 @@ use super::operator::Books;
 use super::pipeline::Pipeline;
 use super::problem::Refusal;
 use super::totals::Totals;
+use super::verified_orders::VerifiedOrders;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::{Catalog, KeyId, PublicKey};
 
@@ -97,6 +98,7 @@ pub(crate) struct App {
     /// A second pair of eyes on the books, for looking up devices without waiting for the writer.
     pub(crate) reader: Mutex<Box<dyn Ledger>>,
     pub(crate) devices: KnownDevices,
+    pub(crate) verified: VerifiedOrders,
     pub(crate) workers: Arc<rayon::ThreadPool>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) memory: Memory,

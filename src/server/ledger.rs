@@ -165,6 +165,21 @@ impl VerifiedOrder {
         Ok(Self { order, token, sha256 })
     }
 
+    /// The same for a text with the digest `sha256`, of which it is known that its signature was verified before.
+    ///
+    /// # Errors
+    /// It is another device's, account's or game's.
+    pub(crate) fn again(
+        token: Token,
+        sha256: Sha256,
+        key: PublicKey,
+        account: &AccountId,
+        game: &GameId,
+    ) -> Result<Self, OrderError> {
+        let order = Order::read_verified(&token, key.id(), account, game)?;
+        Ok(Self { order, token, sha256 })
+    }
+
     /// The claims.
     pub fn order(&self) -> &Order {
         &self.order

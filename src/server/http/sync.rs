@@ -70,8 +70,7 @@ fn verified(app: &App, body: &[u8], held: Held, caller: Caller) -> Result<SyncJo
     // Only now is it known that the device itself asks, and nobody who would use up its rate.
     app.rates.orders(id, caller, request.orders.len() + 1)?;
     let verify = |(index, order): (usize, Token)| {
-        VerifiedOrder::verify(order, device.key, &device.account, game)
-            .map_err(|error| Refusal::of_order(index, &error))
+        app.verified.verify(order, device.key, &device.account, game).map_err(|error| Refusal::of_order(index, &error))
     };
     // Collecting results in parallel gives any of the errors; the first one is the same on every run.
     let orders: Vec<Result<VerifiedOrder, Refusal>> = request.orders.into_par_iter().enumerate().map(verify).collect();
