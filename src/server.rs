@@ -30,13 +30,14 @@
 //!
 //! The data folder holds the books (`store.sqlite`) and the server's key (`server.key`). Keep copies of both: without
 //! the key, no game believes the server; without the books, nobody's purchases are known. While the server runs, part of
-//! the books is in `store.sqlite-wal`: copy the folder when it is stopped, or copy the books with
-//! `sqlite3 store.sqlite ".backup copy.sqlite"`. [`audit`](mod@audit) checks the books against themselves.
+//! the books is in `store.sqlite-wal`: [`backup()`] makes a whole copy. [`audit`](mod@audit) checks the books against
+//! themselves.
 //!
 //! With the feature `postgres` the books can be in a PostgreSQL database instead ([`ServerConfig::database`]), which any
 //! number of servers may share.
 
 pub mod audit;
+mod backup;
 pub mod cli;
 pub mod clock;
 mod database;
@@ -46,39 +47,47 @@ mod folder;
 mod http;
 mod known_devices;
 pub mod ledger;
+mod limits;
 mod local;
+mod memory;
 mod metrics;
 mod operator;
 mod pipeline;
 mod problem;
+mod rates;
 mod settle;
 pub mod signing;
 pub mod statement;
+mod totals;
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+pub use self::backup::{BackupError, backup, restore};
 use self::clock::{Clock, SystemClock};
 pub use self::database::{Database, DatabaseError};
 pub use self::error::{OperationError, ServerError};
 pub use self::folder::DataFolder;
-use self::http::{AdminToken, App};
+pub use self::http::AllowedOrigins;
+use self::http::{AdminToken, App, Callers, RateLimits};
 use self::known_devices::KnownDevices;
+pub use self::limits::{Limits, Rate, RateError};
 pub use self::local::LocalServer;
+use self::memory::Memory;
 use self::metrics::Metrics;
 pub use self::operator::Books;
 use self::pipeline::{Pipeline, Writer};
 use self::signing::Signer;
+use self::totals::Totals;
 use crate::protocol::{Catalog, Money, PublicKey};
 
 /// Where the command line's server listens unless it is told otherwise.
@@ -101,6 +110,10 @@ pub struct ServerConfig {
     pub admin_token: Option<String>,
     /// How much the server takes on at once.
     pub limits: Limits,
+    /// The proxies whose `X-Forwarded-For` is believed; none unless it is set.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The web pages that may use the store from a browser; none unless it is set.
+    pub allowed_origins: AllowedOrigins,
     /// The clock; the operating system's unless it is set.
     pub clock: Arc<dyn Clock>,
 }
@@ -116,6 +129,8 @@ impl ServerConfig {
             welcome: None,
             admin_token: None,
             limits: Limits::default(),
+            trusted_proxies: Vec::new(),
+            allowed_origins: AllowedOrigins::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -131,34 +146,9 @@ impl fmt::Debug for ServerConfig {
             .field("listen", &self.listen)
             .field("welcome", &self.welcome)
             .field("limits", &self.limits)
+            .field("trusted_proxies", &self.trusted_proxies)
+            .field("allowed_origins", &self.allowed_origins)
             .finish_non_exhaustive()
-    }
-}
-
-/// How much a server takes on at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Open connections; more wait to be accepted. 1,024 unless it is set.
-    pub connections: usize,
-    /// Verified requests that wait to be settled; more are told to come back. 4,096 unless it is set.
-    pub queue: usize,
-    /// The number of orders at which a batch is full. 1,000 unless it is set.
-    pub batch: usize,
-    /// How long a request's head, and then its body, may take to arrive. Ten seconds unless it is set.
-    pub time: Duration,
-}
-
-impl Limits {
-    /// The same limits, with room for at least one of each, and no more than can be counted.
-    fn usable(self) -> Self {
-        let usable = |limit: usize| limit.clamp(1, Semaphore::MAX_PERMITS);
-        Self { connections: usable(self.connections), queue: usable(self.queue), batch: self.batch, time: self.time }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: 1_024, queue: 4_096, batch: 1_000, time: Duration::from_secs(10) }
     }
 }
 
@@ -183,11 +173,11 @@ impl Server {
             let folder = DataFolder::create(&folder)?.with_database(database);
             let lock = folder.lock()?;
             let (key, ledger) = folder.key_and_books(&game)?;
-            let reader = folder.books_to_look_at()?;
-            Ok::<_, ServerError>((folder, lock, Arc::new(key), ledger, reader))
+            let (reader, totals) = (folder.books_to_look_at()?, Totals::new(folder.books_to_look_at()?));
+            Ok::<_, ServerError>((folder, lock, Arc::new(key), ledger, reader, totals))
         });
         let opened = opening.await.map_err(|error| ServerError::Threads(io::Error::other(error)))?;
-        let (folder, lock, key, ledger, reader) = opened?;
+        let (folder, lock, key, ledger, reader, totals) = opened?;
         // Last, so that nobody reaches a server that then does not start.
         let listener = TcpListener::bind(config.listen).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServerError::AddressInUse(config.listen),
@@ -212,6 +202,7 @@ impl Server {
             batch: limits.batch,
             metrics: Arc::clone(&metrics),
             workers: Arc::clone(&workers),
+            _lock: lock,
             swept_at: None,
         };
         let (pipeline, writer) = Pipeline::start(writer, limits.queue).map_err(ServerError::Threads)?;
@@ -224,16 +215,21 @@ impl Server {
             reader: Mutex::new(reader),
             devices: KnownDevices::default(),
             workers,
+            rates: RateLimits::new(&limits, Arc::clone(&metrics)),
             metrics,
+            memory: Memory::new(limits.memory),
+            totals,
+            callers: Callers::new(config.trusted_proxies, &limits),
+            limits,
             admin_token: config.admin_token.as_deref().and_then(AdminToken::new),
-            time_limit: limits.time,
             stopping: AtomicBool::new(false),
         });
         let (stop, stopping) = watch::channel(false);
-        let router = http::router(Arc::clone(&app));
-        let serving = tokio::spawn(http::serve(listener, router, limits, stopping));
+        let router = http::router(Arc::clone(&app), &config.allowed_origins);
+        let serving = tokio::spawn(http::serve(listener, router, Arc::clone(&app), stopping));
         tracing::info!("serving `{}` at `{address}`", app.catalog.game);
-        Ok(RunningServer { address, app, books: Arc::new(books), stop, serving, writer, _lock: lock })
+        let running = Some((serving, writer));
+        Ok(RunningServer { address, app, books: Arc::new(books), stop, running })
     }
 }
 
@@ -244,9 +240,7 @@ pub struct RunningServer {
     app: Arc<App>,
     books: Arc<Books>,
     stop: watch::Sender<bool>,
-    serving: tokio::task::JoinHandle<()>,
-    writer: JoinHandle<()>,
-    _lock: File,
+    running: Option<(tokio::task::JoinHandle<()>, JoinHandle<()>)>,
 }
 
 impl RunningServer {
@@ -271,18 +265,30 @@ impl RunningServer {
     }
 
     /// Stops the server: it takes nothing new, finishes what was begun, and closes its books.
-    pub async fn stop(self) {
+    ///
+    /// What is begun has [`Limits::time`] to come to its end; connections that are still open then are closed.
+    pub async fn stop(mut self) {
+        let Some((serving, writer)) = self.running.take() else { return };
         self.app.stop();
         // Errors say that the task or the thread has ended already.
         let _ = self.stop.send(true);
-        let _ = self.serving.await;
-        self.app.pipeline.stop().await;
-        let writer = self.writer;
+        let _ = serving.await;
+        self.app.pipeline.stop();
         let ended = tokio::task::spawn_blocking(move || writer.join()).await;
         if !matches!(ended, Ok(Ok(()))) {
             tracing::error!("the writer thread panicked");
         }
         tracing::info!("stopped");
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        if self.running.is_some() {
+            self.app.stop();
+            // The writer finishes what is queued, then lets go of the data folder.
+            self.app.pipeline.stop();
+        }
     }
 }
 

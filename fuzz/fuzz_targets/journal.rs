@@ -151,11 +151,12 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
         let found = Found { version: VERSION, torn: written.len() as u64, damage: Some(damage), ..Found::default() };
         return Some((without_synced(frames), found));
     };
-    let (mut records, mut end, mut last_append) = (Vec::new(), HEADER, 0u32);
+    let (mut records, mut end, mut last_append, mut is_unfinished) = (Vec::new(), HEADER, 0u32, false);
     let next = |last_append: u32| if version > 1 { last_append.wrapping_add(1) } else { 0 };
     while let Some(frame) = frame(version, bytes, end).filter(|frame| frame.append == next(last_append)) {
         records.push(frame.record);
         end = frame.end;
+        is_unfinished = !frame.is_last;
         last_append = if frame.is_last { frame.append } else { last_append };
     }
     let torn = written.len().saturating_sub(end) as u64;
@@ -163,10 +164,11 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
     // What is left of the last append is not damage. The old format does not number its appends, so that nothing tells.
     let is_damage = frames.iter().any(|frame| version == 1 || frame.append != next(last_append));
     let damage = is_damage.then_some(Damage { salvaged: frames.len() as u64 });
+    let torn_records = if is_damage { 0 } else { frames.len() as u64 };
     if is_damage {
         records.extend(without_synced(frames));
     }
-    Some((records, Found { version, end: end as u64, last_append, torn, damage }))
+    Some((records, Found { version, end: end as u64, last_append, is_unfinished, torn, torn_records, damage }))
 }
 
 /// What a sync said besides its receipts vouches for some that may be gone.
@@ -191,7 +193,8 @@ fn check(bytes: &[u8]) {
 fn check_cut(bytes: &[u8], cut: usize) {
     let Ok((records, whole)) = recover(bytes) else { return };
     let hides_a_frame = |record: &Record| {
-        let payload = record.payload();
+        let mut payload = Vec::new();
+        record.write_payload(&mut payload);
         (1..=VERSION).any(|version| !salvaged(version, &payload, 0).is_empty())
     };
     let is_whole = whole.damage.is_none() && whole.torn == 0 && whole.version == VERSION;

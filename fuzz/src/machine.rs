@@ -235,7 +235,7 @@ impl World {
 
     fn durable(&mut self) {
         if let Some(mut records) = self.appending.take() {
-            for record in &records {
+            for record in records.iter() {
                 if let Record::Order(signed) = record {
                     let (token, key) = (&signed.token, PARTIES.device.public());
                     let order = Order::verify(token, key, &PARTIES.account, &PARTIES.game).expect("it signed it");
@@ -358,12 +358,12 @@ impl World {
             match output {
                 Output::Append(records) => {
                     assert!(self.appending.is_none(), "one append at a time");
-                    for record in &records {
+                    for record in records.iter() {
                         if let Record::Receipt(signed) = record {
                             assert!(self.signed.contains(&signed.token), "only the server signs receipts");
                         }
                     }
-                    self.appending = Some(records);
+                    self.appending = Some(records.to_vec());
                     self.uncertain = false;
                 }
                 Output::Send(request) => {

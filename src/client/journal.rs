@@ -9,6 +9,8 @@ mod scan;
 use thiserror::Error;
 
 pub use frame::FrameWriter;
+#[cfg(test)]
+pub(crate) use scan::without_zeroes;
 pub use scan::{Damage, Found, ReadError, read, recover};
 
 /// The version of the format that this code writes. It reads version 1 as well.

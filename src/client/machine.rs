@@ -12,6 +12,7 @@ mod opening;
 mod syncing;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use appending::{Appending, Waiting};
@@ -125,7 +126,7 @@ pub enum Input {
 #[non_exhaustive]
 pub enum Output {
     /// Append these records, make them durable, and say so.
-    Append(Vec<Record>),
+    Append(Arc<[Record]>),
     /// Write the journal anew from what [`Machine::keep`] gives, and [`Machine::closing_records`] after it; say so.
     Compact,
     /// Send this request, and say what came of it.
@@ -145,7 +146,7 @@ pub struct Machine {
 
     sealer: Sealer,
     /// The orders that no final receipt has answered.
-    orders: BTreeMap<OrderId, Known>,
+    orders: BTreeMap<OrderId, Box<Known>>,
     /// All others: of each, only what a later receipt for it could need.
     settled: BTreeMap<OrderId, Settled>,
     /// Durable orders of this device that no receipt has answered, by their place in the history: after a save was

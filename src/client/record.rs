@@ -105,16 +105,16 @@ impl Record {
         }
     }
 
-    /// The record's bytes: a seal and a token's text, or JSON.
-    pub fn payload(&self) -> Vec<u8> {
+    /// Writes the record's bytes at the end of `bytes`: a seal and a token's text, or JSON.
+    pub fn write_payload(&self, bytes: &mut Vec<u8>) {
         let json = match self {
-            Self::Order(signed) | Self::Receipt(signed) => return signed.payload(),
-            Self::Identity(identity) => serde_json::to_vec(identity),
-            Self::Consumed(consumed) => serde_json::to_vec(consumed),
-            Self::Synced(synced) => serde_json::to_vec(synced),
-            Self::Provisional(provisional) => serde_json::to_vec(provisional),
+            Self::Order(signed) | Self::Receipt(signed) => return signed.write_payload(bytes),
+            Self::Identity(identity) => serde_json::to_writer(bytes, identity),
+            Self::Consumed(consumed) => serde_json::to_writer(bytes, consumed),
+            Self::Synced(synced) => serde_json::to_writer(bytes, synced),
+            Self::Provisional(provisional) => serde_json::to_writer(bytes, provisional),
         };
-        json.expect("structs of strings and integers always serialise")
+        json.expect("structs of strings and integers always serialise");
     }
 
     /// Reads a record of `kind`, or `None` if it is not one that this version writes.
@@ -149,11 +149,13 @@ impl Record {
 
 impl Signed {
     /// Two bytes, little-endian, for the length of the seal; the seal; the text.
-    fn payload(&self) -> Vec<u8> {
+    fn write_payload(&self, bytes: &mut Vec<u8>) {
         // A seal holds one short summary, far below the limit; one that did not fit would be left out, not cut.
         let length = u16::try_from(self.seal.len()).unwrap_or(0);
         let seal = &self.seal[..usize::from(length)];
-        [&length.to_le_bytes(), seal, self.token.as_str().as_bytes()].concat()
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(seal);
+        bytes.extend_from_slice(self.token.as_str().as_bytes());
     }
 
     fn read(payload: &[u8]) -> Option<Self> {

@@ -7,14 +7,13 @@
 //! server signed, and that is what is shown and sent.
 
 use hmac::{Hmac, KeyInit, Mac};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::record::Signed;
 use super::seeded::{Bug, seeded};
 use crate::protocol::{
-    AccountId, EntitlementId, GameId, Grant, ItemId, KeyId, Money, Order, OrderId, ProductId, PublicKey, Receipt,
-    SecretKey, Sha256, Status, Token, UnixSeconds,
+    AccountId, EntitlementId, GameId, Grant, ItemId, KeyId, Micros, Order, OrderId, PublicKey, Receipt, SecretKey,
+    Sha256, Status, Token, UnixSeconds,
 };
 
 type HmacSha256 = Hmac<sha2::Sha256>;
@@ -24,15 +23,17 @@ const TAG: usize = 16;
 /// Raised when a summary changes its shape, so that older seals are taken for broken and everything is verified.
 const SHAPE: &str = "bevy_iap journal seal 1";
 
-/// What a sealed order says.
+/// What a sealed order says. Its names are those of the seal: thousands of orders share a few, which need not be checked
+/// and kept each time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct OrderSummary {
+pub(super) struct OrderSummary<'a> {
     pub(super) sha256: [u8; 32],
     pub(super) id: [u8; 16],
     pub(super) sequence: u64,
-    pub(super) product: ProductId,
+    pub(super) product: &'a str,
     pub(super) quantity: u32,
-    pub(super) price: Money,
+    pub(super) micros: Micros,
+    pub(super) currency: &'a str,
     pub(super) issued_at: UnixSeconds,
 }
 
@@ -48,16 +49,17 @@ pub(super) struct ReceiptSummary {
     items: Vec<(ItemId, u64)>,
 }
 
-impl OrderSummary {
+impl<'a> OrderSummary<'a> {
     /// What `order` says, whose signed text is `token`.
-    pub(super) fn new(order: &Order, token: &Token) -> Self {
+    pub(super) fn new(order: &'a Order, token: &Token) -> Self {
         Self {
             sha256: token.sha256().0,
             id: order.id.0,
             sequence: order.sequence,
-            product: order.product.clone(),
+            product: order.product.as_str(),
             quantity: order.quantity,
-            price: order.price,
+            micros: order.price.micros,
+            currency: order.price.currency.code(),
             issued_at: order.issued_at,
         }
     }
@@ -133,7 +135,7 @@ impl Sealer {
     }
 
     /// An order's text, sealed.
-    pub(super) fn seal_order(&self, summary: &OrderSummary, token: Token) -> Signed {
+    pub(super) fn seal_order(&self, summary: &OrderSummary<'_>, token: Token) -> Signed {
         Signed { seal: seal(&self.orders, summary), token }
     }
 
@@ -144,7 +146,7 @@ impl Sealer {
     }
 
     /// What an order says, if its seal is right.
-    pub(super) fn open_order(&self, signed: &Signed) -> Option<OrderSummary> {
+    pub(super) fn open_order<'a>(&self, signed: &'a Signed) -> Option<OrderSummary<'a>> {
         open(&self.orders, &signed.seal)
     }
 
@@ -158,14 +160,20 @@ fn keyed(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
+/// The longest summary that is made without asking for memory twice.
+const USUAL: usize = 256;
+
 fn seal(key: &HmacSha256, summary: &impl Serialize) -> Vec<u8> {
+    let mut seal = Vec::with_capacity(TAG + USUAL);
+    seal.resize(TAG, 0);
     // A summary always serialises: strings, integers and lists. Were it otherwise, there would be no seal.
-    let Ok(summary) = postcard::to_allocvec(summary) else { return Vec::new() };
-    let tag = key.clone().chain_update(&summary).finalize().into_bytes();
-    [&tag[..TAG], &summary].concat()
+    let Ok(mut seal) = postcard::to_extend(summary, seal) else { return Vec::new() };
+    let tag = key.clone().chain_update(&seal[TAG..]).finalize().into_bytes();
+    seal[..TAG].copy_from_slice(&tag[..TAG]);
+    seal
 }
 
-fn open<T: DeserializeOwned>(key: &HmacSha256, seal: &[u8]) -> Option<T> {
+fn open<'a, T: Deserialize<'a>>(key: &HmacSha256, seal: &'a [u8]) -> Option<T> {
     let (tag, summary) = seal.split_at_checked(TAG)?;
     let verified = key.clone().chain_update(summary).verify_truncated_left(tag);
     if verified.is_err() && !seeded(Bug::TrustAnySeal) {

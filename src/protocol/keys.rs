@@ -148,6 +148,7 @@ impl fmt::Debug for SecretKey {
 
 /// A public Ed25519 key as a JSON Web Key (RFC 8037).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Jwk {
     /// The key type, `OKP`.
     pub kty: String,
@@ -185,6 +186,7 @@ impl From<PublicKey> for Jwk {
 
 /// A JSON Web Key Set (RFC 7517, section 5): what a server publishes at `/.well-known/jwks.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct JwkSet {
     /// The keys.
     pub keys: Vec<Jwk>,

@@ -200,6 +200,7 @@ serde_as_text!(Currency);
 
 /// An amount and its currency; in JSON `{"micros": 50000, "currency": "EUR"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Money {
     /// The amount in millionths of the currency unit.

@@ -61,6 +61,8 @@ problem_types! {
     WrongAudience = "wrong-audience", 422;
     /// The message is for an account that the device does not belong to.
     WrongAccount = "wrong-account", 422;
+    /// The device or the address does too much; `Retry-After` says when to come back.
+    TooManyRequests = "too-many-requests", 429;
     /// The server failed; nothing was changed.
     Internal = "internal", 500;
     /// The server is busy or stopping; `Retry-After` says when to come back.
@@ -75,6 +77,7 @@ impl fmt::Display for ProblemType {
 
 /// The body of a refusal (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// One of [`ProblemType::as_str`].
     #[serde(rename = "type")]

@@ -13,6 +13,7 @@ use super::name::{AccountId, EntitlementId, GameId, ItemId, OrderId, ProductId, 
 
 /// The claims of an `iap-receipt+jwt`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Receipt {
     /// The receipt's own id.
     #[serde(rename = "jti")]
@@ -102,6 +103,7 @@ impl Receipt {
 
 /// What became of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Paid, and the grants are the account's.
@@ -128,6 +130,7 @@ impl Status {
 
 /// Why an order was declined, refunded or revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
@@ -174,6 +177,7 @@ impl std::fmt::Display for Reason {
 
 /// What an account gets from an order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(untagged, try_from = "GrantMembers")]
 pub enum Grant {
     /// A right: for ever, or until a time by the server's clock.

@@ -19,6 +19,7 @@ pub const MAX_RECEIPTS: usize = 256;
 
 /// The body of `POST /v1/devices`: a public key, and its own word that it wants to join.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Enrolment {
     /// The device's public key.
@@ -202,6 +203,7 @@ impl SyncResponse {
 
 /// What a wallet holds in one currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Balance {
     /// The currency.
     pub currency: Currency,

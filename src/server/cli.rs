@@ -1,19 +1,20 @@
 //! The command line of `iap-server`, as a function, so that it is tested like any other.
 
 mod commands;
+mod copies;
 mod operations;
 mod serve;
+mod settings;
 mod statements;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use super::{DEFAULT_ADDRESS, DataFolder, Database, DatabaseError};
-use crate::protocol::{AccountId, Money};
+use super::{DataFolder, Database, DatabaseError};
+use crate::protocol::AccountId;
 
 /// What the process exits with when all went well.
 pub const SUCCESS: u8 = 0;
@@ -30,14 +31,17 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> u8 {
-    let command = match CommandLine::try_parse_from(arguments) {
-        Ok(line) => line.command,
+    let parsed = CommandLine::command().try_get_matches_from(arguments);
+    let parsed = parsed.and_then(|matches| Ok((CommandLine::from_arg_matches(&matches)?.command, matches)));
+    let (command, matches) = match parsed {
+        Ok(parsed) => parsed,
         // Asking for help or the version is no error.
         Err(text) if !text.use_stderr() => return written(write!(out, "{text}"), SUCCESS),
         Err(error) => return written(write!(err, "{error}"), USAGE),
     };
     let result = match command {
-        Command::Serve(arguments) => serve::serve(arguments, out),
+        // There is a subcommand, or parsing would have failed.
+        Command::Serve(arguments) => serve::serve(*arguments, matches.subcommand().map(|(_, of_it)| of_it), out),
         Command::Credit(arguments) => operations::credit(arguments, out),
         Command::Refund(arguments) => operations::refund(arguments, out),
         Command::RefundCredit(arguments) => operations::refund_credit(arguments, out),
@@ -48,6 +52,8 @@ pub fn run(
         Command::Statement { command } => statements::statement(command, out),
         Command::Show(arguments) => commands::show(&arguments.account, &arguments.data, out),
         Command::Keys { data } => commands::keys(&data, out),
+        Command::Backup { file, data } => copies::backup(&file, &data, out),
+        Command::Restore { file, data } => copies::restore(&file, &data, out),
         Command::Audit { data } => commands::audit(&data, out),
         Command::Catalog { command: CatalogCommand::Check { file } } => commands::check(&file, out),
     };
@@ -71,9 +77,9 @@ type Outcome = Result<u8, Box<dyn std::error::Error>>;
     name = "iap-server",
     version,
     after_help = "Start with:\n  iap-server serve --catalog catalog.ron --data store --welcome 1.00EUR\n\nIt prints the line to \
-                  paste into the game. The data folder holds the books and the server's key: keep copies of both \
-                  (stop the server first, or use `sqlite3 store.sqlite \".backup copy.sqlite\"`), and keep the key \
-                  secret. All other commands also work while the server runs."
+                  paste into the game. The data folder holds the books and the server's key: keep copies of both (the \
+                  books with `backup`), and keep the key secret. All commands but `restore` also work while the \
+                  server runs. docs/operating.md tells the rest."
 )]
 struct CommandLine {
     #[command(subcommand)]
@@ -83,7 +89,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve a store; makes what is missing in the data folder
-    Serve(ServeArguments),
+    Serve(Box<ServeArguments>),
     /// Add money to an account's wallet
     Credit(operations::CreditArguments),
     /// Give back what an order cost, or a part of it, and take back what it gave
@@ -107,6 +113,20 @@ enum Command {
     Show(ShowArguments),
     /// Show the server's public key, which games and back ends trust
     Keys {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Copy the books into a new file, as of this moment, also while the server runs. The key is not in it
+    Backup {
+        /// The file to make; its folder must be there
+        file: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Make a backup the books of a data folder that holds none. Stop its server first
+    Restore {
+        /// The file that `backup` made
+        file: PathBuf,
         #[command(flatten)]
         data: Data,
     },
@@ -171,24 +191,15 @@ impl std::fmt::Debug for DatabaseArguments {
 
 #[derive(Args, Debug)]
 struct ServeArguments {
-    /// The catalogue, in RON: what is sold, and for how much
-    #[arg(long, value_name = "FILE")]
-    catalog: PathBuf,
-    /// The folder of the books and the key; made if it is missing
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    /// A file of settings, in RON: Server(listen: "0.0.0.0:7878", connections: 4096). Its members are called like the
+    /// flags, with `_` for `-`. A flag goes before the environment, that before the file, and that before the default
+    #[arg(long, value_name = "FILE", env = "IAP_CONFIG")]
+    config: Option<PathBuf>,
+    /// Show every setting, its value and where that comes from, as such a file; then end
+    #[arg(long)]
+    print_config: bool,
     #[command(flatten)]
-    database: DatabaseArguments,
-    /// The address to listen at. Put a proxy with TLS in front before the internet reaches it
-    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADDRESS)]
-    listen: SocketAddr,
-    /// What every new account gets, for example 1.00EUR
-    #[arg(long, value_name = "MONEY")]
-    welcome: Option<Money>,
-    /// The bearer token for /v1/admin/…; without one those paths are closed. Better set in the environment, where other
-    /// users of this computer do not see it
-    #[arg(long, value_name = "TOKEN", env = "IAP_ADMIN_TOKEN", hide_env_values = true)]
-    admin_token: Option<String>,
+    flags: settings::Flags,
 }
 
 // An account may start with `-`, and with `-h`: this command has no short flag that it could be taken for.
@@ -207,8 +218,6 @@ struct ShowArguments {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

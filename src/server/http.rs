@@ -2,57 +2,80 @@
 
 mod admin;
 mod body;
+mod caller;
+mod description;
 mod device;
+mod draining;
+mod gate;
 mod listener;
 mod operations;
+mod origins;
 mod public;
+mod rate_limits;
+mod room;
+mod schemas;
 mod sync;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
 use tokio::sync::oneshot;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub(crate) use self::admin::AdminToken;
+pub(crate) use self::caller::Callers;
+use self::caller::{Caller, Peer};
+use self::description::Description;
 pub(crate) use self::listener::serve;
+pub use self::origins::AllowedOrigins;
+pub(crate) use self::rate_limits::RateLimits;
+use super::Limits;
 use super::known_devices::{KnownDevice, KnownDevices};
 use super::ledger::Ledger;
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::operator::Books;
 use super::pipeline::Pipeline;
 use super::problem::Refusal;
+use super::totals::Totals;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::{Catalog, KeyId, PublicKey};
 
-/// The path of every route, its method, and who answers it.
-fn routes() -> [(&'static str, &'static str, MethodRouter<Arc<App>>); 14] {
-    [
-        ("/v1/devices", "post", post(device::enrol)),
-        ("/v1/sync", "post", post(sync::sync)),
-        ("/v1/catalog", "get", get(public::catalog)),
-        ("/.well-known/jwks.json", "get", get(public::keys)),
-        ("/healthz", "get", get(public::health)),
-        ("/metrics", "get", get(public::metrics)),
-        ("/openapi.json", "get", get(public::description)),
-        ("/v1/admin/credit", "post", post(operations::credit)),
-        ("/v1/admin/refund", "post", post(operations::refund)),
-        ("/v1/admin/refund-credit", "post", post(operations::refund_credit)),
-        ("/v1/admin/hold", "post", post(operations::hold)),
-        ("/v1/admin/post", "post", post(operations::post)),
-        ("/v1/admin/void", "post", post(operations::void)),
-        ("/v1/admin/payout", "post", post(operations::payout)),
-    ]
+/// Every route, with its description: a handler is served and described by the same line.
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(device::enrol))
+        .routes(routes!(sync::sync))
+        .routes(routes!(public::catalog))
+        .routes(routes!(public::keys))
+        .routes(routes!(public::health))
+        .routes(routes!(public::metrics))
+        .routes(routes!(description::description))
+        .routes(routes!(operations::credit))
+        .routes(routes!(operations::refund))
+        .routes(routes!(operations::refund_credit))
+        .routes(routes!(operations::hold))
+        .routes(routes!(operations::post))
+        .routes(routes!(operations::void))
+        .routes(routes!(operations::payout))
 }
 
 /// Everything that answers requests.
-pub(crate) fn router(app: Arc<App>) -> Router {
-    let router = routes().into_iter().fold(Router::new(), |router, (path, _, route)| router.route(path, route));
-    router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
+pub(crate) fn router(app: Arc<App>, origins: &AllowedOrigins) -> Router {
+    let (router, _) = routes().split_for_parts();
+    let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    let mut router = router.layer(from_fn_with_state(Arc::clone(&app), gate::limit));
+    if !origins.is_empty() {
+        // Around the limit, so that a page can read its refusals too.
+        router = router.layer(origins.layer());
+    }
+    router.layer(from_fn_with_state(Arc::clone(&app), gate::count)).with_state(app)
 }
 
 async fn not_found(request: Request) -> Refusal {
@@ -76,8 +99,12 @@ pub(crate) struct App {
     pub(crate) devices: KnownDevices,
     pub(crate) workers: Arc<rayon::ThreadPool>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) memory: Memory,
+    pub(crate) totals: Totals,
+    pub(crate) rates: RateLimits,
+    pub(crate) callers: Callers,
+    pub(crate) limits: Limits,
     pub(crate) admin_token: Option<AdminToken>,
-    pub(crate) time_limit: Duration,
     pub(crate) stopping: AtomicBool,
 }
 
@@ -88,6 +115,13 @@ impl App {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whom a request is counted for.
+    fn caller(&self, request: &Request) -> Caller {
+        // The listener puts it into every request.
+        let peer = request.extensions().get::<Peer>();
+        peer.map_or(Caller::Unlimited, |peer| self.callers.of_request(peer.0, request.headers()))
     }
 
     /// Does something that is work for the processor, off the threads that move bytes.
@@ -132,26 +166,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_route_is_described_and_nothing_else_is() {
-        let description: serde_json::Value = serde_json::from_str(public::OPENAPI).expect("openapi.json is JSON");
+    fn description_is_made_from_the_routes_and_names_nothing_that_it_does_not_hold() {
+        let text = description::OPENAPI.as_str();
+        let description: serde_json::Value = serde_json::from_str(text).expect("it is JSON");
+        assert_eq!(description["openapi"], "3.1.0");
         let paths = description["paths"].as_object().expect("`paths` is an object");
-        let mut described: Vec<(String, String)> = Vec::new();
-        for (path, methods) in paths {
-            for method in methods.as_object().expect("a path is an object").keys() {
-                described.push((path.clone(), method.clone()));
-            }
+        assert!(paths.len() >= 9 && paths["/v1/sync"]["post"]["requestBody"].is_object(), "{paths:?}");
+        for part in text.split("\"$ref\":\"#").skip(1) {
+            let (pointer, _) = part.split_once('"').expect("a text");
+            assert!(description.pointer(pointer).is_some(), "{pointer} is not there");
         }
-        let mut served: Vec<(String, String)> =
-            routes().into_iter().map(|(path, method, _)| (path.to_owned(), method.to_owned())).collect();
-        described.sort();
-        served.sort();
-        assert_eq!(described, served);
     }
 
     #[test]
     fn every_problem_is_described() {
         for kind in ProblemType::ALL {
-            assert!(public::OPENAPI.contains(&format!("\"{kind}\"")), "{kind}");
+            assert!(description::OPENAPI.contains(&format!("\"{kind}\"")), "{kind}");
+        }
+    }
+
+    #[test]
+    fn no_schema_is_only_any_object() {
+        let empty = r#""schema":{"type":"object"}"#;
+        assert!(!description::OPENAPI.contains(empty), "a schema did not read");
+        let description: serde_json::Value = serde_json::from_str(&description::OPENAPI).expect("it is JSON");
+        for (name, schema) in description["components"]["schemas"].as_object().expect("an object") {
+            assert!(["type", "oneOf", "allOf"].iter().any(|member| schema.get(member).is_some()), "{name}: {schema}");
         }
     }
 }

@@ -111,11 +111,28 @@ pub trait Ledger: fmt::Debug + Send {
     /// The books could not be read.
     fn show(&mut self, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError>;
 
+    /// What the accounts of each kind hold together, a sum per currency; in any order. Reads every account.
+    ///
+    /// # Errors
+    /// The books could not be read.
+    fn totals(&mut self) -> Result<Vec<Total>, LedgerError>;
+
     /// Shows every row of the books, as of one moment, to `reader`.
     ///
     /// # Errors
     /// The books could not be read.
     fn read(&mut self, reader: &mut dyn BookReader) -> Result<(), LedgerError>;
+}
+
+/// What the accounts of one kind hold together in one currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// The kind: `wallet`, `revenue`, `funding` …
+    pub account: String,
+    /// The ISO 4217 code.
+    pub currency: String,
+    /// What they hold, in millionths of the currency unit; what came in less what went out.
+    pub micros: i64,
 }
 
 /// What settling needs besides the books.

@@ -1,77 +1,276 @@
-//! What is counted, and how Prometheus reads it.
+//! What is counted, and how Prometheus reads it: the OpenMetrics text format, written by `prometheus-client`.
 
-use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::time::Duration;
 
-use super::ledger::Outcome;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::ledger::{Outcome, Total};
 use crate::protocol::Status;
 
-/// Counts since the server started.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TotalLabels {
+    account: String,
+    currency: String,
+}
+
+/// The limit for which a request was told to come back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refused {
+    OrdersPerDevice,
+    OrdersPerAddress,
+    RequestsPerAddress,
+    EnrolmentsPerAddress,
+    Queue,
+    Memory,
+}
+
+impl Refused {
+    const ALL: [Self; 6] = [
+        Self::OrdersPerDevice,
+        Self::OrdersPerAddress,
+        Self::RequestsPerAddress,
+        Self::EnrolmentsPerAddress,
+        Self::Queue,
+        Self::Memory,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::OrdersPerDevice => "orders_per_device",
+            Self::OrdersPerAddress => "orders_per_address",
+            Self::RequestsPerAddress => "requests_per_address",
+            Self::EnrolmentsPerAddress => "enrolments_per_address",
+            Self::Queue => "queue",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// The limit for which a connection was closed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Closed {
+    NoRoom,
+    TooManyOfAddress,
+}
+
+impl Closed {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRoom => "connections",
+            Self::TooManyOfAddress => "connections_per_address",
+        }
+    }
+}
+
+/// What is read at the moment of a scrape.
 #[derive(Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) queued: usize,
+    pub(crate) queue_limit: usize,
+    pub(crate) memory: usize,
+    pub(crate) memory_limit: usize,
+    pub(crate) connections_limit: usize,
+    pub(crate) totals: Vec<Total>,
+}
+
+/// Counts since the server started.
 pub(crate) struct Metrics {
-    granted: AtomicU64,
-    declined: AtomicU64,
-    replayed: AtomicU64,
-    conflicting: AtomicU64,
-    failed: AtomicU64,
-    syncs: AtomicU64,
-    batches: AtomicU64,
-    enrolments: AtomicU64,
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
+    orders: Family<StatusLabel, Counter>,
+    syncs: Counter,
+    batches: Counter,
+    enrolments: Counter,
+    batch_orders: Histogram,
+    settlements: Histogram,
+    refused: Family<LimitLabel, Counter>,
+    closed: Family<LimitLabel, Counter>,
+    pub(crate) connections: Gauge,
+    connections_limit: Gauge,
+    queued: Gauge,
+    queue_limit: Gauge,
+    memory: Gauge,
+    memory_limit: Gauge,
+    totals: Family<TotalLabels, Gauge>,
+}
+
+/// From half a millisecond to 16 seconds.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("iap"),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(seconds),
+            orders: Family::default(),
+            syncs: Counter::default(),
+            batches: Counter::default(),
+            enrolments: Counter::default(),
+            batch_orders: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
+            settlements: seconds(),
+            refused: Family::default(),
+            closed: Family::default(),
+            connections: Gauge::default(),
+            connections_limit: Gauge::default(),
+            queued: Gauge::default(),
+            queue_limit: Gauge::default(),
+            memory: Gauge::default(),
+            memory_limit: Gauge::default(),
+            totals: Family::default(),
+        };
+        metrics.register();
+        // A series that is there from the start, at zero, shows its first increase.
+        for status in ["granted", "declined", "replayed", "conflict", "failed"] {
+            drop(metrics.orders.get_or_create(&StatusLabel { status }));
+        }
+        for limit in Refused::ALL {
+            drop(metrics.refused.get_or_create(&LimitLabel { limit: limit.as_str() }));
+        }
+        for limit in [Closed::NoRoom, Closed::TooManyOfAddress] {
+            drop(metrics.closed.get_or_create(&LimitLabel { limit: limit.as_str() }));
+        }
+        metrics
+    }
 }
 
 impl Metrics {
-    pub(crate) fn count_batch(&self, syncs: usize) {
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        self.syncs.fetch_add(syncs as u64, Ordering::Relaxed);
+    /// Names everything. The format's writer puts a full stop after each help text, and `_total` after counters.
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The server's version", info);
+        let help = "HTTP requests, by route and by the first digit of the answer's status";
+        registry.register("http_requests", help, self.requests.clone());
+        let help = "From a request's head to its answer, by route";
+        registry.register_with_unit("http_request_duration", help, Unit::Seconds, self.durations.clone());
+        let help = "Orders that reached the books, by what became of them";
+        registry.register("orders", help, self.orders.clone());
+        let help = "Sync requests that were verified and reached the books";
+        registry.register("syncs", help, self.syncs.clone());
+        registry.register("batches", "Batches of sync requests that were settled", self.batches.clone());
+        registry.register("enrolments", "Devices that were enrolled", self.enrolments.clone());
+        registry.register("batch_orders", "Orders in a batch", self.batch_orders.clone());
+        let help = "How long the books took to settle a batch, durably";
+        registry.register_with_unit("settlement_duration", help, Unit::Seconds, self.settlements.clone());
+        let help = "Requests that were told to come back, by the limit that they met";
+        registry.register("refused_requests", help, self.refused.clone());
+        let help = "Connections that were closed, by the limit that they met";
+        registry.register("closed_connections", help, self.closed.clone());
+        registry.register("open_connections", "Connections that are open", self.connections.clone());
+        let help = "Connections that may be open";
+        registry.register("open_connections_limit", help, self.connections_limit.clone());
+        let help = "Orders that wait to be settled, where a request counts as one more than its orders";
+        registry.register("queued_orders", help, self.queued.clone());
+        registry.register("queued_orders_limit", "Orders that may wait to be settled", self.queue_limit.clone());
+        let help = "Bodies of requests and answers that are held, beyond the first 16 KiB of each";
+        registry.register_with_unit("held_bodies", help, Unit::Bytes, self.memory.clone());
+        let help = "What bodies of requests and answers may be held";
+        registry.register_with_unit("held_bodies_limit", help, Unit::Bytes, self.memory_limit.clone());
+        let help = "What the ledger's accounts of a kind hold together, in millionths of the currency unit";
+        registry.register("ledger_micros", help, self.totals.clone());
+    }
+
+    pub(crate) fn count_request(&self, route: &str, status: u16, duration: Duration) {
+        let status = match status {
+            100..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
+        self.durations.get_or_create(&RouteLabel { route: route.to_owned() }).observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn count_batch(&self, syncs: usize, orders: usize, duration: Duration) {
+        self.batches.inc();
+        self.syncs.inc_by(syncs as u64);
+        if orders > 0 {
+            // A batch has a few thousand orders at most.
+            self.batch_orders.observe(orders as f64);
+            self.settlements.observe(duration.as_secs_f64());
+        }
     }
 
     pub(crate) fn count_enrolments(&self, new: usize) {
-        self.enrolments.fetch_add(new as u64, Ordering::Relaxed);
+        self.enrolments.inc_by(new as u64);
     }
 
     pub(crate) fn count_outcome(&self, outcome: &Outcome) {
-        let counter = match outcome {
-            Outcome::Settled { status: Status::Granted, .. } => &self.granted,
-            Outcome::Settled { .. } => &self.declined,
-            Outcome::Replayed(_) => &self.replayed,
-            Outcome::Conflict => &self.conflicting,
-            Outcome::Failed => &self.failed,
+        let status = match outcome {
+            Outcome::Settled { status: Status::Granted, .. } => "granted",
+            Outcome::Settled { .. } => "declined",
+            Outcome::Replayed(_) => "replayed",
+            Outcome::Conflict => "conflict",
+            Outcome::Failed => "failed",
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.orders.get_or_create(&StatusLabel { status }).inc();
     }
 
-    /// The counts in Prometheus's text format.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn count_refused(&self, limit: Refused) {
+        self.refused.get_or_create(&LimitLabel { limit: limit.as_str() }).inc();
+    }
+
+    pub(crate) fn count_closed(&self, limit: Closed) {
+        self.closed.get_or_create(&LimitLabel { limit: limit.as_str() }).inc();
+    }
+
+    /// The counts in the text format.
+    ///
+    /// # Errors
+    /// The format's writer failed.
+    pub(crate) fn text(&self, reading: &Reading) -> Result<String, fmt::Error> {
+        let set = |gauge: &Gauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.queued, reading.queued);
+        set(&self.queue_limit, reading.queue_limit);
+        set(&self.memory, reading.memory);
+        set(&self.memory_limit, reading.memory_limit);
+        set(&self.connections_limit, reading.connections_limit);
+        for Total { account, currency, micros } in &reading.totals {
+            let labels = TotalLabels { account: account.clone(), currency: currency.clone() };
+            self.totals.get_or_create(&labels).set(*micros);
+        }
         let mut text = String::new();
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let outcomes = [
-            ("granted", &self.granted),
-            ("declined", &self.declined),
-            ("replayed", &self.replayed),
-            ("conflict", &self.conflicting),
-            ("failed", &self.failed),
-        ];
-        describe(&mut text, "iap_orders_total", "Orders, by what became of them.");
-        for (status, counter) in outcomes {
-            line(&mut text, &format!("iap_orders_total{{status=\"{status}\"}}"), read(counter));
-        }
-        for (name, help, counter) in [
-            ("iap_syncs_total", "Sync requests that were verified and reached the books.", &self.syncs),
-            ("iap_batches_total", "Batches of sync requests that were settled.", &self.batches),
-            ("iap_enrolments_total", "Devices that were enrolled.", &self.enrolments),
-        ] {
-            describe(&mut text, name, help);
-            line(&mut text, name, read(counter));
-        }
-        text
+        encode(&mut text, &self.registry)?;
+        Ok(text)
     }
 }
 
-// Writing to a string does not fail, so the results say nothing.
-fn describe(text: &mut String, name: &str, help: &str) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
-}
-
-fn line(text: &mut String, name: &str, value: u64) {
-    let _ = writeln!(text, "{name} {value}");
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
 }

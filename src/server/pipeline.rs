@@ -1,25 +1,32 @@
 //! The one way to the books: requests of many players are gathered into batches, and a batch is one transaction.
 //!
-//! A handler verifies its request, puts a job into the bounded queue and waits. The writer thread takes what is waiting
-//! (a commit costs the same for one purchase as for a thousand), settles it, reads what each device should hear and
-//! hands the answers to the workers to be signed, while it goes on with the next batch.
+//! A handler verifies its request, puts a job into the queue, which is bounded in orders, and waits. The writer thread
+//! takes what is waiting (a commit costs the same for one purchase as for a thousand), settles it, reads what each
+//! device should hear, for some devices at a time, and hands the answers to the workers to be signed, while it goes on
+//! with the next batch.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::clock::Clock;
 use super::ledger::{Context, Enrolled, FeedEntry, Ledger, LedgerError, Outcome, Place, Standing, VerifiedOrder};
-use super::metrics::Metrics;
+use super::memory::Held;
+use super::metrics::{Metrics, Refused};
 use super::problem::Refusal;
 use super::signing::Signer;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncResponse;
 use crate::protocol::{Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
+
+/// For how many devices the feed is read at a time: each may get hundreds of receipts.
+const DEVICES_AT_ONCE: usize = 32;
 
 type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 type Operation = Box<dyn FnOnce(&mut dyn Ledger, &mut Signer) + Send>;
@@ -30,38 +37,73 @@ pub(crate) struct SyncJob {
     pub(crate) place: Place,
     pub(crate) request_sha256: Sha256,
     pub(crate) orders: Vec<VerifiedOrder>,
+    /// The room that the request takes up.
+    pub(crate) held: Held,
+}
+
+/// A signed answer, and the room that it takes up.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) token: Token,
+    _held: Held,
 }
 
 enum Job {
-    Sync(SyncJob, Reply<Token>),
+    Sync(SyncJob, Reply<Answer>),
     Enrol(PublicKey, Reply<Enrolled>),
     Operate(Operation),
     Stop,
 }
 
+impl Job {
+    /// How much work it is: that of its orders, and that of the answer.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Sync(job, _) => job.orders.len() + 1,
+            Self::Enrol(..) | Self::Operate(_) => 1,
+            Self::Stop => 0,
+        }
+    }
+}
+
+/// A job, and its room in the queue.
+struct Queued {
+    job: Job,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
 /// The way to the writer thread.
 #[derive(Clone)]
 pub(crate) struct Pipeline {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::UnboundedSender<Queued>,
+    limit: usize,
+    room: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("free", &self.jobs.capacity()).finish_non_exhaustive()
+        f.debug_struct("Pipeline").field("queued", &self.queued()).field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
 impl Pipeline {
-    /// Starts the writer thread, which may have `queue` jobs waiting.
+    /// Starts the writer thread, for which jobs of the weight `queue` may wait.
     pub(crate) fn start(writer: Writer, queue: usize) -> io::Result<(Self, JoinHandle<()>)> {
-        let (jobs, waiting) = mpsc::channel(queue);
+        let (jobs, waiting) = mpsc::unbounded_channel();
+        let metrics = Arc::clone(&writer.metrics);
         let thread = std::thread::Builder::new().name("iap-writer".to_owned());
         let thread = thread.spawn(move || writer.run(waiting))?;
-        Ok((Self { jobs }, thread))
+        Ok((Self { jobs, limit: queue, room: Arc::new(Semaphore::new(queue)), metrics }, thread))
+    }
+
+    /// The weight of what waits.
+    pub(crate) fn queued(&self) -> usize {
+        self.limit.saturating_sub(self.room.available_permits())
     }
 
     /// Settles a request's orders and answers it.
-    pub(crate) async fn sync(&self, job: SyncJob) -> Result<Token, Refusal> {
+    pub(crate) async fn sync(&self, job: SyncJob) -> Result<Answer, Refusal> {
         self.ask(|reply| Job::Sync(job, reply)).await?
     }
 
@@ -85,14 +127,21 @@ impl Pipeline {
     }
 
     /// Lets the writer finish what is queued, and end.
-    pub(crate) async fn stop(&self) {
+    pub(crate) fn stop(&self) {
         // An error says that it has ended already.
-        let _ = self.jobs.send(Job::Stop).await;
+        let _ = self.jobs.send(Queued { job: Job::Stop, _room: None });
     }
 
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.try_send(job(reply)).map_err(|_| Refusal::unavailable())?;
+        let job = job(reply);
+        // What is more than the whole queue waits until the queue is empty.
+        let weight = u32::try_from(job.weight().min(self.limit)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(|_| {
+            self.metrics.count_refused(Refused::Queue);
+            Refusal::unavailable()
+        })?;
+        self.jobs.send(Queued { job, _room: Some(room) }).map_err(|_| Refusal::unavailable())?;
         answer.await.map_err(|_| Refusal::unavailable())
     }
 }
@@ -109,6 +158,8 @@ pub(crate) struct Writer {
     pub(crate) batch: usize,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) workers: Arc<rayon::ThreadPool>,
+    /// The lock on the data folder, kept for as long as the books are open: they are closed before it.
+    pub(crate) _lock: File,
     /// When holds that were due were last given free.
     pub(crate) swept_at: Option<UnixSeconds>,
 }
@@ -116,36 +167,29 @@ pub(crate) struct Writer {
 /// What was waiting.
 #[derive(Default)]
 struct Batch {
-    syncs: Vec<(SyncJob, Reply<Token>)>,
+    syncs: Vec<(SyncJob, Reply<Answer>)>,
     enrolments: Vec<(PublicKey, Reply<Enrolled>)>,
     operations: Vec<Operation>,
-    /// How much work it is, in orders; a job without orders counts as one.
+    /// How much work it is.
     weight: usize,
     stop: bool,
 }
 
 impl Batch {
-    fn add(&mut self, job: Job) {
+    /// Takes a job out of the queue, in which there is room for another one then.
+    fn add(&mut self, Queued { job, .. }: Queued) {
+        self.weight += job.weight();
         match job {
-            Job::Sync(job, reply) => {
-                self.weight += job.orders.len().max(1);
-                self.syncs.push((job, reply));
-            }
-            Job::Enrol(key, reply) => {
-                self.weight += 1;
-                self.enrolments.push((key, reply));
-            }
-            Job::Operate(operation) => {
-                self.weight += 1;
-                self.operations.push(operation);
-            }
+            Job::Sync(job, reply) => self.syncs.push((job, reply)),
+            Job::Enrol(key, reply) => self.enrolments.push((key, reply)),
+            Job::Operate(operation) => self.operations.push(operation),
             Job::Stop => self.stop = true,
         }
     }
 }
 
 impl Writer {
-    fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
+    fn run(mut self, mut waiting: mpsc::UnboundedReceiver<Queued>) {
         while let Some(first) = waiting.blocking_recv() {
             let mut batch = Batch::default();
             batch.add(first);
@@ -193,47 +237,61 @@ impl Writer {
         }
     }
 
-    fn settle(&mut self, syncs: Vec<(SyncJob, Reply<Token>)>) {
+    fn settle(&mut self, syncs: Vec<(SyncJob, Reply<Answer>)>) {
         if syncs.is_empty() {
             return;
         }
-        self.metrics.count_batch(syncs.len());
         let (mut jobs, replies): (Vec<_>, Vec<_>) = syncs.into_iter().unzip();
         let mut orders = Vec::new();
         let counts: Vec<usize> = jobs.iter().map(|job| job.orders.len()).collect();
         for job in &mut jobs {
             orders.append(&mut job.orders);
         }
-        let (outcomes, standings) = match self.books(&orders, &jobs) {
-            Ok(results) => results,
+        let started = Instant::now();
+        let outcomes = match self.outcomes(&orders) {
+            Ok(outcomes) => outcomes,
             Err(error) => return fail(replies, &error),
         };
+        self.metrics.count_batch(jobs.len(), orders.len(), started.elapsed());
         for outcome in &outcomes {
             self.metrics.count_outcome(outcome);
         }
         let mut outcomes = outcomes.into_iter();
-        for (((job, reply), count), standing) in jobs.into_iter().zip(replies).zip(counts).zip(standings) {
-            self.answer(job, outcomes.by_ref().take(count).collect(), standing, reply);
+        let asked = jobs.into_iter().zip(replies).zip(counts);
+        let mut asked = asked.map(|((job, reply), count)| (job, reply, outcomes.by_ref().take(count).collect()));
+        loop {
+            let some: Vec<_> = asked.by_ref().take(DEVICES_AT_ONCE).collect();
+            if some.is_empty() {
+                return;
+            }
+            self.tell(some);
         }
     }
 
-    fn books(
-        &mut self,
-        orders: &[VerifiedOrder],
-        jobs: &[SyncJob],
-    ) -> Result<(Vec<Outcome>, Vec<Standing>), LedgerError> {
-        let mut context = Context { catalog: &self.catalog, signer: &mut self.signer, now: self.clock.now() };
-        let outcomes = match orders {
+    fn outcomes(&mut self, orders: &[VerifiedOrder]) -> Result<Vec<Outcome>, LedgerError> {
+        if orders.is_empty() {
             // Most requests only ask for news: that takes no write lock.
-            [] => Vec::new(),
-            _ => self.ledger.settle(orders, &mut context)?,
-        };
-        let places: Vec<Place> = jobs.iter().map(|job| job.place.clone()).collect();
-        Ok((outcomes, self.ledger.standings(&places)?))
+            return Ok(Vec::new());
+        }
+        let mut context = Context { catalog: &self.catalog, signer: &mut self.signer, now: self.clock.now() };
+        self.ledger.settle(orders, &mut context)
     }
 
-    fn answer(&self, job: SyncJob, outcomes: Vec<Outcome>, standing: Standing, reply: Reply<Token>) {
-        let receipts = match receipts(outcomes, standing.page) {
+    /// Tells some devices what became of their orders, and what else is new.
+    fn tell(&mut self, asked: Vec<(SyncJob, Reply<Answer>, Vec<Outcome>)>) {
+        let places: Vec<Place> = asked.iter().map(|(job, ..)| job.place.clone()).collect();
+        match self.ledger.standings(&places) {
+            Ok(standings) => {
+                for ((job, reply, outcomes), standing) in asked.into_iter().zip(standings) {
+                    self.answer(job, outcomes, standing, reply);
+                }
+            }
+            Err(error) => fail(asked.into_iter().map(|(_, reply, _)| reply).collect(), &error),
+        }
+    }
+
+    fn answer(&self, job: SyncJob, outcomes: Vec<Outcome>, standing: Standing, reply: Reply<Answer>) {
+        let (receipts, held) = match receipts(outcomes, standing.page).and_then(|it| self.with_room(it, &job)) {
             Ok(receipts) => receipts,
             Err(refusal) => {
                 let _ = reply.send(Err(refusal));
@@ -259,8 +317,20 @@ impl Writer {
                 tracing::error!("an answer could not be signed: `{error}`");
                 Refusal::internal()
             });
-            let _ = reply.send(signed);
+            let _ = reply.send(signed.map(|token| Answer { token, _held: held }));
         });
+    }
+
+    /// Receipts, and the room for an answer with them.
+    fn with_room(&self, receipts: Vec<Token>, job: &SyncJob) -> Result<(Vec<Token>, Held), Refusal> {
+        let mut held = job.held.another();
+        let length: usize = receipts.iter().map(|receipt| receipt.as_str().len()).sum();
+        // Three bytes are four characters of base64url.
+        if held.grow(length / 3 * 4) {
+            return Ok((receipts, held));
+        }
+        self.metrics.count_refused(Refused::Memory);
+        Err(Refusal::unavailable())
     }
 }
 

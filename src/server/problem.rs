@@ -1,5 +1,7 @@
 //! Refusals, as `application/problem+json` (RFC 9457).
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,11 +17,13 @@ use crate::protocol::sync::SyncError;
 pub(crate) struct Refusal {
     pub(crate) kind: ProblemType,
     pub(crate) detail: String,
+    /// The seconds after which the same may be tried again.
+    pub(crate) retry_after: Option<u64>,
 }
 
 impl Refusal {
     pub(crate) fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), retry_after: None }
     }
 
     /// The server failed. What went wrong is for its log, not for whoever asked.
@@ -29,7 +33,16 @@ impl Refusal {
 
     /// The server is busy or stopping.
     pub(crate) fn unavailable() -> Self {
-        Self::new(ProblemType::Unavailable, "the server is busy or stopping; try again in a second")
+        let detail = "the server is busy or stopping; try again in a second";
+        Self { retry_after: Some(1), ..Self::new(ProblemType::Unavailable, detail) }
+    }
+
+    /// Somebody does too much of something, and may go on after `wait`.
+    pub(crate) fn too_many(what: &str, wait: Duration) -> Self {
+        // Whole seconds, and never too early.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let detail = format!("there are too many {what}; send the same again in {seconds} seconds");
+        Self { retry_after: Some(seconds), ..Self::new(ProblemType::TooManyRequests, detail) }
     }
 
     /// The books could not be read or written. Where that is because they are away, the same is worth sending again soon.
@@ -95,8 +108,8 @@ impl IntoResponse for Refusal {
         *response.status_mut() = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.kind == ProblemType::Unavailable {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.kind == ProblemType::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -121,6 +134,7 @@ fn title(kind: ProblemType) -> &'static str {
         ProblemType::OrderConflict => "An order's id was used before with another body",
         ProblemType::WrongAudience => "The message is for another game",
         ProblemType::WrongAccount => "The message is for another account",
+        ProblemType::TooManyRequests => "There is too much of it",
         ProblemType::Internal => "The server failed",
         ProblemType::Unavailable => "The server is busy or stopping",
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::date::Date;
 use super::ledger::{
     AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow, ReceiptRow, TransferId,
-    TransferRow,
+    TransferKind, TransferRow,
 };
 use crate::protocol::{CreatorId, Currency, Micros, Money, UnixSeconds};
 
@@ -25,7 +25,7 @@ pub struct CreatorStatement {
     pub until: Date,
     /// What was payable at the beginning. Below zero, the creator owes it.
     pub opening: Money,
-    /// What has changed it, in the order of time.
+    /// What has changed it, in the order of time; of one second, first sales, then refunds, then payouts.
     pub lines: Vec<StatementLine>,
     /// What was payable at the end.
     pub closing: Money,
@@ -179,7 +179,9 @@ impl Rows {
         let mut rows = Self::default();
         ledger.read(&mut rows)?;
         rows.accounts.sort_by_key(|row| (row.currency.clone(), row.id));
-        rows.transfers.sort_by_key(|row| (row.created_at, row.id));
+        // Of one second, sales come first, then refunds, then payouts: only what is there is given.
+        let turn = |row: &TransferRow| TransferKind::parse(&row.kind);
+        rows.transfers.sort_by_key(|row| (row.created_at, turn(row), row.id));
         Ok(rows)
     }
 }

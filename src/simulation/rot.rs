@@ -4,6 +4,7 @@ use super::disk::Content;
 use super::is_full_run;
 use super::life::{Act, Life};
 use super::random::Random;
+use crate::client::journal::without_zeroes;
 
 /// Damages a journal with everything in it, and lets client and server agree again. Gives how many ways were tried.
 pub(super) fn rot(times: u64, seed: u64) -> Result<u64, String> {
@@ -12,12 +13,12 @@ pub(super) fn rot(times: u64, seed: u64) -> Result<u64, String> {
     life.reopen();
     let mut before_last = 0;
     for act in acts {
-        before_last = life.disk.content().file("journal.iap").map_or(0, end_of);
+        before_last = life.disk.content().file("journal.iap").map_or(0, |journal| without_zeroes(journal).len());
         life.act(act);
     }
     let content = life.disk.content();
     let journal = content.file("journal.iap").map(<[u8]>::to_vec).unwrap_or_default();
-    let end = end_of(&journal);
+    let end = without_zeroes(&journal).len();
     let mut random = Random::new(seed);
     for _ in 0..times {
         let length = if random.is_one_in(2) { 1 } else { 1 + random.below(900) } as usize;
@@ -40,10 +41,6 @@ pub(super) fn rot(times: u64, seed: u64) -> Result<u64, String> {
             .map_err(|wrong| format!("{wrong}\nkind {kind} at {at}, {length} bytes"))?;
     }
     Ok(times)
-}
-
-fn end_of(journal: &[u8]) -> usize {
-    journal.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
 
 fn one(

@@ -161,6 +161,12 @@ fn waits_grow_to_a_limit_are_spread_by_chance_and_respect_retry_after() {
     let busy = Response { status: 503, retry_after: Some(Duration::from_secs(300)), body: Vec::new() };
     world.input(Input::Answered(busy));
     assert_eq!(world.wake_at().unwrap() - before, Duration::from_secs(300));
+    world.wait();
+    let before = world.elapsed;
+    let too_many = Response { status: 429, retry_after: Some(Duration::from_secs(400)), body: Vec::new() };
+    world.input(Input::Answered(too_many));
+    world.buy(2, "shield");
+    assert_eq!(world.wake_at().unwrap() - before, Duration::from_secs(400), "another order does not hurry it");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bevy_iap::protocol::OrderId;
 use bevy_iap::server::ledger::{
-    AccountRow, BookReader, DeviceRow, Ledger, OrderRow, ReceiptRow, SqliteLedger, TransferRow,
+    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, SqliteLedger, TransferRow,
 };
 
 /// The orders of each account.
@@ -23,7 +23,7 @@ pub struct Booked {
     pub quantity: i64,
     /// What was charged for it, in micros.
     pub amount: i64,
-    /// How many transfers took money for it.
+    /// How many transfers took money for it: one, since everybody here has one lot and nobody else a share.
     pub charges: usize,
     /// How many receipts answer it.
     pub receipts: usize,
@@ -63,4 +63,8 @@ impl BookReader for Books {
     fn receipt(&mut self, row: ReceiptRow) {
         *self.receipts.entry(OrderId(row.order)).or_default() += 1;
     }
+
+    fn hold(&mut self, _: HoldRow) {}
+
+    fn operation(&mut self, _: OperationRow) {}
 }

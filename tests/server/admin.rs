@@ -104,3 +104,71 @@ fn order_that_was_not_granted_is_not_refunded() {
     let error = shop.server.refund(OrderId([9; 16]));
     assert!(matches!(error, Err(OperationError::Refused(Refused::UnknownOrder(_)))), "{error:?}");
 }
+
+/// The balance in an answer: available and held, in micros.
+fn balance(answer: &Answer) -> (i64, i64) {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let balance: bevy_iap::protocol::sync::Balance = serde_json::from_slice(&answer.body).expect("a balance");
+    (balance.available.value(), balance.held.value())
+}
+
+#[test]
+fn holds_are_made_taken_and_given_free_over_http_once_per_id() {
+    let shop = open();
+    let device = shop.device();
+    let id = |digit: char| digit.to_string().repeat(32);
+    let hold = |digit: char| {
+        let (id, account) = (id(digit), device.account());
+        let money = r#"{"micros":400000,"currency":"EUR"}"#;
+        let body = format!(r#"{{"id":"{id}","account":"{account}","money":{money},"expires_at":9999999999}}"#);
+        admin(&shop, "/v1/admin/hold", TOKEN, &body)
+    };
+    assert_eq!(balance(&hold('1')), (600_000, 400_000));
+    assert_eq!(balance(&hold('1')), (600_000, 400_000));
+    assert_eq!(balance(&hold('2')), (200_000, 800_000));
+    let post = format!(r#"{{"id":"{}","hold":"{}","amount":100000}}"#, id('3'), id('1'));
+    assert_eq!(balance(&admin(&shop, "/v1/admin/post", TOKEN, &post)), (500_000, 400_000));
+    let void = |digit| format!(r#"{{"id":"{}","hold":"{}"}}"#, id(digit), id('2'));
+    assert_eq!(balance(&admin(&shop, "/v1/admin/void", TOKEN, &void('4'))), (900_000, 0));
+    admin(&shop, "/v1/admin/void", TOKEN, &void('5')).assert_refused("/problems/conflict", 409);
+    let unknown = format!(r#"{{"id":"{}","hold":"{}"}}"#, id('6'), id('9'));
+    admin(&shop, "/v1/admin/post", TOKEN, &unknown).assert_refused("/problems/not-found", 404);
+    assert!(shop.server.audit().expect("audits").is_clean());
+}
+
+#[test]
+fn parts_credits_and_payouts_go_over_http() {
+    let shop = open();
+    let mut device = shop.device();
+    let id = |digit: char| digit.to_string().repeat(32);
+    let claims = device.claims("skin", 4);
+    let order = device.sign(&claims);
+    device.sync(&shop, 0, &[order]);
+    let part =
+        |id: &str| admin(&shop, "/v1/admin/refund", TOKEN, &format!(r#"{{{id}"order":"{}","quantity":1}}"#, claims.id));
+    part("").assert_refused("/problems/malformed-body", 400);
+    for _ in 0..2 {
+        let told: Receipt = serde_json::from_slice(&part(&format!(r#""id":"{}","#, id('1'))).body).expect("a receipt");
+        assert_eq!((told.status, told.reason, told.quantity), (Status::Granted, Some(Reason::RefundedInPart), 3));
+    }
+    let payout = |digit: char, micros: i64| {
+        let money = format!(r#"{{"micros":{micros},"currency":"EUR"}}"#);
+        let body = format!(r#"{{"id":"{}","creator":"ann","money":{money},"source":"bank"}}"#, id(digit));
+        admin(&shop, "/v1/admin/payout", TOKEN, &body)
+    };
+    payout('2', 147_001).assert_refused("/problems/conflict", 409);
+    payout('2', 147_000).assert_refused("/problems/conflict", 409);
+    assert_eq!(payout('3', 147_000).text(), r#"{"payable":{"currency":"EUR","micros":0}}"#);
+
+    let (account, credit) = (device.account(), id('4'));
+    let money = r#"{"micros":2000000,"currency":"EUR"}"#;
+    let body = format!(r#"{{"id":"{credit}","account":"{account}","money":{money},"source":"card","fee":90000}}"#);
+    assert_eq!(balance(&admin(&shop, "/v1/admin/credit", TOKEN, &body)), (2_790_000, 0));
+    let back = |digit: char, rest: &str| {
+        let body = format!(r#"{{"id":"{}","credit":"{credit}"{rest}}}"#, id(digit));
+        admin(&shop, "/v1/admin/refund-credit", TOKEN, &body)
+    };
+    back('5', r#","amount":2000001"#).assert_refused("/problems/conflict", 409);
+    assert_eq!(balance(&back('6', r#","forced":true"#)), (790_000, 0));
+    assert!(shop.server.audit().expect("audits").is_clean());
+}

@@ -1,10 +1,9 @@
 //! The command line: what it prints, what it exits with, and that a server survives being stopped any way at all.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use bevy_iap::server::{DataFolder, LocalServer, ServerConfig, ServerError, cli};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use crate::process::Process;
 use crate::support::{CATALOG, Device, Shop, catalog, try_send};
 
 /// What a command exited with, and what it printed.
@@ -58,44 +58,7 @@ impl Place {
 
     /// The real program, serving.
     fn serve(&self) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_iap-server"))
-            .args(["serve", "--catalog", &self.catalog, "--data", &self.data])
-            .args(["--listen", "127.0.0.1:0", "--welcome", "1.00EUR"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        let mut out = BufReader::new(child.stdout.take().expect("it was piped"));
-        let mut printed = String::new();
-        while !printed.contains("ServerAddress::new(\"") {
-            assert_ne!(out.read_line(&mut printed).expect("reads"), 0, "it ended early: {printed}");
-        }
-        let url = printed.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let address = url.and_then(|address| address.parse().ok()).expect("an address");
-        Process { child, address, printed, out }
-    }
-}
-
-/// A server of its own process.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-    printed: String,
-    out: BufReader<std::process::ChildStdout>,
-}
-
-impl Process {
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
-        assert!(status.expect("kill runs").success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It has ended already unless a test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Process::serve(Path::new(&self.catalog), Path::new(&self.data), &[])
     }
 }
 
@@ -308,7 +271,7 @@ fn key_file_is_for_its_owner_alone() {
 #[test]
 fn wrong_arguments_and_asking_for_help_exit_as_they_should() {
     assert_eq!(run(&[]).0, cli::USAGE);
-    assert_eq!(run(&["serve"]).0, cli::USAGE);
+    assert_eq!(run(&["serve", "--port", "1"]).0, cli::USAGE);
     assert_eq!(run(&["refund", "xyz", "--data", "."]).0, cli::USAGE);
     for arguments in [&["--help"][..], &["serve", "--help"], &["credit", "--help"], &["--version"]] {
         assert!(!works(arguments).is_empty());

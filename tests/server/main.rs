@@ -1,17 +1,28 @@
 //! What the store server promises, over real HTTP and straight at its books.
 #![cfg(feature = "server")]
 
+mod abuse;
 mod admin;
 mod audit;
+mod backup;
 #[cfg(all(unix, feature = "postgres"))]
 mod cluster;
 mod command;
+mod crashes;
+mod forgeries;
 mod http;
 mod ledger;
+mod limits;
+mod metrics;
 mod migration;
 #[cfg(all(unix, feature = "postgres"))]
 mod postgres;
+mod process;
 mod purchases;
+#[path = "../processes/random.rs"]
+mod random;
 mod refusals;
+mod settings;
 mod statements;
+mod stopping;
 mod support;

@@ -53,7 +53,7 @@ fn version_1(path: &Path) -> (Device, Vec<VerifiedOrder>, Signer) {
          INSERT INTO receipts SELECT * FROM today.receipts;",
     )
     .expect("copies");
-    let mut insert = |kind: &str, owner: &str, debits: i64, credits: i64| {
+    let insert = |kind: &str, owner: &str, debits: i64, credits: i64| {
         let statement = "INSERT INTO accounts (kind, owner, currency, debits_posted, credits_posted)
                          VALUES (?1, ?2, 'EUR', ?3, ?4)";
         old.execute(statement, params![kind, owner, debits, credits]).expect("inserts");

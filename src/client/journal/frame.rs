@@ -82,16 +82,19 @@ impl FrameWriter {
         let dropped = usize::from(seeded(Bug::DropLastOfAppend) && records.len() > 1);
         let records = &records[..records.len() - dropped];
         for (place, record) in records.iter().enumerate() {
-            let payload = record.payload();
+            let start = bytes.len();
+            let payload = start + Format::V2.head();
+            bytes.resize(payload, 0);
+            record.write_payload(bytes);
             let last = if place + 1 == records.len() { LAST } else { 0 };
             // No record is near the limit of its length: an answer has one, and its receipts have their own.
-            let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
+            let length = u32::try_from(bytes.len() - payload).unwrap_or(u32::MAX).to_le_bytes();
             let [a, b, c, d] = self.appends.to_le_bytes();
             let numbered = [a, b, c, d, record.kind() | last];
-            bytes.extend_from_slice(&length);
-            bytes.extend_from_slice(&sum_of(&length, &numbered, &payload).to_le_bytes());
-            bytes.extend_from_slice(&numbered);
-            bytes.extend_from_slice(&payload);
+            let sum = sum_of(&length, &numbered, &bytes[payload..]).to_le_bytes();
+            bytes[start..start + 4].copy_from_slice(&length);
+            bytes[start + 4..start + 8].copy_from_slice(&sum);
+            bytes[start + 8..payload].copy_from_slice(&numbered);
         }
     }
 }

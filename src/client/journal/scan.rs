@@ -155,15 +155,26 @@ fn rest(mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>, offset: u6
         if length == 0 {
             return Ok(bytes);
         }
-        match window[..length].iter().rposition(|&byte| byte != 0) {
-            Some(last) => {
-                bytes.resize(bytes.len() + zeroes, 0);
-                bytes.extend_from_slice(&window[..=last]);
-                zeroes = length - last - 1;
-            }
-            None => zeroes += length,
+        let written = without_zeroes(&window[..length]);
+        if written.is_empty() {
+            zeroes += length;
+        } else {
+            bytes.resize(bytes.len() + zeroes, 0);
+            bytes.extend_from_slice(written);
+            zeroes = length - written.len();
         }
     }
+}
+
+/// The bytes up to the last that is not zero. There can be a megabyte of zeroes, so they are passed over in pieces.
+pub(crate) fn without_zeroes(bytes: &[u8]) -> &[u8] {
+    const ZEROES: &[u8; 256] = &[0; 256];
+    let mut rest = bytes;
+    while let Some((before, ZEROES)) = rest.split_last_chunk() {
+        rest = before;
+    }
+    let end = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    &rest[..end]
 }
 
 /// Every valid frame, wherever it starts.
@@ -226,7 +237,9 @@ impl Window {
         length: usize,
         read_at: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        self.bytes.resize(self.bytes.len().max(length), 0);
+        if self.bytes.len() < length {
+            self.bytes = vec![0; length];
+        }
         self.start = offset;
         self.filled = 0;
         self.filled = read_at(offset, &mut self.bytes)?;

@@ -1,6 +1,7 @@
 //! What becomes durable, and what changes once it is: orders, receipts, and items used up.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::syncing::jitter;
@@ -26,6 +27,15 @@ pub(super) enum Waiting {
     Receipts { receipts: Vec<SignedReceipt>, synced: Synced, more: bool },
 }
 
+/// What goes into one append.
+struct Batch {
+    /// What it will mean once it is durable.
+    meaning: Vec<Waiting>,
+    /// The chain as it will be.
+    chain: Option<ChainHead>,
+    records: Vec<Record>,
+}
+
 /// An append under way.
 #[derive(Debug)]
 pub(super) struct Appending {
@@ -33,7 +43,7 @@ pub(super) struct Appending {
     pub(super) meaning: Vec<Waiting>,
     /// The chain as it will be.
     chain: Option<ChainHead>,
-    records: Vec<Record>,
+    records: Arc<[Record]>,
     /// What the disk said when it was not known whether it is durable.
     trouble: Option<String>,
     /// When to try again then.
@@ -55,36 +65,32 @@ impl Machine {
         if let Some(appending) = &mut self.appending {
             if appending.retry_at.is_some_and(|at| at <= tick.elapsed) {
                 appending.retry_at = None;
-                outputs.push(Output::Append(appending.records.clone()));
+                outputs.push(Output::Append(Arc::clone(&appending.records)));
             }
             if let Some(trouble) = appending.trouble.clone() {
                 self.refuse_waiting(&trouble, tick, outputs);
             }
             return;
         }
-        let mut appending = Appending {
-            meaning: Vec::new(),
-            chain: self.chain,
-            records: Vec::new(),
-            trouble: None,
-            retry_at: None,
-            failures: 0,
-        };
-        let batch = self.waiting.len().min(MAX_BATCH);
-        for waiting in self.waiting.drain(..batch).collect::<Vec<_>>() {
-            self.prepare(waiting, &mut appending, tick, outputs);
+        let count = self.waiting.len().min(MAX_BATCH);
+        let mut batch =
+            Batch { meaning: Vec::with_capacity(count), chain: self.chain, records: Vec::with_capacity(count) };
+        for waiting in self.waiting.drain(..count).collect::<Vec<_>>() {
+            self.prepare(waiting, &mut batch, tick, outputs);
         }
-        self.act_before_durable(&appending, outputs);
-        if !appending.meaning.is_empty() {
-            outputs.push(Output::Append(appending.records.clone()));
-            self.appending = Some(appending);
+        let Batch { meaning, chain, records } = batch;
+        self.act_before_durable(&meaning, outputs);
+        if !meaning.is_empty() {
+            let records = Arc::from(records);
+            outputs.push(Output::Append(Arc::clone(&records)));
+            self.appending = Some(Appending { meaning, chain, records, trouble: None, retry_at: None, failures: 0 });
         }
     }
 
     /// What must only happen once an append is durable, with the bug switched on that does it too early.
-    fn act_before_durable(&mut self, appending: &Appending, outputs: &mut Vec<Output>) {
+    fn act_before_durable(&mut self, meaning: &[Waiting], outputs: &mut Vec<Output>) {
         if seeded(Bug::SentBeforeDurable) {
-            let signed = appending.meaning.iter().filter_map(|waiting| match waiting {
+            let signed = meaning.iter().filter_map(|waiting| match waiting {
                 Waiting::SignedOrder { terms, token, .. } => {
                     Some((u64::from(terms.id.0[0]), (terms.id, token.clone())))
                 }
@@ -94,7 +100,7 @@ impl Machine {
             self.sync_wanted = true;
         }
         if seeded(Bug::AppliedBeforeDurable) {
-            for waiting in &appending.meaning {
+            for waiting in meaning {
                 if let Waiting::Receipts { receipts, synced, more } = waiting.clone() {
                     self.settle(receipts, synced, more, outputs);
                 }
@@ -102,14 +108,14 @@ impl Machine {
         }
     }
 
-    /// Adds to an append what it takes for `waiting` to become durable.
-    fn prepare(&self, waiting: Waiting, appending: &mut Appending, tick: Tick, outputs: &mut Vec<Output>) {
-        let records = &mut appending.records;
+    /// Adds to a batch what it takes for `waiting` to become durable.
+    fn prepare(&self, waiting: Waiting, batch: &mut Batch, tick: Tick, outputs: &mut Vec<Output>) {
+        let records = &mut batch.records;
         let waiting = match waiting {
-            Waiting::Purchase(terms) => match self.sign(&terms, appending.chain, tick) {
+            Waiting::Purchase(terms) => match self.sign(&terms, batch.chain, tick) {
                 Ok((order, token)) => {
                     let summary = OrderSummary::new(&order, &token);
-                    appending.chain = Some(ChainHead { sequence: order.sequence, order_sha256: summary.sha256() });
+                    batch.chain = Some(ChainHead { sequence: order.sequence, order_sha256: summary.sha256() });
                     records.push(Record::Order(self.sealer.seal_order(&summary, token.clone())));
                     if seeded(Bug::QueuedBeforeDurable) {
                         let queued = PlacedOrder { state: OrderState::Queued, ..PlacedOrder::new(&terms, tick.unix) };
@@ -128,7 +134,7 @@ impl Machine {
                 Waiting::Consume { item, quantity }
             }
             Waiting::Receipts { receipts, synced, more } => {
-                appending.chain = synced.follow.map_or(appending.chain, |follow| follow.last);
+                batch.chain = synced.follow.map_or(batch.chain, |follow| follow.last);
                 let sealed = receipts.iter().map(|it| self.seal_receipt(&it.claims, it.token.clone()));
                 records.extend(sealed.map(Record::Receipt));
                 records.push(Record::Synced(synced.clone()));
@@ -136,7 +142,7 @@ impl Machine {
             }
             signed @ Waiting::SignedOrder { .. } => signed,
         };
-        appending.meaning.push(waiting);
+        batch.meaning.push(waiting);
     }
 
     /// When to try an append again of which it is not known whether it is durable.
@@ -240,7 +246,7 @@ impl Machine {
     ) -> u64 {
         let place = self.next_place();
         let order = PlacedOrder { provisional: provisional.is_some(), ..order };
-        let known = Known { order, place, sha256, provisional, decided_at: 0 };
+        let known = Box::new(Known { order, place, sha256, provisional, decided_at: 0 });
         self.orders.insert(known.order.id, known);
         place
     }

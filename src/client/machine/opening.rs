@@ -1,7 +1,7 @@
 //! From the records of a journal to a machine: what has this device's seal counts as it says, and everything else is
 //! verified again before it gives anything.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::appending::Before;
@@ -13,7 +13,9 @@ use crate::client::seal::{OrderSummary, ReceiptSummary, Sealer};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Opened;
 use crate::client::view::{Connection, RECENT, Snapshot};
-use crate::protocol::{Order, OrderId, Receipt, ReceiptError, SecretKey, Sha256, Token, envelope};
+use crate::protocol::{
+    Currency, Money, Order, OrderId, ProductId, Receipt, ReceiptError, SecretKey, Sha256, Token, envelope,
+};
 
 /// A machine whose journal is being read.
 #[derive(Debug)]
@@ -26,6 +28,39 @@ pub struct Opening {
     verified: u64,
     /// How many of them had a seal that is broken.
     broken_seals: u64,
+    names: Names,
+}
+
+/// The names that were read so far, each kept once: thousands of orders share a few.
+#[derive(Debug, Default)]
+struct Names {
+    products: BTreeSet<ProductId>,
+    currencies: BTreeMap<[u8; 3], Currency>,
+}
+
+impl Names {
+    /// A summary with its product and price, if their names are right.
+    fn read<'a>(&mut self, summary: OrderSummary<'a>) -> Option<(OrderSummary<'a>, ProductId, Money)> {
+        let product = match self.products.get(summary.product) {
+            Some(product) => product.clone(),
+            None => {
+                let product: ProductId = summary.product.parse().ok()?;
+                self.products.insert(product.clone());
+                product
+            }
+        };
+        let code = summary.currency.as_bytes().try_into().ok()?;
+        let currency = match self.currencies.get(&code) {
+            Some(&currency) => currency,
+            None => {
+                let currency = summary.currency.parse().ok()?;
+                self.currencies.insert(code, currency);
+                currency
+            }
+        };
+        let price = Money::new(summary.micros, currency);
+        Some((summary, product, price))
+    }
 }
 
 /// One of the latest receipts.
@@ -77,7 +112,15 @@ impl Machine {
             next_poll: Duration::ZERO,
             failures: 0,
         };
-        Opening { machine, identity: None, recent: VecDeque::new(), troubles: Vec::new(), verified: 0, broken_seals: 0 }
+        Opening {
+            machine,
+            identity: None,
+            recent: VecDeque::new(),
+            troubles: Vec::new(),
+            verified: 0,
+            broken_seals: 0,
+            names: Names::default(),
+        }
     }
 }
 
@@ -115,14 +158,17 @@ impl Opening {
 
     fn replay_order(&mut self, signed: Signed) {
         let machine = &mut self.machine;
-        let summary = match machine.sealer.open_order(&signed) {
-            Some(summary) => summary,
+        let verified;
+        let sealed = machine.sealer.open_order(&signed);
+        let (summary, product, price) = match sealed.and_then(|summary| self.names.read(summary)) {
+            Some(read) => read,
             None => {
                 self.broken_seals += u64::from(!signed.seal.is_empty());
                 match Order::verify(&signed.token, machine.key.public(), &machine.account, &machine.settings.game) {
                     Ok(order) => {
                         self.verified += 1;
-                        OrderSummary::new(&order, &signed.token)
+                        verified = order;
+                        (OrderSummary::new(&verified, &signed.token), verified.product.clone(), verified.price)
                     }
                     Err(error) => {
                         return self.troubles.push(format!("an order in the journal is not believed: {error}"));
@@ -137,9 +183,9 @@ impl Opening {
         }
         let order = PlacedOrder {
             id,
-            product: summary.product,
+            product,
             quantity: summary.quantity,
-            total: summary.price.checked_mul(summary.quantity).unwrap_or(summary.price),
+            total: price.checked_mul(summary.quantity).unwrap_or(price),
             state: OrderState::Queued,
             provisional: false,
             reason: None,

@@ -215,7 +215,7 @@ impl OrderFacts {
             return Err(", and one says another amount or other grants than its quantity has");
         }
         let left = granted.last().map_or(0, |told| told.quantity);
-        if self.status == "granted" && left != self.quantity - self.refunded_quantity {
+        if self.status == "granted" && Some(left) != self.quantity.checked_sub(self.refunded_quantity) {
             return Err(", and the last one another quantity than is left");
         }
         let ends = first.grants.iter().find_map(|grant| match grant {

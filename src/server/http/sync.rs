@@ -2,30 +2,62 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use rayon::prelude::*;
 
+use super::caller::Caller;
+use super::schemas::SyncRefusals;
 use super::{App, answer, body};
 use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncRequest;
 use crate::server::ledger::{Place, VerifiedOrder};
-use crate::server::pipeline::SyncJob;
+use crate::server::memory::Held;
+use crate::server::pipeline::{Answer, SyncJob};
 use crate::server::problem::Refusal;
 
 const JOSE: &str = "application/jose";
 
+/// Send orders, receive receipts
+///
+/// The body is an `iap-sync+jwt` with at most 256 orders; the answer is an `iap-sync-response+jwt` with the receipts of
+/// the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
+/// byte for byte.
+#[utoipa::path(
+    post,
+    path = "/v1/sync",
+    operation_id = "sync",
+    request_body(
+        content = Token,
+        content_type = "application/jose",
+        description = "The signed request, at most 1 MiB. A good one is in docs/protocol.md.",
+    ),
+    responses(
+        (status = 200, description = "The signed answer.", body = Token, content_type = "application/jose"),
+        SyncRefusals,
+    ),
+)]
 pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
-    let body = body::read(&app, request, JOSE).await?;
-    let job = app.work(move |app| verified(app, &body)).await?;
-    let token = app.pipeline.sync(job).await?;
-    Ok(answer(JOSE, Body::from(token.as_str().to_owned())))
+    let caller = app.caller(&request);
+    let (body, held) = body::read(&app, request, JOSE).await?;
+    let job = app.work(move |app| verified(app, &body, held, caller)).await?;
+    let answered = app.pipeline.sync(job).await?;
+    Ok(answer(JOSE, Body::from(Bytes::from_owner(Signed(answered)))))
+}
+
+/// An answer takes up room until its last byte is sent.
+struct Signed(Answer);
+
+impl AsRef<[u8]> for Signed {
+    fn as_ref(&self) -> &[u8] {
+        self.0.token.as_str().as_bytes()
+    }
 }
 
 /// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones.
-fn verified(app: &App, body: &[u8]) -> Result<SyncJob, Refusal> {
+fn verified(app: &App, body: &[u8], held: Held, caller: Caller) -> Result<SyncJob, Refusal> {
     let text = std::str::from_utf8(body).map_err(|_| Refusal::malformed("the body is not a compact JWS"))?;
     let token = Token::from_text(text);
     let id = SyncRequest::claimed_device(&token)?;
@@ -35,6 +67,8 @@ fn verified(app: &App, body: &[u8]) -> Result<SyncJob, Refusal> {
     })?;
     let game = &app.catalog.game;
     let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
+    // Only now is it known that the device itself asks, and nobody who would use up its rate.
+    app.rates.orders(id, caller, request.orders.len() + 1)?;
     let verify = |(index, order): (usize, Token)| {
         VerifiedOrder::verify(order, device.key, &device.account, game)
             .map_err(|error| Refusal::of_order(index, &error))
@@ -45,5 +79,6 @@ fn verified(app: &App, body: &[u8]) -> Result<SyncJob, Refusal> {
         place: Place { device: id, account: device.account, cursor: request.cursor },
         request_sha256: token.sha256(),
         orders: orders.into_iter().collect::<Result<_, _>>()?,
+        held,
     })
 }

@@ -54,6 +54,16 @@ impl LedgerError {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Storage(Box::new(error))
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, QueryReturnedNoRows,
+        };
+        match error {
+            // The file was read, and what it says is nothing that this server writes.
+            FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | QueryReturnedNoRows => Self::damaged(error),
+            error => Self::Storage(Box::new(error)),
+        }
     }
 }

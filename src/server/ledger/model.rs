@@ -16,8 +16,8 @@ use super::operation::OperationRecord;
 use super::transfer::{Transfer, TransferKind};
 use super::{
     AccountNumber, AccountSummary, Answer, BookReader, Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, Lot,
-    OperateError, Operation, OperationId, OrderSummary, Origin, Outcome, Place, Standing, TransferId, VerifiedOrder,
-    books, lot,
+    OperateError, Operation, OperationId, OrderSummary, Origin, Outcome, Place, Standing, Total, TransferId,
+    VerifiedOrder, books, lot,
 };
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
@@ -302,6 +302,10 @@ impl Ledger for ModelLedger {
             receipts: self.feed(account).len() as u64,
             latest,
         }))
+    }
+
+    fn totals(&mut self) -> Result<Vec<Total>, LedgerError> {
+        Ok(self.accounts.totals())
     }
 
     fn read(&mut self, reader: &mut dyn BookReader) -> Result<(), LedgerError> {

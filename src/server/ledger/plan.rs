@@ -135,7 +135,8 @@ impl<'a, F: Facts> Plan<'a, F> {
     pub(crate) fn expire(&mut self, holds: Vec<HoldRecord>) {
         for hold in holds {
             for (lot, amount) in &hold.legs {
-                *self.released.entry(*lot).or_default() += *amount;
+                let released = self.released.entry(*lot).or_default();
+                *released = released.saturating_add(*amount);
             }
             let revenue = self.changes.house(House::revenue(self.game, hold.currency));
             self.changes.resolve(hold.expired(), revenue);

@@ -27,7 +27,7 @@ use super::changes::Changes;
 use super::plan::{self, Fate, Plan};
 use super::{
     AccountNumber, AccountSummary, Action, Answer, BookReader, Context, Device, Enrolled, FeedEntry, Ledger,
-    LedgerError, OperateError, Operation, Outcome, Place, Standing, TransferId, VerifiedOrder,
+    LedgerError, OperateError, Operation, Outcome, Place, Standing, Total, TransferId, VerifiedOrder,
 };
 use crate::protocol::{AccountId, GameId, KeyId, Money, ProductKind, PublicKey, UnixSeconds};
 use crate::server::signing::Signer;
@@ -145,6 +145,10 @@ impl Ledger for PostgresLedger {
 
     fn show(&mut self, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {
         self.database.run(&self.game, |session| reading::show(session, account))
+    }
+
+    fn totals(&mut self) -> Result<Vec<Total>, LedgerError> {
+        self.database.run(&self.game, reading::totals)
     }
 
     /// Not tried again once a row was shown.

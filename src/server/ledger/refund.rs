@@ -67,13 +67,13 @@ pub(crate) fn decide(paid: &PaidOrder, quantity: Option<u32>) -> Result<OrderRef
 pub(crate) fn remaining(transfers: &[Transfer]) -> BTreeMap<(AccountNumber, AccountNumber), i64> {
     let mut remaining: BTreeMap<_, i64> = BTreeMap::new();
     for transfer in transfers {
-        match transfer.kind {
-            TransferKind::Purchase => {
-                *remaining.entry((transfer.debit, transfer.credit)).or_default() += transfer.amount
-            }
-            TransferKind::Refund => *remaining.entry((transfer.credit, transfer.debit)).or_default() -= transfer.amount,
-            _ => {}
-        }
+        let (pair, amount) = match transfer.kind {
+            TransferKind::Purchase => ((transfer.debit, transfer.credit), transfer.amount),
+            TransferKind::Refund => ((transfer.credit, transfer.debit), transfer.amount.saturating_neg()),
+            _ => continue,
+        };
+        let left = remaining.entry(pair).or_default();
+        *left = left.saturating_add(amount);
     }
     remaining
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Change, Content, Contents};
+use crate::client::journal::without_zeroes;
 use crate::simulation::random::Random;
 
 /// How much of what a crash may leave is tried.
@@ -89,8 +90,7 @@ impl Content {
         for (name, &file) in &self.names {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(&self.files[file].live.len().to_le_bytes());
-            let end = self.files[file].live.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-            bytes.extend_from_slice(&self.files[file].live[..end]);
+            bytes.extend_from_slice(without_zeroes(&self.files[file].live));
         }
         crate::protocol::Sha256::of(bytes).0
     }

@@ -55,6 +55,8 @@ impl Heard {
             "used" => self.used += number(),
             // Killed between the making of its key and of its journal: nothing was acknowledged yet.
             _ if line.contains("there was no journal beside") && self.queued.is_empty() => {}
+            // Killed while it wrote: what was in that write was not acknowledged either, or it is missed below.
+            _ if line.contains("the last write to the journal was cut short") => {}
             _ => self.troubles.push(line.to_owned()),
         }
     }

@@ -14,6 +14,8 @@ const NEW: &str = "journal.new";
 pub(super) const SUSPECT: &str = "journal.suspect";
 /// How much is allocated at once, at least and at most, so that most appends change no metadata of the file.
 const CHUNK: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
+/// How much memory is kept for the next append.
+const LARGEST_BUFFER: usize = 256 * 1024;
 /// How much is written at once when a journal is written anew.
 const BUFFER: usize = 256 * 1024;
 /// How many damaged parts are kept, so that a failing disk is not filled by what it damages.
@@ -29,6 +31,8 @@ pub(super) struct JournalFile<F> {
     /// How long the file is; past `end` it is zeroes.
     allocated: u64,
     frames: FrameWriter,
+    /// For the bytes of an append: kept, so that a burst does not ask the system for memory.
+    buffer: Vec<u8>,
     trust: Trust,
     /// Whether it is known to hold bytes that are no frame.
     damaged: bool,
@@ -68,6 +72,7 @@ impl<F: DiskFile> JournalFile<F> {
             end: new.offset,
             allocated: new.offset,
             frames: new.frames,
+            buffer: Vec::new(),
             trust: Trust::Name,
             damaged: false,
         };
@@ -88,6 +93,7 @@ impl<F: DiskFile> JournalFile<F> {
             end: if damaged { length } else { found.end },
             allocated: length.max(found.end),
             frames: FrameWriter::after(found.last_append),
+            buffer: Vec::new(),
             trust: Trust::Good,
             damaged,
         })
@@ -135,11 +141,15 @@ impl<F: DiskFile> JournalFile<F> {
 
     fn try_append(&mut self, records: &[Record]) -> Result<(), Failure> {
         let mut frames = self.frames;
-        let mut bytes = Vec::new();
+        let mut bytes = mem::take(&mut self.buffer);
         frames.append(records, &mut bytes);
-        self.allocate(bytes.len() as u64)?;
-        self.write(&bytes)?;
-        self.end += bytes.len() as u64;
+        let length = bytes.len() as u64;
+        let written = self.allocate(length).and_then(|()| self.write(&bytes));
+        bytes.clear();
+        bytes.shrink_to(LARGEST_BUFFER);
+        self.buffer = bytes;
+        written?;
+        self.end += length;
         self.allocated = self.allocated.max(self.end);
         self.frames = frames;
         Ok(())
@@ -222,6 +232,7 @@ impl<F: DiskFile> JournalFile<F> {
             end,
             allocated: after,
             frames: new.kept,
+            buffer: mem::take(&mut self.buffer),
             trust: Trust::Name,
             damaged: false,
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::account::House;
 use super::super::lot;
 use super::super::transfer::{Transfer, TransferKind};
-use super::super::{AccountNumber, LedgerError, Lot, TransferId};
+use super::super::{AccountKind, AccountNumber, LedgerError, Lot, Total, TransferId};
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Currency, Micros, UnixSeconds};
 
@@ -52,6 +52,21 @@ impl Accounts {
 
     pub(super) fn lots(&self) -> impl Iterator<Item = Lot> {
         self.lots.keys().filter_map(|id| self.lot(*id))
+    }
+
+    /// What the accounts of each kind hold together.
+    pub(super) fn totals(&self) -> Vec<Total> {
+        let mut sums: BTreeMap<(AccountKind, Currency), i64> = BTreeMap::new();
+        let houses = self.houses.iter().map(|(number, house)| (*number, house.kind, house.currency));
+        let lots = self.lots.values().map(|lot| (lot.number(), AccountKind::Wallet, lot.currency));
+        for (number, kind, currency) in houses.chain(lots) {
+            *sums.entry((kind, currency)).or_default() += self.balance(number);
+        }
+        let total = |((kind, currency), micros): ((AccountKind, Currency), i64)| {
+            let (account, currency) = (kind.as_str().to_owned(), currency.code().to_owned());
+            Total { account, currency, micros }
+        };
+        sums.into_iter().map(total).collect()
     }
 
     /// Every lot of a wallet, empty ones too.

@@ -272,8 +272,11 @@ impl<F: Facts> Plan<'_, F> {
         if posted > record.amount {
             return Err(Refused::AboveHold { hold, money: wanted, held }.into());
         }
-        let balance =
-            self.after(&record.account, money(record.amount.saturating_sub(posted), currency)?, -record.amount)?;
+        let balance = self.after(
+            &record.account,
+            money(record.amount.saturating_sub(posted), currency)?,
+            record.amount.saturating_neg(),
+        )?;
         let revenue = self.changes.house(House::revenue(self.game, currency));
         self.hold_legs(id, TransferKind::Post, hold, &record.take(posted), revenue);
         let account = record.account.clone();

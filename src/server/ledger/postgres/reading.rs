@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use futures_util::future::{join, join3};
 use tokio_postgres::Row;
 
-use super::super::{AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, books, values};
+use super::super::{
+    AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books, values,
+};
 use super::parsing::{bytes, digest, kind_of, text, token};
-use super::session::{Session, statements, wait};
+use super::session::{Session, statements, wait, wait_long};
 use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey};
 
@@ -31,6 +33,8 @@ statements! {
                 ELSE asked.cursor END
             ORDER BY feed LIMIT $4) AS page
         ORDER BY asked.number, page.feed";
+    totals = "SELECT kind, currency, SUM(credits_posted - debits_posted)::bigint FROM accounts
+        GROUP BY kind, currency";
     devices = "SELECT id, sequence, chain_head FROM devices WHERE account = $1";
     orders_by_status = "SELECT orders.status, COUNT(*) FROM receipts JOIN orders
         ON orders.id = receipts.order_id AND orders.feed = receipts.feed
@@ -112,6 +116,18 @@ fn balance(row: &Row) -> Result<Balance, LedgerError> {
     let sum = |column| Ok::<_, LedgerError>(row.try_get::<_, Option<i64>>(column)?.unwrap_or_default());
     let (available, held) = (values::micros(sum(2)?)?, values::micros(sum(3)?)?);
     Ok(Balance { currency: text(row, 1)?, available, held })
+}
+
+pub(super) fn totals(session: &Session) -> Result<Vec<Total>, LedgerError> {
+    // Every account is read, which takes as long as there are many.
+    let rows = wait_long(async {
+        session.client.batch_execute("BEGIN READ ONLY; SET LOCAL statement_timeout = 0").await?;
+        let rows = session.client.query(&session.reading.totals, &[]).await?;
+        session.client.batch_execute("COMMIT").await?;
+        Ok(rows)
+    })?;
+    let total = |row: &Row| Ok(Total { account: row.try_get(0)?, currency: row.try_get(1)?, micros: row.try_get(2)? });
+    rows.iter().map(total).collect()
 }
 
 pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {

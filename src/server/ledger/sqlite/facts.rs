@@ -27,6 +27,13 @@ const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_un
 const HOLD: &str = "id, account, currency, amount, expires_at, status, posted, resolved_at";
 
 impl Books<'_> {
+    /// Whether any hold is due.
+    pub(super) fn any_due_holds(&self, now: UnixSeconds) -> Result<bool, LedgerError> {
+        let mut statement =
+            self.0.prepare_cached("SELECT 1 FROM holds WHERE status = 'pending' AND expires_at <= ?1")?;
+        Ok(statement.exists([now])?)
+    }
+
     /// All holds that are due.
     pub(super) fn all_due_holds(&self, now: UnixSeconds) -> Result<Vec<HoldRecord>, LedgerError> {
         let statement = format!("SELECT {HOLD} FROM holds WHERE status = 'pending' AND expires_at <= ?1");

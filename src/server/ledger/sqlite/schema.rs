@@ -6,11 +6,13 @@ use super::super::LedgerError;
 use super::lots_from_wallets;
 use crate::protocol::GameId;
 
+type Step = fn(&Transaction<'_>) -> Result<(), LedgerError>;
+
 /// From each version of the file, in its `user_version`, to the next. An empty file is of version 0. A step is never
 /// changed once a server has run it: what is wrong with one is put right by the next.
 ///
 /// Every table is STRICT, so that a sum that leaves the range of integers is an error and never a rounded number.
-const STEPS: [fn(&Transaction<'_>) -> Result<(), LedgerError>; 2] = [
+const STEPS: [Step; 2] = [
     |transaction| Ok(transaction.execute_batch(VERSION_1)?),
     |transaction| {
         transaction.execute_batch(VERSION_2)?;

@@ -1,0 +1,25 @@
+//! `iap-server backup` and `iap-server restore`.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::{Data, Outcome, SUCCESS};
+use crate::server::{self, DataFolder};
+
+pub(super) fn backup(file: &Path, data: &Data, out: &mut dyn Write) -> Outcome {
+    let folder = data.folder()?;
+    server::backup(&folder, file)?;
+    let key = folder.key_file();
+    writeln!(out, "the books are in `{}`, checked; keep a copy of `{}` too", file.display(), key.display())?;
+    Ok(SUCCESS)
+}
+
+pub(super) fn restore(file: &Path, data: &Data, out: &mut dyn Write) -> Outcome {
+    let folder = DataFolder::create(&data.data)?.with_database(data.database.parsed()?);
+    server::restore(&folder, file)?;
+    writeln!(out, "the books in `{}` are those of `{}`", data.data.display(), file.display())?;
+    if !folder.key_file().exists() {
+        writeln!(out, "put the server's key back as `{}` before you serve them", folder.key_file().display())?;
+    }
+    Ok(SUCCESS)
+}

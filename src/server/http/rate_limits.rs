@@ -1,0 +1,80 @@
+//! What each device and each address may do, and the refusal of what is more.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::caller::Caller;
+use crate::protocol::KeyId;
+use crate::server::Limits;
+use crate::server::metrics::{Metrics, Refused};
+use crate::server::problem::Refusal;
+use crate::server::rates::Rates;
+
+/// All rates, counted.
+#[derive(Debug)]
+pub(crate) struct RateLimits {
+    orders_per_device: Rates<KeyId>,
+    orders_per_address: Rates<IpAddr>,
+    requests_per_address: Rates<IpAddr>,
+    enrolments_per_address: Rates<IpAddr>,
+    metrics: Arc<Metrics>,
+}
+
+impl RateLimits {
+    pub(crate) fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        Self {
+            orders_per_device: Rates::new(limits.orders_per_device),
+            orders_per_address: Rates::new(limits.orders_per_address),
+            requests_per_address: Rates::new(limits.requests_per_address),
+            enrolments_per_address: Rates::new(limits.enrolments_per_address),
+            metrics,
+        }
+    }
+
+    /// Counts a request.
+    pub(super) fn request(&self, caller: Caller) -> Result<(), Refusal> {
+        let counted = self.count(&self.requests_per_address, caller, 1);
+        self.refuse(counted, Refused::RequestsPerAddress, "requests from this address")
+    }
+
+    /// Counts what was not worth answering, as `more` requests, though it is too late to refuse it.
+    pub(super) fn charge(&self, caller: Caller, more: usize) {
+        // Where there is not even room for this, the next request is refused anyway.
+        let _ = self.count(&self.requests_per_address, caller, more);
+    }
+
+    /// Counts more of a request that is large, as `more` requests.
+    pub(super) fn more(&self, caller: Caller, more: usize) -> Result<(), Refusal> {
+        let counted = self.count(&self.requests_per_address, caller, more);
+        self.refuse(counted, Refused::RequestsPerAddress, "large requests from this address")
+    }
+
+    /// Counts a new device.
+    pub(super) fn enrolment(&self, caller: Caller) -> Result<(), Refusal> {
+        let counted = self.count(&self.enrolments_per_address, caller, 1);
+        self.refuse(counted, Refused::EnrolmentsPerAddress, "new devices at this address")
+    }
+
+    /// Counts the orders of a device.
+    pub(super) fn orders(&self, device: KeyId, caller: Caller, orders: usize) -> Result<(), Refusal> {
+        let counted = self.orders_per_device.count(&device, orders);
+        self.refuse(counted, Refused::OrdersPerDevice, "orders of this device")?;
+        let counted = self.count(&self.orders_per_address, caller, orders);
+        self.refuse(counted, Refused::OrdersPerAddress, "orders from this address")
+    }
+
+    fn count(&self, rates: &Rates<IpAddr>, caller: Caller, many: usize) -> Result<(), Duration> {
+        match caller {
+            Caller::At(address) => rates.count(&address, many),
+            Caller::Unlimited => Ok(()),
+        }
+    }
+
+    fn refuse(&self, counted: Result<(), Duration>, limit: Refused, what: &str) -> Result<(), Refusal> {
+        counted.map_err(|wait| {
+            self.metrics.count_refused(limit);
+            Refusal::too_many(what, wait)
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! How much a server takes on at once, and how much of it for one device or one address.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::Semaphore;
+
+/// How much a server takes on at once.
+///
+/// An address is an IPv4 address, or the first 64 bits of an IPv6 address, which is what one customer of a provider
+/// has. Those of this computer itself are not limited unless [`Limits::loopback`] says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections. When there is no room for another one, the one that has kept the server waiting the longest
+    /// for a whole request is closed. 8,192 unless it is set.
+    pub connections: usize,
+    /// Open connections of one address; more are closed at once. 256 unless it is set.
+    pub connections_per_address: usize,
+    /// Orders that wait to be settled, where a request counts as one more than its orders; more are told to come back.
+    /// 16,384 unless it is set.
+    pub queue: usize,
+    /// The number of orders at which a batch is full, counted in the same way. 1,000 unless it is set.
+    pub batch: usize,
+    /// Bytes of the bodies of requests and answers that are held at once, beyond the first 16 KiB of each; what has no
+    /// room is told to come back. 64 MiB unless it is set.
+    pub memory: usize,
+    /// How long a request's head, and then its body, may take to arrive, how long a connection may be idle, and how
+    /// long a client may take to read an answer. Ten seconds unless it is set.
+    pub time: Duration,
+    /// Orders of one device. 600 a minute, and 2,048 at once, unless it is set.
+    pub orders_per_device: Option<Rate>,
+    /// Orders from one address. 6,000 a minute, and 8,192 at once, unless it is set.
+    pub orders_per_address: Option<Rate>,
+    /// Requests from one address. 3,000 a minute, and 1,000 at once, unless it is set.
+    pub requests_per_address: Option<Rate>,
+    /// New devices from one address. 10 a minute, and 100 at once, unless it is set.
+    pub enrolments_per_address: Option<Rate>,
+    /// Whether the limits of addresses also hold for this computer's own, from which a proxy's requests come. No,
+    /// unless it is set.
+    pub loopback: bool,
+}
+
+impl Limits {
+    /// The same limits, with room for at least one of each, and no more than can be counted.
+    pub(crate) fn usable(self) -> Self {
+        let usable = |limit: usize| limit.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        Self {
+            connections: usable(self.connections),
+            connections_per_address: usable(self.connections_per_address),
+            queue: usable(self.queue),
+            memory: usable(self.memory),
+            ..self
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 8_192,
+            connections_per_address: 256,
+            queue: 16_384,
+            batch: 1_000,
+            memory: 64 * 1024 * 1024,
+            time: Duration::from_secs(10),
+            orders_per_device: Rate::new(600, 2_048),
+            orders_per_address: Rate::new(6_000, 8_192),
+            requests_per_address: Rate::new(3_000, 1_000),
+            enrolments_per_address: Rate::new(10, 100),
+            loopback: false,
+        }
+    }
+}
+
+/// So many a minute, and so many at once after a quiet time.
+///
+/// As text, as on the command line: `600:2048`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many a minute, in the long run.
+    pub per_minute: NonZeroU32,
+    /// How many at once.
+    pub burst: NonZeroU32,
+}
+
+impl Rate {
+    /// A rate; none if one of the numbers is zero.
+    pub const fn new(per_minute: u32, burst: u32) -> Option<Self> {
+        match (NonZeroU32::new(per_minute), NonZeroU32::new(burst)) {
+            (Some(per_minute), Some(burst)) => Some(Self { per_minute, burst }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.per_minute, self.burst)
+    }
+}
+
+/// Why a text is no [`Rate`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is not a rate; write how many a minute and how many at once, both above 0, as in 600:2048")]
+pub struct RateError(String);
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        let (per_minute, burst) = text.split_once(':').ok_or_else(|| RateError(text.to_owned()))?;
+        let number = |text: &str| text.parse().ok();
+        let rate = number(per_minute).zip(number(burst)).and_then(|(per_minute, burst)| Self::new(per_minute, burst));
+        rate.ok_or_else(|| RateError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_has_one_spelling_and_zero_is_none() {
+        let rate: Rate = "600:2048".parse().expect("a rate");
+        assert_eq!((rate.per_minute.get(), rate.burst.get(), rate.to_string().as_str()), (600, 2_048, "600:2048"));
+        for text in ["", "600", "600:", ":1", "0:1", "1:0", "-1:1", "1:2:3", "1 :2", "4294967296:1"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The settings of `serve`: where they come from, which one wins, and what is told of a wrong one.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Runs `iap-server serve --print-config` with a file of settings, and returns what it printed.
+fn printed(file: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<String, String> {
+    let (_folder, path) = written(file);
+    let output = Command::new(env!("CARGO_BIN_EXE_iap-server"))
+        .args(["serve", "--print-config", "--config"])
+        .arg(path)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the program starts");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+fn written(file: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("server.ron");
+    fs::write(&path, file).expect("writes");
+    (folder, path)
+}
+
+fn assert_line(printed: &str, line: &str) {
+    assert!(printed.lines().any(|found| found.trim() == line), "{line} is not in {printed}");
+}
+
+#[test]
+fn flag_goes_before_the_environment_that_before_the_file_and_that_before_the_default() {
+    let file = r#"Server(queue: 5, batch: 6, connections: 7, orders_per_device: "1:2")"#;
+    let shown = printed(file, &["--queue", "50"], &[("IAP_QUEUE", "500"), ("IAP_BATCH", "600")]).expect("works");
+    assert_line(&shown, "queue: 50, // flag");
+    assert_line(&shown, "batch: 600, // environment");
+    assert_line(&shown, "connections: 7, // file");
+    assert_line(&shown, "orders_per_device: \"1:2\", // file");
+    assert_line(&shown, "memory: 64, // default");
+    assert_line(&shown, "listen: \"127.0.0.1:7878\", // default");
+    assert_line(&shown, "// welcome is not set");
+}
+
+#[test]
+fn what_is_shown_can_be_read_again() {
+    let all = r#"Server(catalog: "a.ron", data: "b", listen: "0.0.0.0:1", welcome: "1.00EUR", trust_proxy: "10.0.0.0/8",
+        allow_origin: "https://games.example", connections_per_address: 3, orders_per_address: "off", time: 4,
+        requests_per_address: "3:4", enrolments_per_address: "5:6", limit_loopback: true, memory: 2)"#;
+    let shown = printed(all, &[], &[]).expect("works");
+    assert_line(&shown, "orders_per_address: \"off\", // file");
+    let again = printed(&shown, &[], &[]).expect("it is a file of settings");
+    assert_eq!(
+        again.replace("// file", "").replace("// default", ""),
+        shown.replace("// file", "").replace("// default", "")
+    );
+}
+
+#[test]
+fn secret_is_never_shown() {
+    for (file, arguments, environment, source) in [
+        ("Server(admin_token: \"hunter2\")", &[][..], &[][..], "file"),
+        ("Server()", &["--admin-token", "hunter2"], &[], "flag"),
+        ("Server()", &[], &[("IAP_ADMIN_TOKEN", "hunter2")], "environment"),
+    ] {
+        let shown = printed(file, arguments, environment).expect("works");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_line(&shown, &format!("// admin_token is set and not shown // {source}"));
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_iap-server"))
+        .args(["help", "serve"])
+        .env("IAP_ADMIN_TOKEN", "hunter2")
+        .output()
+        .expect("the program starts");
+    assert!(!String::from_utf8(output.stdout).expect("text").contains("hunter2"));
+}
+
+#[test]
+fn wrong_setting_is_told_with_its_line_and_the_nearest_right_one() {
+    for (file, told) in [
+        (
+            "Server(\n    queue: 5,\n    conections: 6,\n)",
+            "server.ron:3:5: there is no setting \"conections\"; did you mean \"connections\"?",
+        ),
+        (
+            "Server(\n    something_else: 6,\n)",
+            "there is no setting \"something_else\"; `iap-server help serve` lists them",
+        ),
+        ("Server(\n    orders_per_device: \"fast\",\n)", "server.ron:2:"),
+        ("Server(\n    orders_per_device: \"fast\",\n)", "\"fast\" is not a rate; write how many a minute"),
+        ("Server(trust_proxy: \"me\")", "\"me\" is neither an address nor a network"),
+        ("Server(queue: -1)", "server.ron:1:"),
+        ("Server(queue: 1", "server.ron:1:"),
+    ] {
+        let error = printed(file, &[], &[]).expect_err(file);
+        assert!(error.contains(told), "{told} is not in {error}");
+    }
+    let (folder, _) = written("");
+    let output = Command::new(env!("CARGO_BIN_EXE_iap-server"))
+        .args(["serve", "--config", "nowhere.ron"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the program starts");
+    assert!(String::from_utf8(output.stderr).expect("text").contains("`nowhere.ron` cannot be read"));
+}
+
+#[test]
+fn store_without_a_catalogue_or_a_folder_is_told_what_to_pass() {
+    let (_folder, path) = written("Server(data: \"store\")");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_iap-server")).args(arguments).output().expect("it starts");
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    let (code, error) = run(&["serve", "--config", path.to_str().expect("UTF-8")]);
+    assert_eq!((code, error.contains("no catalog is set; pass --catalog")), (Some(1), true), "{error}");
+    let (code, error) = run(&["serve", "--catalog", "catalog.ron"]);
+    assert_eq!((code, error.contains("no data is set; pass --data")), (Some(1), true), "{error}");
+}
