@@ -23,9 +23,6 @@ pub enum BackupError {
         .0.display()
     )]
     BooksExist(PathBuf),
-    /// The books are not in the folder.
-    #[error("the books are in PostgreSQL; make and restore backups with its own tools, pg_dump and pg_restore")]
-    Elsewhere,
     /// The data folder cannot be used.
     #[error(transparent)]
     Folder(#[from] ServerError),
@@ -37,6 +34,9 @@ pub enum BackupError {
         /// What is wrong.
         source: LedgerError,
     },
+    /// The books are in a database, which has its own tools.
+    #[error("the books are in a database; copy them and bring them back with its own tools, such as `pg_dump`")]
+    InDatabase,
     /// The file could not be written.
     #[error("`{}` cannot be written: {source}", path.display())]
     File {
@@ -53,8 +53,7 @@ pub enum BackupError {
 /// # Errors
 /// The file exists, or cannot be written, or the books cannot be read.
 pub fn backup(folder: &DataFolder, path: &Path) -> Result<(), BackupError> {
-    let store = folder.own_store().ok_or(BackupError::Elsewhere)?;
-    let books = SqliteLedger::open_existing(&store).map_err(|source| BackupError::Books { path: store, source })?;
+    let books = folder.sqlite_books()?.ok_or(BackupError::InDatabase)?;
     let error = |source| BackupError::Books { path: folder.store(), source };
     written(path, |temporary| books.copy_to(temporary).map_err(error))
 }
@@ -64,8 +63,11 @@ pub fn backup(folder: &DataFolder, path: &Path) -> Result<(), BackupError> {
 /// # Errors
 /// There are books in the folder, it is served, or the backup cannot be read or is damaged.
 pub fn restore(folder: &DataFolder, from: &Path) -> Result<(), BackupError> {
-    let store = folder.own_store().ok_or(BackupError::Elsewhere)?;
+    if !folder.keeps_books() {
+        return Err(BackupError::InDatabase);
+    }
     let _lock = folder.lock()?;
+    let store = folder.store();
     // A log of other books beside the restored ones would be taken for theirs.
     let others = ["-wal", "-shm"].map(|ending| with_ending(&store, ending));
     if store.exists() || others.iter().any(|path| path.exists()) {

@@ -60,11 +60,6 @@ impl DataFolder {
         self.path.join("store.sqlite")
     }
 
-    /// The file that holds the books, unless they are in a database elsewhere.
-    pub(crate) fn own_store(&self) -> Option<PathBuf> {
-        (self.database == Database::Folder).then(|| self.store())
-    }
-
     /// The file that holds the key.
     pub fn key_file(&self) -> PathBuf {
         self.path.join("server.key")
@@ -176,19 +171,33 @@ impl DataFolder {
     /// They are missing or cannot be opened.
     pub fn books(&self) -> Result<Box<dyn Ledger>, ServerError> {
         match &self.database {
-            Database::Folder => {
-                let path = self.store();
-                if !path.exists() {
-                    return Err(ServerError::NoStore(self.path.clone()));
-                }
-                let books = SqliteLedger::open_existing(&path);
-                Ok(Box::new(books.map_err(|source| ServerError::Books { path, source })?))
-            }
+            Database::Folder => Ok(Box::new(self.own_books()?)),
             #[cfg(feature = "postgres")]
             Database::Postgres(url) => {
                 Ok(Box::new(PostgresLedger::open_existing(url).map_err(|source| self.unusable_books(source))?))
             }
         }
+    }
+
+    /// Whether the books are in the folder itself.
+    pub(crate) fn keeps_books(&self) -> bool {
+        self.database == Database::Folder
+    }
+
+    /// The books, if they are in the folder itself.
+    ///
+    /// # Errors
+    /// They are missing or cannot be opened.
+    pub(crate) fn sqlite_books(&self) -> Result<Option<SqliteLedger>, ServerError> {
+        if self.keeps_books() { self.own_books().map(Some) } else { Ok(None) }
+    }
+
+    fn own_books(&self) -> Result<SqliteLedger, ServerError> {
+        let path = self.store();
+        if !path.exists() {
+            return Err(ServerError::NoStore(self.path.clone()));
+        }
+        SqliteLedger::open_existing(&path).map_err(|source| ServerError::Books { path, source })
     }
 
     /// The books for look-ups, which do not wait long where the books are away.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use self::answered::Answered;
 use self::buyer::Buyer;
-use self::database::{Database, SQLITE};
+use self::database::Place;
 use crate::process::Process;
 use crate::random::{Random, how_many};
 use crate::support::CATALOG;
@@ -29,13 +29,21 @@ const BUYERS: u64 = 6;
 
 #[test]
 fn what_the_server_answered_survives_its_kill_at_any_moment() {
-    let figures = Scene::new(&SQLITE, Random::seed()).play(how_many(20, 500));
+    let figures = Scene::new(Place::sqlite(), Random::seed()).play(how_many(20, 500));
+    println!("{figures}");
+}
+
+#[cfg(all(unix, feature = "postgres"))]
+#[test]
+fn what_the_server_answered_survives_its_kill_at_any_moment_with_postgresql() {
+    let Some(place) = Place::postgres() else { return };
+    let figures = Scene::new(place, Random::seed()).play(how_many(5, 100));
     println!("{figures}");
 }
 
 /// A server that is killed and started again.
 struct Scene {
-    database: &'static Database,
+    database: Place,
     folder: TempDir,
     listen: String,
     seed: u64,
@@ -43,7 +51,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(database: &'static Database, seed: u64) -> Self {
+    fn new(database: Place, seed: u64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("catalog.ron"), CATALOG).expect("writes");
         // The buyers look for it in one place, however often it is started.
@@ -74,9 +82,9 @@ impl Scene {
             assert!(last.child.wait().expect("ends").success());
             answered
         });
-        let books = (self.database.read)(&self.data());
+        let books = self.database.read(&self.data());
         let mut differences: Vec<_> = answered.iter().flat_map(|answered| answered.compare(&books)).collect();
-        differences.extend((self.database.audit)(&self.data()));
+        differences.extend(self.database.audit(&self.data()));
         let sum = |count: fn(&Answered) -> usize| answered.iter().map(count).sum::<usize>();
         let figures = json!({
             "database": self.database.name,
@@ -102,7 +110,7 @@ impl Scene {
     }
 
     fn arguments(&self) -> Vec<&str> {
-        [&["--listen", &self.listen], self.database.arguments].concat()
+        ["--listen", &self.listen].into_iter().chain(self.database.arguments.iter().map(String::as_str)).collect()
     }
 
     fn serve(&self) -> Process {

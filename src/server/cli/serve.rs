@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use super::settings::{Settings, SettingsError};
 use super::{Outcome, SUCCESS, ServeArguments};
 use crate::protocol::Catalog;
-use crate::server::{DEFAULT_ADDRESS, Server, ServerConfig, ServerError};
+use crate::server::{DEFAULT_ADDRESS, Database, Server, ServerConfig, ServerError};
 
 /// Files that are open besides the connections: the books, the listener, the runtime's own.
 const OTHER_FILES: u64 = 64;
@@ -24,8 +24,8 @@ pub(super) fn serve(arguments: ServeArguments, matches: Option<&ArgMatches>, out
     let catalog = settings.catalog.ok_or(SettingsError::Missing("catalog"))?;
     let data = settings.data.ok_or(SettingsError::Missing("data"))?;
     let mut config = ServerConfig::new(data, read_catalog(&catalog)?);
+    config.database = settings.database.map_or(Ok(Database::default()), |url| url.0.parse())?;
     config.listen = settings.listen.unwrap_or(DEFAULT_ADDRESS);
-    config.database = settings.database.map_or_else(String::new, |url| url.0).parse()?;
     config.welcome = settings.welcome;
     config.admin_token = settings.admin_token.map(|token| token.0);
     config.trusted_proxies = settings.trust_proxy.map_or(Vec::new(), |networks| networks.0);

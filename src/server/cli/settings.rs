@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
 use crate::protocol::Money;
-use crate::server::{AllowedOrigins, DEFAULT_ADDRESS, Limits, Rate};
+use crate::server::{AllowedOrigins, DEFAULT_ADDRESS, Database, Limits, Rate};
 
 /// Where the file's own text form differs in nothing from a flag's: both are parsed by the same function.
 struct Text<T>(T);
@@ -121,8 +121,8 @@ settings! {
     catalog: PathBuf, "FILE", "IAP_CATALOG";
     /// The folder of the books and the key; made if it is missing
     data: PathBuf, "DIR", "IAP_DATA";
-    /// The PostgreSQL database of the books, postgres://USER:PASSWORD@HOST/DATABASE; the data folder unless it is given.
-    /// Better set in the environment, where other users of this computer do not see the password
+    /// The PostgreSQL database of the books, postgres://USER:PASSWORD@HOST/DATABASE. Better set in the environment, where
+    /// other users of this computer do not see the password [default: the data folder]
     database: Secret, "URL", "IAP_DATABASE";
     /// The address to listen at. Put a proxy with TLS in front before the internet reaches it [default: 127.0.0.1:7878]
     listen: SocketAddr, "ADDR", "IAP_LISTEN";
@@ -214,7 +214,12 @@ impl Settings {
                 "data" => path(&self.data),
                 "listen" => text(Some(self.listen.unwrap_or(DEFAULT_ADDRESS).to_string())),
                 "welcome" => text(self.welcome.map(|money| money.to_string().replace(' ', ""))),
-                "admin_token" | "database" => None,
+                "admin_token" => None,
+                // Without its password; one that cannot be read is not shown at all.
+                "database" => {
+                    let read = |url: &Secret| url.0.parse::<Database>().ok();
+                    text(self.database.as_ref().and_then(read).map(|database| database.to_string()))
+                }
                 "trust_proxy" => text(self.trust_proxy.as_ref().map(ToString::to_string)),
                 "allow_origin" => text(self.allow_origin.as_ref().map(ToString::to_string)),
                 "connections" => Some(limits.connections.to_string()),

@@ -1,42 +1,57 @@
-//! A database that a server keeps its books in, and how its books are read without the server.
+//! Where a server keeps its books, and how they are read without the server.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use bevy_iap::protocol::OrderId;
-use bevy_iap::server::DataFolder;
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::{
     AccountRow, BookReader, DeviceRow, HoldRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
 };
+use bevy_iap::server::{DataFolder, Database};
 
-/// What differs from one database to another.
-pub struct Database {
+/// A database, of whichever kind.
+pub struct Place {
     pub name: &'static str,
+    /// Where it is; the data folder if it is nowhere else.
+    pub database: Database,
     /// What makes the server use it.
-    pub arguments: &'static [&'static str],
-    /// The orders in its books.
-    pub read: fn(&Path) -> BTreeMap<OrderId, Booked>,
-    /// Whatever an audit finds.
-    pub audit: fn(&Path) -> Vec<String>,
+    pub arguments: Vec<String>,
 }
 
-pub const SQLITE: Database = Database {
-    name: "sqlite",
-    arguments: &[],
-    read: |data| {
+impl Place {
+    pub fn sqlite() -> Self {
+        Self { name: "sqlite", database: Database::Folder, arguments: Vec::new() }
+    }
+
+    /// Books in PostgreSQL that nobody else uses; none if there is no PostgreSQL here.
+    #[cfg(all(unix, feature = "postgres"))]
+    pub fn postgres() -> Option<Self> {
+        let cluster = crate::cluster::shared()?;
+        let (url, schema) = cluster.fresh_books();
+        let arguments = vec!["--database".to_owned(), cluster.text_url(&schema)];
+        Some(Self { name: "postgres", database: Database::Postgres(url), arguments })
+    }
+
+    fn folder(&self, data: &Path) -> DataFolder {
+        DataFolder::open(data).expect("a store").with_database(self.database.clone())
+    }
+
+    /// The orders in its books.
+    pub fn read(&self, data: &Path) -> BTreeMap<OrderId, Booked> {
         let mut books = Books::default();
-        let folder = DataFolder::open(data).expect("a store");
-        folder.books().expect("the books open").read(&mut books).expect("the books are read");
+        self.folder(data).books().expect("the books open").read(&mut books).expect("the books are read");
         books.0
-    },
-    audit: |data| {
-        let folder = DataFolder::open(data).expect("a store");
+    }
+
+    /// Whatever an audit finds.
+    pub fn audit(&self, data: &Path) -> Vec<String> {
+        let folder = self.folder(data);
         let (mut books, key) = (folder.books().expect("the books open"), folder.key().expect("a key").public());
         let game = books.game().clone();
         audit(&mut *books, &[key], &game).expect("the audit runs").differences
-    },
-};
+    }
+}
 
 /// An order in the books.
 #[derive(Clone, Debug, Default)]

@@ -268,6 +268,12 @@ impl Life {
         for account in players {
             self.each("an account", |desk| desk.ledger.show(&account).expect("reads"));
         }
+        self.each("what all accounts hold", |desk| {
+            let mut totals: Vec<_> =
+                desk.ledger.totals().expect("reads").iter().map(|total| format!("{total:?}")).collect();
+            totals.sort();
+            totals
+        });
         let reference = Rows::of(&mut *self.desks[0].ledger);
         for desk in &mut self.desks[1..] {
             assert_eq!(Rows::of(&mut *desk.ledger), reference, "the rows of {:?}", desk.engine);

@@ -9,7 +9,7 @@ use super::super::{
     AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books, values,
 };
 use super::parsing::{bytes, digest, kind_of, text, token};
-use super::session::{Session, statements, wait};
+use super::session::{Session, statements, wait, wait_long};
 use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey};
 
@@ -34,7 +34,7 @@ statements! {
             ORDER BY feed LIMIT $4) AS page
         ORDER BY asked.number, page.feed";
     totals = "SELECT kind, currency, SUM(credits_posted - debits_posted)::bigint FROM accounts
-        GROUP BY kind, currency ORDER BY 1, 2";
+        GROUP BY kind, currency";
     devices = "SELECT id, sequence, chain_head FROM devices WHERE account = $1";
     orders_by_status = "SELECT orders.status, COUNT(*) FROM receipts JOIN orders
         ON orders.id = receipts.order_id AND orders.feed = receipts.feed
@@ -119,8 +119,13 @@ fn balance(row: &Row) -> Result<Balance, LedgerError> {
 }
 
 pub(super) fn totals(session: &Session) -> Result<Vec<Total>, LedgerError> {
-    let client = &session.client;
-    let rows = wait(async { Ok(client.query(&session.reading.totals, &[]).await?) })?;
+    // Every account is read, which takes as long as there are many.
+    let rows = wait_long(async {
+        session.client.batch_execute("BEGIN READ ONLY; SET LOCAL statement_timeout = 0").await?;
+        let rows = session.client.query(&session.reading.totals, &[]).await?;
+        session.client.batch_execute("COMMIT").await?;
+        Ok(rows)
+    })?;
     let total = |row: &Row| Ok(Total { account: row.try_get(0)?, currency: row.try_get(1)?, micros: row.try_get(2)? });
     rows.iter().map(total).collect()
 }
