@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bevy_iap::protocol::{KeyId, OrderId, SecretKey, Token};
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::{
-    Context, FeedEntry, Ledger, LedgerError, Outcome, PostgresLedger, PostgresUrl, VerifiedOrder,
+    Answer, Context, FeedEntry, Ledger, LedgerError, OperateError, Operation, Outcome, PostgresLedger, PostgresUrl,
+    VerifiedOrder,
 };
 use bevy_iap::server::signing::Signer;
 
@@ -42,6 +43,10 @@ impl Till {
         let catalog = catalog();
         let mut context = Context { catalog: &catalog, signer: &mut self.signer, now: 1_000_000 };
         self.ledger.settle(batch, &mut context)
+    }
+
+    pub fn operate(&mut self, operation: &Operation) -> Result<Answer, OperateError> {
+        self.ledger.operate(operation, &mut self.signer, 1_000_000)
     }
 
     /// What the wallet of a device holds, in micros of a euro.

@@ -7,7 +7,10 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use bevy_iap::protocol::GameId;
-use bevy_iap::server::ledger::{Ledger, LedgerError, PostgresLedger};
+use bevy_iap::server::ledger::operation::{Hold, Payout};
+use bevy_iap::server::ledger::{
+    Action, Ledger, LedgerError, OperateError, Operation, OperationId, PostgresLedger, PostgresUrl,
+};
 use bevy_iap::server::{Database, LocalServer, ServerConfig, ServerError, cli};
 
 use super::{Till, is_new, orders, receipts};
@@ -41,6 +44,62 @@ fn same_orders_sent_to_three_servers_at_once_are_charged_once_with_the_same_rece
     for device in &devices {
         assert_eq!(till.euros(device), 950_000);
     }
+    till.assert_right();
+}
+
+/// Has three servers operate at once, `count` times each, and gives how many were not refused.
+fn at_once(url: &PostgresUrl, count: u8, action: impl Fn(u8) -> Action) -> usize {
+    let start = Arc::new(Barrier::new(3));
+    let servers: Vec<_> = (0..3)
+        .map(|server| {
+            let actions: Vec<Action> = (0..count).map(&action).collect();
+            let (mut till, start) = (Till::at(url), Arc::clone(&start));
+            thread::spawn(move || {
+                start.wait();
+                let mut operate = |(number, action): (u8, Action)| {
+                    let id = OperationId([server, number, action.sha256().0[0], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+                    match till.operate(&Operation::new(id, action)) {
+                        Ok(_) => true,
+                        Err(OperateError::Refused(_)) => false,
+                        Err(error) => panic!("{error}"),
+                    }
+                };
+                (0..).zip(actions).filter(|(number, action)| operate((*number, action.clone()))).count()
+            })
+        })
+        .collect();
+    servers.into_iter().map(|server| server.join().expect("ends")).sum()
+}
+
+#[test]
+fn what_an_account_holds_is_set_aside_once_whichever_server_is_asked() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, _) = cluster.fresh_books();
+    let mut till = Till::at(&url);
+    let devices = till.devices(40);
+    let money = "1EUR".parse().expect("money");
+    let hold = |number| {
+        let account = devices[usize::from(number)].account();
+        Hold { account, money, expires_at: 2_000_000 }.into()
+    };
+    assert_eq!(at_once(&url, 40, hold), 40, "each wallet once");
+    assert!(devices.iter().all(|device| till.euros(device) == 0));
+    till.assert_right();
+}
+
+#[test]
+fn creator_is_paid_no_more_than_is_payable_whichever_server_is_asked() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, _) = cluster.fresh_books();
+    let mut till = Till::at(&url);
+    let mut devices = till.devices(10);
+    till.settle(&orders(&mut devices, "skin", 1)).expect("settles");
+    // 70 % of ten skins of 0.07 are 0.49.
+    let payout = |_| {
+        let (creator, source) = ("ann".parse().expect("a name"), "bank".parse().expect("a name"));
+        Payout { creator, money: "0.07EUR".parse().expect("money"), source }.into()
+    };
+    assert_eq!(at_once(&url, 4, payout), 7);
     till.assert_right();
 }
 

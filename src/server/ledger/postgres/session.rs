@@ -139,7 +139,7 @@ impl Database {
     fn connect(&mut self, game: Option<&GameId>) -> Result<GameId, LedgerError> {
         self.session = None;
         let runtime = self.runtime.as_ref().ok_or_else(|| LedgerError::Unavailable("it was closed".to_owned()))?;
-        let connecting = runtime.spawn(client(self.url.0.clone()));
+        let connecting = runtime.spawn(client(*self.url.0.clone()));
         let client = wait(async { connecting.await.map_err(|error| LedgerError::Unavailable(error.to_string()))? })?;
         settle_down(&client)?;
         let game = schema::prepare(&client, game)?;

@@ -16,7 +16,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// The URL of a PostgreSQL database, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Its password is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PostgresUrl(pub(super) Config);
+pub struct PostgresUrl(pub(super) Box<Config>);
 
 /// Why a text is no URL of a database that can be used. It never repeats the text, which may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -74,7 +74,7 @@ impl FromStr for PostgresUrl {
         if config.get_application_name().is_none() {
             config.application_name("iap-server");
         }
-        Ok(Self(config))
+        Ok(Self(Box::new(config)))
     }
 }
 
