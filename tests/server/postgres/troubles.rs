@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bevy_iap::server::cli;
 use bevy_iap::server::ledger::{Ledger, LedgerError, PostgresLedger, PostgresUrl};
 
 use super::{Till, is_new, order, orders, receipts};
@@ -235,4 +236,18 @@ fn password_is_in_no_error_and_no_log() {
     let url: PostgresUrl = url.parse().expect("a URL");
     let error = PostgresLedger::open(&url, &game()).expect_err("there is no such user");
     assert!(!format!("{error} {error:?} {url} {url:?}").contains("s3cret"), "{error:?}");
+
+    let told = |arguments: &[&str]| {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = cli::run(["iap-server"].iter().chain(arguments), &mut out, &mut err);
+        (code, String::from_utf8_lossy(&[out, err].concat()).into_owned())
+    };
+    let url = "postgres://iap:s3cret@localhost/store";
+    let (code, text) = told(&["serve", "--print-config", "--database", url]);
+    assert!(code == 0 && text.contains("postgres://iap@localhost:5432/store") && !text.contains("s3cret"), "{text}");
+    let far = "postgres://iap:s3cret@far.example/store";
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("server.key"), "").expect("writes");
+    let (code, text) = told(&["audit", "--data", &folder.path().display().to_string(), "--database", far]);
+    assert!(code == 1 && text.contains("does not encrypt") && !text.contains("s3cret"), "{text}");
 }
