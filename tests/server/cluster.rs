@@ -87,6 +87,8 @@ impl Cluster {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
         let mut keeper = Command::new("sh");
         keeper.args(["-c", KEEPER, "keeper"]).arg(programs).arg(folder.path()).stdin(Stdio::piped());
+        // In a group of its own, so that what ends the tests with all that they started does not end it too.
+        keeper.process_group(0);
         let keeper = as_user(&mut keeper, user).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
         let cluster = Self { programs: programs.to_owned(), user, folder, port, keeper };
         cluster.run("initdb", &["-N", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"]);
