@@ -144,7 +144,7 @@ impl Ledger for PostgresLedger {
     }
 
     fn totals(&mut self) -> Result<Vec<Total>, LedgerError> {
-        self.database.run(&self.game, |session| reading::totals(session))
+        self.database.run(&self.game, reading::totals)
     }
 
     fn show(&mut self, account: &AccountId) -> Result<Option<AccountSummary>, LedgerError> {
