@@ -14,9 +14,10 @@ mod writing;
 
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use self::facts::Books;
 use super::changes::Changes;
@@ -30,6 +31,9 @@ use crate::server::signing::Signer;
 
 /// How long a change waits for another process to finish its own.
 const BUSY: Duration = Duration::from_secs(10);
+
+/// How long to wait before a file that is busy is opened again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// How much of the file is kept in memory, in KiB.
 const CACHE_KIB: i64 = 64 * 1024;
@@ -68,7 +72,8 @@ impl SqliteLedger {
     fn prepared(mut connection: Connection, game: Option<&GameId>) -> Result<Self, LedgerError> {
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+        let mode: String =
+            patiently(|| Ok(connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?))?;
         if mode != "wal" {
             let message = format!("this file system does not support SQLite's WAL mode (it stays in mode {mode})");
             return Err(LedgerError::Storage(message.into()));
@@ -77,7 +82,7 @@ impl SqliteLedger {
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         connection.pragma_update(None, "foreign_keys", "on")?;
-        let game = schema::prepare(&mut connection, game)?;
+        let game = patiently(|| schema::prepare(&mut connection, game))?;
         Ok(Self { connection, game })
     }
 
@@ -85,6 +90,24 @@ impl SqliteLedger {
     fn begin(&mut self) -> Result<Transaction<'_>, LedgerError> {
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
+}
+
+/// Opens books that others open at the same moment. While one of them changes the file's mode or recovers its log, SQLite
+/// tells the others at once that it is busy, whatever they are set to wait.
+fn patiently<T>(mut open: impl FnMut() -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+    let started = Instant::now();
+    loop {
+        match open() {
+            Err(error) if is_busy(&error) && started.elapsed() < BUSY => thread::sleep(PAUSE),
+            opened => return opened,
+        }
+    }
+}
+
+fn is_busy(error: &LedgerError) -> bool {
+    let LedgerError::Storage(source) = error else { return false };
+    let source = source.downcast_ref::<rusqlite::Error>();
+    source.and_then(rusqlite::Error::sqlite_error_code) == Some(ErrorCode::DatabaseBusy)
 }
 
 impl fmt::Debug for SqliteLedger {
