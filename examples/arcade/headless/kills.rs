@@ -10,7 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::player::Player;
 use crate::server;
-use bevy_iap::protocol::{GameId, OrderId, Receipt, Status};
+use bevy_iap::protocol::{GameId, OrderId, Receipt, Status, Token};
+use bevy_iap::server::DataFolder;
+use bevy_iap::server::ledger::{
+    AccountRow, BookReader, DeviceRow, HoldRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
+};
 
 /// Kills the game `count` times, and says whether anything was lost or doubled.
 pub fn run(count: u32) -> ExitCode {
@@ -49,12 +53,14 @@ fn kill(count: u32) -> Result<(), Box<dyn Error>> {
     let mut player = Player::start(&save, &server)?;
     player.until("everything is answered", |standing| standing.queued == 0)?;
     let standing = player.standing()?;
-    let receipts = player.receipts()?;
     player.kill()?;
+    // The game is shown its latest receipts alone, so all of them are read from the books.
+    let mut receipts = Receipts::default();
+    DataFolder::open(&folder.path().join("server"))?.books()?.read(&mut receipts)?;
 
     let mut answered: BTreeMap<OrderId, usize> = BTreeMap::new();
     let mut granted = BTreeSet::new();
-    for token in &receipts {
+    for token in &receipts.0 {
         let receipt = Receipt::verify(token, &[server.public_key()], &GameId::new("arcade")?)?;
         *answered.entry(receipt.order).or_default() += 1;
         if receipt.status == Status::Granted {
@@ -82,6 +88,28 @@ fn kill(count: u32) -> Result<(), Box<dyn Error>> {
         true => Ok(()),
         false => Err("something was lost or doubled: see the line above".into()),
     }
+}
+
+/// The receipts in the server's books.
+#[derive(Default)]
+struct Receipts(Vec<Token>);
+
+impl BookReader for Receipts {
+    fn account(&mut self, _: AccountRow) {}
+
+    fn transfer(&mut self, _: TransferRow) {}
+
+    fn device(&mut self, _: DeviceRow) {}
+
+    fn order(&mut self, _: OrderRow) {}
+
+    fn receipt(&mut self, row: ReceiptRow) {
+        self.0.push(Token::from_text(&row.token));
+    }
+
+    fn hold(&mut self, _: HoldRow) {}
+
+    fn operation(&mut self, _: OperationRow) {}
 }
 
 fn queued(line: &str) -> Option<OrderId> {
