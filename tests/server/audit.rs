@@ -72,6 +72,7 @@ fn every_change_behind_the_servers_back_is_found() {
         ("UPDATE accounts SET opened_with = 7 WHERE source = 'operator'", "its opening credits are 7"),
         ("UPDATE accounts SET source = 'other' WHERE source = 'operator'", "has another source"),
         ("DELETE FROM accounts WHERE kind = 'payable'", "an account that it names is missing"),
+        ("UPDATE orders SET feed = feed + 1 WHERE status = 'declined'", "is not at the place that it names"),
         ("DELETE FROM transfers WHERE kind = 'purchase'", "its purchase transfers add up to 0"),
         ("DELETE FROM transfers WHERE kind = 'refund'", "its refund transfers add up to 0"),
         ("DELETE FROM transfers WHERE kind = 'credit'", "its transfers add up to"),

@@ -28,6 +28,8 @@ struct Device {
 /// What receipts are compared with.
 struct OrderFacts {
     account: String,
+    /// The place in the feed that is said to be of its first receipt.
+    feed: i64,
     sha256: Sha256,
     status: String,
     amount: i64,
@@ -43,6 +45,7 @@ struct OrderFacts {
 
 /// What a receipt says of its order.
 struct Told {
+    feed: i64,
     status: Status,
     quantity: i64,
     amount: i64,
@@ -89,6 +92,7 @@ impl<'a> SignatureAudit<'a> {
         }
         let facts = OrderFacts {
             account: row.account.clone(),
+            feed: row.feed,
             sha256,
             status: row.status.clone(),
             amount: row.amount,
@@ -150,6 +154,7 @@ impl<'a> SignatureAudit<'a> {
             differs(&"it does not say what became of its order");
         }
         facts.receipts.push(Told {
+            feed: row.feed,
             status: receipt.status,
             quantity: i64::from(receipt.quantity),
             amount: receipt.amount.micros.value(),
@@ -198,6 +203,9 @@ impl OrderFacts {
         };
         if !expected {
             return Err("");
+        }
+        if first.feed != self.feed {
+            return Err(", and the first one is not at the place that it names");
         }
         let full = self.quantity == first.quantity && self.amount == first.amount;
         if !full {

@@ -108,6 +108,8 @@ pub struct OrderRow {
     pub id: [u8; 16],
     /// The account that made it.
     pub account: String,
+    /// The place in that account's feed of the receipt that answered it first.
+    pub feed: i64,
     /// The device that signed it.
     pub device: String,
     /// Its number in the device's chain, if it is a part of it.

@@ -36,6 +36,7 @@ impl ModelLedger {
             reader.order(OrderRow {
                 id: order.id.0,
                 account: order.account.to_string(),
+                feed: record.feed.cast_signed(),
                 device: order.device.to_string(),
                 sequence: record.chained.then_some(order.sequence.cast_signed()),
                 product: order.product.to_string(),

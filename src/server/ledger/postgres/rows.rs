@@ -21,7 +21,7 @@ const TRANSFERS: &str = "SELECT id, debit_account, credit_account, amount, kind,
     FROM transfers";
 const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head FROM devices";
 const ORDERS: &str = "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity,
-        until, refunded_quantity, refunded_amount
+        until, refunded_quantity, refunded_amount, feed
     FROM orders ORDER BY account, feed";
 const RECEIPTS: &str = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
 const HOLDS: &str = "SELECT id, account, currency, amount, expires_at, status, posted, resolved_at FROM holds";
@@ -133,6 +133,7 @@ fn order(row: &Row) -> Result<OrderRow, LedgerError> {
         until: row.try_get(11)?,
         refunded_quantity: row.try_get(12)?,
         refunded_amount: row.try_get(13)?,
+        feed: row.try_get(14)?,
     })
 }
 

@@ -19,7 +19,7 @@ pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Resu
     each(connection, devices, device, |row| reader.device(row))?;
     let orders =
         "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity, until,
-                      refunded_quantity, refunded_amount
+                      refunded_quantity, refunded_amount, feed
                   FROM orders ORDER BY rowid";
     each(connection, orders, order, |row| reader.order(row))?;
     let receipts = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
@@ -110,6 +110,7 @@ fn order(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
         until: row.get(11)?,
         refunded_quantity: row.get(12)?,
         refunded_amount: row.get(13)?,
+        feed: row.get(14)?,
     })
 }
 
