@@ -15,6 +15,7 @@ pub mod name;
 pub mod order;
 pub mod problem;
 pub mod receipt;
+pub mod server_keys;
 pub mod shares;
 pub mod sync;
 pub(crate) mod text;
@@ -22,7 +23,7 @@ pub(crate) mod text;
 pub use catalog::{Catalog, CatalogError, Product, ProductKind};
 pub use digest::Sha256;
 pub use envelope::{EnvelopeError, Token};
-pub use keys::{Jwk, JwkSet, KeyError, KeyId, PublicKey, SecretKey};
+pub use keys::{Jwk, JwkSet, KeyError, KeyId, PublicKey, SecretKey, TrustError, TrustedKeys};
 pub use money::{Currency, Micros, Money, MoneyError};
 pub use name::{
     AccountId, CreatorId, EntitlementId, GameId, ItemId, NameError, OrderId, ProductId, ReceiptId, SourceId,
@@ -30,6 +31,7 @@ pub use name::{
 pub use order::{Order, OrderError};
 pub use problem::ProblemType;
 pub use receipt::{Grant, Reason, Receipt, ReceiptError, Status};
+pub use server_keys::{KeyList, KeyListError, ListedKey, ServerKeys};
 pub use shares::Share;
 
 /// Seconds since 1970-01-01 00:00 UTC, as in the `iat` claim of a JWT (RFC 7519, section 2, `NumericDate`), whole.

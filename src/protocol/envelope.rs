@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::digest::Sha256;
-use super::keys::{KeyId, PublicKey, SecretKey};
+use super::keys::{KeyId, SecretKey, TrustedKeys};
 use super::text::serde_as_text;
 
 /// A kind of claims that is signed, and the `typ` that names it.
@@ -102,7 +102,7 @@ pub fn sign<C: Claims>(claims: &C, key: &SecretKey) -> Result<Token, EnvelopeErr
 ///
 /// # Errors
 /// The first check that failed, in the order given in the module's documentation.
-pub fn verify<C: Claims>(token: &Token, keys: &[PublicKey]) -> Result<(KeyId, C), EnvelopeError> {
+pub fn verify<C: Claims>(token: &Token, keys: &(impl TrustedKeys + ?Sized)) -> Result<(KeyId, C), EnvelopeError> {
     let text = token.as_str();
     if text.len() > C::MAX_LENGTH {
         return Err(EnvelopeError::TooLong { length: text.len(), limit: C::MAX_LENGTH });
@@ -118,7 +118,7 @@ pub fn verify<C: Claims>(token: &Token, keys: &[PublicKey]) -> Result<(KeyId, C)
     let signature_bytes: [u8; 64] = decode(signature)?.try_into().map_err(|_| EnvelopeError::BadSignature)?;
 
     let kid = check_header::<C>(&header)?;
-    let key = keys.iter().find(|key| key.id() == kid).ok_or(EnvelopeError::UnknownKey(kid))?;
+    let key = keys.find(kid).ok_or(EnvelopeError::UnknownKey(kid))?;
     let signed = &text[..text.len() - signature.len() - 1];
     if !key.verifies(signed.as_bytes(), &signature_bytes) {
         return Err(EnvelopeError::BadSignature);

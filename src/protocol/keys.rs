@@ -8,6 +8,7 @@ use ed25519_dalek::Signer;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::UnixSeconds;
 use super::digest::{Sha256, base64url_32};
 use super::name::AccountId;
 use super::text::serde_as_text;
@@ -197,6 +198,90 @@ impl JwkSet {
     pub fn public_keys(&self) -> Vec<PublicKey> {
         self.keys.iter().filter_map(|jwk| jwk.public_key().ok()).collect()
     }
+}
+
+/// The keys whose word counts for something. A list of keys says so without end; [`ServerKeys`](super::ServerKeys) says
+/// it of each for its time.
+pub trait TrustedKeys {
+    /// The key called `kid`, if what it signs may count.
+    fn find(&self, kid: KeyId) -> Option<PublicKey>;
+
+    /// Whether what the key called `kid` signed at `at`, as the signed text says, counts.
+    ///
+    /// # Errors
+    /// The key is not trusted, or not for that time.
+    fn judge(&self, kid: KeyId, at: UnixSeconds) -> Result<(), TrustError>;
+
+    /// The same for an answer to a question that was asked just now.
+    ///
+    /// # Errors
+    /// As [`judge`](Self::judge), or the key's time is over by now.
+    fn judge_answer(&self, kid: KeyId, at: UnixSeconds) -> Result<(), TrustError> {
+        self.judge(kid, at)
+    }
+}
+
+impl TrustedKeys for [PublicKey] {
+    fn find(&self, kid: KeyId) -> Option<PublicKey> {
+        self.iter().copied().find(|key| key.id() == kid)
+    }
+
+    fn judge(&self, kid: KeyId, _: UnixSeconds) -> Result<(), TrustError> {
+        self.find(kid).map(|_| ()).ok_or(TrustError::NotListed(kid))
+    }
+}
+
+impl<const N: usize> TrustedKeys for [PublicKey; N] {
+    fn find(&self, kid: KeyId) -> Option<PublicKey> {
+        self[..].find(kid)
+    }
+
+    fn judge(&self, kid: KeyId, at: UnixSeconds) -> Result<(), TrustError> {
+        self[..].judge(kid, at)
+    }
+}
+
+impl TrustedKeys for Vec<PublicKey> {
+    fn find(&self, kid: KeyId) -> Option<PublicKey> {
+        self[..].find(kid)
+    }
+
+    fn judge(&self, kid: KeyId, at: UnixSeconds) -> Result<(), TrustError> {
+        self[..].judge(kid, at)
+    }
+}
+
+/// Why what a key signed does not count, though the signature is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// No root vouches for the key.
+    #[error("the key {0} is not in the list of the server's keys")]
+    NotListed(KeyId),
+    /// It was signed before the key's time.
+    #[error("the key {kid} is not to be used before {from}")]
+    NotYet {
+        /// The key.
+        kid: KeyId,
+        /// From when on.
+        from: UnixSeconds,
+    },
+    /// It was signed after the key's time.
+    #[error("the key {kid} was not to be used from {until} on")]
+    Expired {
+        /// The key.
+        kid: KeyId,
+        /// Until when.
+        until: UnixSeconds,
+    },
+    /// The key was revoked.
+    #[error("the key {kid} was revoked as of {revoked_at}")]
+    Revoked {
+        /// The key.
+        kid: KeyId,
+        /// From when on nothing that it signed counts.
+        revoked_at: UnixSeconds,
+    },
 }
 
 /// Why bytes are not a key to be trusted.

@@ -7,7 +7,7 @@ use super::UnixSeconds;
 use super::count::{self, COUNTS};
 use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
-use super::keys::{KeyId, PublicKey, SecretKey};
+use super::keys::{KeyId, SecretKey, TrustError, TrustedKeys};
 use super::money::Money;
 use super::name::{AccountId, EntitlementId, GameId, ItemId, OrderId, ProductId, ReceiptId};
 
@@ -71,8 +71,9 @@ impl Receipt {
     /// This is what a game's back end calls; it then looks at `account`, `status` and `grants` itself.
     ///
     /// # Errors
-    /// The token does not verify, names another issuer than its signer, or is for another game.
-    pub fn verify(token: &Token, keys: &[PublicKey], game: &GameId) -> Result<Self, ReceiptError> {
+    /// The token does not verify, names another issuer than its signer, is for another game, or was signed
+    /// outside the key's time.
+    pub fn verify(token: &Token, keys: &(impl TrustedKeys + ?Sized), game: &GameId) -> Result<Self, ReceiptError> {
         let (kid, receipt) = envelope::verify::<Self>(token, keys)?;
         if receipt.server != kid {
             return Err(ReceiptError::WrongIssuer { expected: kid, found: receipt.server });
@@ -80,6 +81,7 @@ impl Receipt {
         if receipt.game != *game {
             return Err(ReceiptError::WrongAudience { expected: game.clone(), found: receipt.game });
         }
+        keys.judge(kid, receipt.issued_at)?;
         Ok(receipt)
     }
 
@@ -89,7 +91,7 @@ impl Receipt {
     /// As [`Receipt::verify`], or the receipt is another account's.
     pub fn verify_for(
         token: &Token,
-        keys: &[PublicKey],
+        keys: &(impl TrustedKeys + ?Sized),
         game: &GameId,
         account: &AccountId,
     ) -> Result<Self, ReceiptError> {
@@ -232,6 +234,9 @@ pub enum ReceiptError {
     /// The token itself is not to be believed.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
+    /// Its key was not trusted when it was signed.
+    #[error("the receipt does not count: {0}")]
+    Trust(#[from] TrustError),
     /// It names an issuer other than the key that signed it.
     #[error("the receipt names the issuer {found}, but {expected} signed it")]
     WrongIssuer {

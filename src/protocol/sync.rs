@@ -7,7 +7,7 @@ use super::UnixSeconds;
 use super::count;
 use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
-use super::keys::{Jwk, KeyError, KeyId, PublicKey, SecretKey};
+use super::keys::{Jwk, KeyError, KeyId, PublicKey, SecretKey, TrustError, TrustedKeys};
 use super::money::{Currency, Micros};
 use super::name::{AccountId, GameId, ReceiptId};
 
@@ -184,10 +184,11 @@ impl SyncResponse {
     /// Verifies that one of the trusted server `keys` answers `request`, for `account` and `game`.
     ///
     /// # Errors
-    /// The token does not verify, is for another account or game, or answers another request.
+    /// The token does not verify, is for another account or game, answers another request, or its key is not trusted
+    /// now.
     pub fn verify(
         token: &Token,
-        keys: &[PublicKey],
+        keys: &(impl TrustedKeys + ?Sized),
         account: &AccountId,
         game: &GameId,
         request: &Token,
@@ -197,6 +198,7 @@ impl SyncResponse {
         if response.request_sha256 != request.sha256() {
             return Err(SyncError::AnswersAnotherRequest);
         }
+        keys.judge_answer(kid, response.issued_at)?;
         Ok(response)
     }
 }
@@ -253,6 +255,9 @@ pub enum SyncError {
     /// The key may not be enrolled.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The server's key is not trusted now.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// It names an issuer other than the key that signed it.
     #[error("the message names the issuer {found}, but {expected} signed it")]
     WrongIssuer {

@@ -86,7 +86,9 @@ impl From<SyncError> for Refusal {
             SyncError::WrongAudience { .. } => ProblemType::WrongAudience,
             SyncError::WrongAccount { .. } => ProblemType::WrongAccount,
             SyncError::TooManyOrders(_) => ProblemType::TooManyOrders,
-            SyncError::WrongIssuer { .. } | SyncError::AnswersAnotherRequest => ProblemType::BadToken,
+            SyncError::WrongIssuer { .. } | SyncError::AnswersAnotherRequest | SyncError::Trust(_) => {
+                ProblemType::BadToken
+            }
         };
         Self::new(kind, error.to_string())
     }
