@@ -45,6 +45,7 @@ pub mod date;
 mod error;
 mod folder;
 mod http;
+mod key_file;
 mod known_devices;
 pub mod ledger;
 mod limits;
@@ -56,8 +57,10 @@ mod pipeline;
 mod problem;
 mod rates;
 mod remembered;
+pub mod rotation;
 mod settle;
 pub mod signing;
+mod signing_keys;
 pub mod statement;
 mod totals;
 mod verified_orders;
@@ -89,6 +92,8 @@ use self::metrics::Metrics;
 pub use self::operator::Books;
 use self::pipeline::{Pipeline, Writer};
 use self::signing::Signer;
+use self::signing_keys::CurrentKeys;
+pub use self::signing_keys::SigningKeys;
 use self::totals::Totals;
 use self::verified_orders::VerifiedOrders;
 use crate::protocol::{Catalog, Money, PublicKey};
@@ -175,12 +180,12 @@ impl Server {
         let opening = tokio::task::spawn_blocking(move || {
             let folder = DataFolder::create(&folder)?.with_database(database);
             let lock = folder.lock()?;
-            let (key, ledger) = folder.key_and_books(&game)?;
+            let (keys, ledger) = folder.keys_and_books(&game)?;
             let (reader, totals) = (folder.books_to_look_at()?, Totals::new(folder.books_to_look_at()?));
-            Ok::<_, ServerError>((folder, lock, Arc::new(key), ledger, reader, totals))
+            Ok::<_, ServerError>((folder, lock, keys, ledger, reader, totals))
         });
         let opened = opening.await.map_err(|error| ServerError::Threads(io::Error::other(error)))?;
-        let (folder, lock, key, ledger, reader, totals) = opened?;
+        let (folder, lock, keys, ledger, reader, totals) = opened?;
         // Last, so that nobody reaches a server that then does not start.
         let listener = TcpListener::bind(config.listen).await.map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServerError::AddressInUse(config.listen),
@@ -195,10 +200,13 @@ impl Server {
             .build()
             .map_err(|error| ServerError::Threads(io::Error::other(error)))?;
         let (workers, metrics, catalog) = (Arc::new(workers), Arc::new(Metrics::default()), Arc::new(config.catalog));
-        let public_key = key.public();
+        let signer = Signer::of(&keys, catalog.game.clone());
+        let clock = Arc::clone(&config.clock);
+        let keys = Arc::new(CurrentKeys::new(folder.clone(), catalog.game.clone(), clock, keys));
         let writer = Writer {
             ledger,
-            signer: Signer::new(key, catalog.game.clone()),
+            signer,
+            keys: Arc::clone(&keys),
             catalog: Arc::clone(&catalog),
             clock: Arc::clone(&config.clock),
             welcome: config.welcome,
@@ -212,7 +220,7 @@ impl Server {
         let books = Books::new(pipeline.clone(), Arc::clone(&config.clock), folder);
         let app = Arc::new(App {
             catalog,
-            key: public_key,
+            keys: Arc::clone(&keys),
             pipeline,
             books: books.clone(),
             reader: Mutex::new(reader),
@@ -228,12 +236,13 @@ impl Server {
             admin_token: config.admin_token.as_deref().and_then(AdminToken::new),
             stopping: AtomicBool::new(false),
         });
+        let watching = tokio::spawn(keys.watch()).abort_handle();
         let (stop, stopping) = watch::channel(false);
         let router = http::router(Arc::clone(&app), &config.allowed_origins);
         let serving = tokio::spawn(http::serve(listener, router, Arc::clone(&app), stopping));
         tracing::info!("serving `{}` at `{address}`", app.catalog.game);
         let running = Some((serving, writer));
-        Ok(RunningServer { address, app, books: Arc::new(books), stop, running })
+        Ok(RunningServer { address, app, books: Arc::new(books), stop, running, watching })
     }
 }
 
@@ -245,6 +254,7 @@ pub struct RunningServer {
     books: Arc<Books>,
     stop: watch::Sender<bool>,
     running: Option<(tokio::task::JoinHandle<()>, JoinHandle<()>)>,
+    watching: tokio::task::AbortHandle,
 }
 
 impl RunningServer {
@@ -258,9 +268,9 @@ impl RunningServer {
         self.address
     }
 
-    /// The key that signs its receipts.
+    /// The key for games to pin: the first root.
     pub fn public_key(&self) -> PublicKey {
-        self.app.key
+        self.app.root()
     }
 
     /// What the operator can do to its books.
@@ -288,6 +298,7 @@ impl RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
+        self.watching.abort();
         if self.running.is_some() {
             self.app.stop();
             // The writer finishes what is queued, then lets go of the data folder.

@@ -96,6 +96,7 @@ impl Device {
             id: ReceiptId(*id.0.first_chunk().expect("it has 32 bytes")),
             cursor,
             orders,
+            keys: 0,
         };
         request.sign(&self.key).expect("signs")
     }

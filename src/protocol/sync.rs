@@ -94,6 +94,13 @@ pub struct SyncRequest {
     pub cursor: u64,
     /// Orders that have no receipt yet, oldest first; at most [`MAX_ORDERS`].
     pub orders: Vec<Token>,
+    /// The number of the list of keys that the device has; 0 if it has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keys: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Claims for SyncRequest {

@@ -15,13 +15,13 @@ use self::signatures::SignatureAudit;
 use super::ledger::{
     AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow, ReceiptRow, TransferRow,
 };
-use crate::protocol::{GameId, OrderId, PublicKey};
+use crate::protocol::{GameId, OrderId, TrustedKeys};
 
 /// Audits the books of `game`, whose receipts are signed by one of `keys`.
 ///
 /// # Errors
 /// The books cannot be read at all. What is wrong in them is in the report.
-pub fn audit(ledger: &mut dyn Ledger, keys: &[PublicKey], game: &GameId) -> Result<AuditReport, LedgerError> {
+pub fn audit(ledger: &mut dyn Ledger, keys: &dyn TrustedKeys, game: &GameId) -> Result<AuditReport, LedgerError> {
     let mut auditor = Auditor {
         report: AuditReport::default(),
         money: MoneyAudit::new(game),

@@ -2,6 +2,7 @@
 
 mod commands;
 mod copies;
+mod keys;
 mod operations;
 mod serve;
 mod settings;
@@ -51,7 +52,7 @@ pub fn run(
         Command::Payout(arguments) => operations::payout(arguments, out),
         Command::Statement { command } => statements::statement(command, out),
         Command::Show(arguments) => commands::show(&arguments.account, &arguments.data, out),
-        Command::Keys { data } => commands::keys(&data, out),
+        Command::Keys { command } => keys::keys(command, out),
         Command::Backup { file, data } => copies::backup(&file, &data, out),
         Command::Restore { file, data } => copies::restore(&file, &data, out),
         Command::Audit { data } => commands::audit(&data, out),
@@ -111,10 +112,10 @@ enum Command {
     },
     /// Show an account: its wallet, devices and latest orders
     Show(ShowArguments),
-    /// Show the server's public key, which games and back ends trust
+    /// Show, rotate and revoke the keys that sign receipts
     Keys {
-        #[command(flatten)]
-        data: Data,
+        #[command(subcommand)]
+        command: keys::KeysCommand,
     },
     /// Copy the books into a new file, as of this moment, also while the server runs. The key is not in it
     Backup {

@@ -45,6 +45,15 @@ pub enum ServerError {
         .0.display()
     )]
     KeyMissing(PathBuf),
+    /// There is no such key.
+    #[error("there is no key {0}; `iap-server keys show` lists them")]
+    NoSuchKey(KeyId),
+    /// A root cannot be revoked by itself.
+    #[error("a root cannot revoke itself; pass the other root with --root")]
+    RootRevokesItself,
+    /// The list of keys is full.
+    #[error("the list of keys is full; a game must pin a new root")]
+    TooManyKeys,
     /// The books cannot be opened.
     #[error("`{}`: {source}", path.display())]
     Books {

@@ -1,20 +1,19 @@
-//! The data folder: the key in `server.key`, the books in `store.sqlite` unless they are in a database elsewhere, and
-//! the lock of whoever serves them.
+//! The data folder: the keys, the books in `store.sqlite` unless they are in a database elsewhere, and the lock of
+//! whoever serves them.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-
-use base64ct::{Base64UrlUnpadded, Encoding};
 
 use super::database::Database;
 use super::error::ServerError;
+use super::key_file;
 use super::ledger::{Ledger, SqliteLedger};
 #[cfg(feature = "postgres")]
 use super::ledger::{LedgerError, PostgresLedger};
+use super::signing_keys::SigningKeys;
 use crate::patient_lock;
-use crate::protocol::digest::base64url_32;
-use crate::protocol::{GameId, SecretKey};
+use crate::protocol::{GameId, PublicKey, SecretKey};
 
 /// A folder that holds one game's store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ impl DataFolder {
     /// It holds neither books nor a key.
     pub fn open(path: &Path) -> Result<Self, ServerError> {
         let folder = Self { path: path.to_owned(), database: Database::Folder };
-        match folder.store().exists() || folder.key_file().exists() {
+        match folder.store().exists() || folder.key_file().exists() || folder.key_list_file().exists() {
             true => Ok(folder),
             false => Err(ServerError::NoStore(folder.path)),
         }
@@ -60,9 +59,43 @@ impl DataFolder {
         self.path.join("store.sqlite")
     }
 
-    /// The file that holds the key.
+    /// The file that holds the first key: the root, once keys were rotated.
     pub fn key_file(&self) -> PathBuf {
         self.path.join("server.key")
+    }
+
+    /// The file that holds the key that signs, once keys were rotated.
+    pub fn signing_key_file(&self) -> PathBuf {
+        self.path.join("signing.key")
+    }
+
+    /// The file that holds the list of keys, once they were rotated.
+    pub fn key_list_file(&self) -> PathBuf {
+        self.path.join("keys.jwt")
+    }
+
+    /// The file that holds the public keys of the roots, one in a line.
+    fn roots_file(&self) -> PathBuf {
+        self.path.join("roots.pub")
+    }
+
+    /// The roots that were written down.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub(crate) fn roots(&self) -> Result<Vec<PublicKey>, ServerError> {
+        let path = self.roots_file();
+        let text = key_file::text(&path)?.unwrap_or_default();
+        text.lines().map(|line| line.parse().map_err(|error| key_file::damaged(&path, error))).collect()
+    }
+
+    /// Writes down the roots.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn write_roots(&self, roots: &[PublicKey]) -> Result<(), ServerError> {
+        let text: String = roots.iter().map(|root| format!("{root}\n")).collect();
+        key_file::write(&self.roots_file(), &text).map_err(|error| self.unusable(error))
     }
 
     /// Keeps other servers off the folder for as long as the file that this gives is open. The lock file stays: were it
@@ -71,7 +104,19 @@ impl DataFolder {
     /// # Errors
     /// Another server has the lock, or it cannot be taken.
     pub(crate) fn lock(&self) -> Result<File, ServerError> {
-        let path = self.path.join("server.lock");
+        self.lock_as("server.lock")
+    }
+
+    /// Keeps others from changing the keys at the same time; the server goes on.
+    ///
+    /// # Errors
+    /// Somebody else has the lock, or it cannot be taken.
+    pub(crate) fn lock_keys(&self) -> Result<File, ServerError> {
+        self.lock_as("keys.lock")
+    }
+
+    fn lock_as(&self, name: &str) -> Result<File, ServerError> {
+        let path = self.path.join(name);
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).open(path);
         let file = file.map_err(|error| self.unusable(error))?;
@@ -82,84 +127,52 @@ impl DataFolder {
         }
     }
 
-    /// The server's key.
+    /// The first key.
     ///
     /// # Errors
     /// The file is missing or is not a key.
     pub fn key(&self) -> Result<SecretKey, ServerError> {
-        let path = self.key_file();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ServerError::KeyMissing(path)),
-            Err(error) => return Err(ServerError::Key { path, problem: error.to_string() }),
-        };
-        let seed = text.strip_suffix('\n').and_then(base64url_32);
-        let seed = seed.ok_or_else(|| {
-            let problem = "it is not 43 characters of unpadded base64url and a line feed".to_owned();
-            ServerError::Key { path, problem }
-        })?;
-        Ok(SecretKey::from_seed(&seed))
+        key_file::secret(&self.key_file())
     }
 
-    /// The server's key, which is made if the folder is new. Call it under the lock.
-    ///
-    /// # Errors
-    /// As [`DataFolder::key`], or the file cannot be made.
-    pub(crate) fn key_or_new(&self) -> Result<SecretKey, ServerError> {
-        match self.key() {
-            // A new key beside books that an old one signed would be trusted by nobody.
-            Err(ServerError::KeyMissing(_)) if !self.store().exists() => {
-                self.make_key().map_err(|error| self.unusable(error))?;
-                self.key()
-            }
-            result => result,
+    /// Makes the first key, unless there are keys.
+    fn make_key(&self) -> Result<(), ServerError> {
+        if self.key_file().exists() || self.key_list_file().exists() {
+            return Ok(());
         }
+        let (_, text) = key_file::random_secret().map_err(|error| self.unusable(error))?;
+        key_file::write(&self.key_file(), &text).map_err(|error| self.unusable(error))
     }
 
-    /// Writes a new key so that a crash leaves either no key file or a whole one.
-    fn make_key(&self) -> io::Result<()> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
-        let temporary = self.path.join("server.key.new");
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(true).write(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&temporary)?;
-        file.write_all(format!("{}\n", Base64UrlUnpadded::encode_string(&seed)).as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.key_file())?;
-        // Only Unix lets a folder be opened to sync its entries.
-        #[cfg(unix)]
-        File::open(&self.path)?.sync_all()?;
-        Ok(())
-    }
-
-    /// The server's key and the books of `game`, which are made where they are missing. Call it under the lock.
+    /// What the server signs with, and the books of `game`, which are made where they are missing. Call it under the
+    /// lock.
     ///
     /// # Errors
-    /// As [`DataFolder::key`], or the books cannot be opened, are another game's, or are signed with another key.
-    pub(crate) fn key_and_books(&self, game: &GameId) -> Result<(SecretKey, Box<dyn Ledger>), ServerError> {
+    /// As [`SigningKeys::read`], or the books cannot be opened, are another game's, or are signed with other keys.
+    pub(crate) fn keys_and_books(&self, game: &GameId) -> Result<(SigningKeys, Box<dyn Ledger>), ServerError> {
         match &self.database {
             Database::Folder => {
-                let key = self.key_or_new()?;
+                // A new key beside books that an old one signed would be trusted by nobody.
+                if !self.store().exists() {
+                    self.make_key()?;
+                }
+                let keys = SigningKeys::read(self, game)?;
                 let path = self.store();
                 let books = SqliteLedger::open(&path, game).map_err(|source| ServerError::Books { path, source })?;
-                Ok((key, Box::new(books)))
+                Ok((keys, Box::new(books)))
             }
             #[cfg(feature = "postgres")]
             Database::Postgres(url) => {
                 let mut books = PostgresLedger::open(url, game).map_err(|source| self.unusable_books(source))?;
-                let signing = books.signing_key(None).map_err(|source| self.unusable_books(source))?;
-                // A new key beside books that an old one signed would be trusted by nobody.
-                if signing.is_none() && !self.key_file().exists() {
-                    self.make_key().map_err(|error| self.unusable(error))?;
+                let root = books.signing_key(None).map_err(|source| self.unusable_books(source))?;
+                if root.is_none() {
+                    self.make_key()?;
                 }
-                let key = self.key()?;
-                let signing = books.signing_key(Some(key.public())).map_err(|source| self.unusable_books(source))?;
-                match signing.filter(|signing| *signing != key.public()) {
-                    Some(signing) => Err(ServerError::OtherKey { path: self.key_file(), expected: signing.id() }),
-                    None => Ok((key, Box::new(books))),
+                let keys = SigningKeys::read(self, game)?;
+                let root = books.signing_key(Some(keys.root())).map_err(|source| self.unusable_books(source))?;
+                match root.filter(|root| !keys.roots().contains(root)) {
+                    Some(root) => Err(ServerError::OtherKey { path: self.key_file(), expected: root.id() }),
+                    None => Ok((keys, Box::new(books))),
                 }
             }
         }
@@ -220,7 +233,7 @@ impl DataFolder {
         ServerError::Database { database: self.database.clone(), source }
     }
 
-    fn unusable(&self, source: io::Error) -> ServerError {
+    pub(crate) fn unusable(&self, source: io::Error) -> ServerError {
         ServerError::Folder { path: self.path.clone(), source }
     }
 }

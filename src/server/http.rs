@@ -43,6 +43,7 @@ use super::metrics::Metrics;
 use super::operator::Books;
 use super::pipeline::Pipeline;
 use super::problem::Refusal;
+use super::signing_keys::CurrentKeys;
 use super::totals::Totals;
 use super::verified_orders::VerifiedOrders;
 use crate::protocol::problem::ProblemType;
@@ -92,7 +93,7 @@ async fn method_not_allowed(request: Request) -> Refusal {
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) key: PublicKey,
+    pub(crate) keys: Arc<CurrentKeys>,
     pub(crate) pipeline: Pipeline,
     pub(crate) books: Books,
     /// A second pair of eyes on the books, for looking up devices without waiting for the writer.
@@ -117,6 +118,11 @@ impl App {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The key for games to pin.
+    pub(crate) fn root(&self) -> PublicKey {
+        self.keys.root()
     }
 
     /// Whom a request is counted for.

@@ -57,7 +57,7 @@ impl LocalServer {
         self.address
     }
 
-    /// The key that signs its receipts.
+    /// The key for games to pin: the first root.
     pub fn public_key(&self) -> PublicKey {
         self.public_key
     }

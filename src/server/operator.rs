@@ -9,6 +9,7 @@ use super::folder::DataFolder;
 use super::ledger::operation::RefundOrder;
 use super::ledger::{AccountSummary, Answer, Credit, LedgerError, Operation, OperationId};
 use super::pipeline::Pipeline;
+use super::signing_keys::SigningKeys;
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Money, OrderId, Receipt};
 
@@ -83,7 +84,8 @@ impl Books {
     /// The books cannot be read.
     pub fn audit(&self) -> Result<AuditReport, OperationError> {
         let mut ledger = self.folder.books()?;
-        let (key, game) = (self.folder.key()?.public(), ledger.game().clone());
-        Ok(audit(&mut *ledger, &[key], &game)?)
+        let game = ledger.game().clone();
+        let keys = SigningKeys::read(&self.folder, &game)?;
+        Ok(audit(&mut *ledger, &keys.trusted().as_of(0), &game)?)
     }
 }

@@ -21,6 +21,7 @@ use super::memory::Held;
 use super::metrics::{Metrics, Refused};
 use super::problem::Refusal;
 use super::signing::Signer;
+use super::signing_keys::CurrentKeys;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncResponse;
 use crate::protocol::{Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
@@ -151,6 +152,8 @@ impl Pipeline {
 pub(crate) struct Writer {
     pub(crate) ledger: Box<dyn Ledger>,
     pub(crate) signer: Signer,
+    /// The keys as they are now, which the signer takes before each batch.
+    pub(crate) keys: Arc<CurrentKeys>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) welcome: Option<Money>,
@@ -197,6 +200,7 @@ impl Writer {
                 let Ok(job) = waiting.try_recv() else { break };
                 batch.add(job);
             }
+            self.signer.change(&self.keys.get());
             self.expire();
             self.enrol(batch.enrolments);
             for operation in batch.operations {
@@ -299,7 +303,7 @@ impl Writer {
             }
         };
         let response = SyncResponse {
-            server: self.signer.key.id(),
+            server: self.signer.server(),
             account: job.place.account,
             game: self.signer.game.clone(),
             issued_at: self.clock.now(),
@@ -311,11 +315,11 @@ impl Writer {
             chain: standing.chain,
             catalog: self.catalog.digest(),
         };
-        let key = Arc::clone(&self.signer.key);
+        let key = self.signer.key().clone();
         self.workers.spawn(move || {
-            let signed = response.sign(&key).map_err(|error| {
+            let signed = key.sign_answer(&response).map_err(|error| {
                 tracing::error!("an answer could not be signed: `{error}`");
-                Refusal::internal()
+                Refusal::of_ledger(&error)
             });
             let _ = reply.send(signed.map(|token| Answer { token, _held: held }));
         });

@@ -48,7 +48,7 @@ impl Refusal {
     /// The books could not be read or written. Where that is because they are away, the same is worth sending again soon.
     pub(crate) fn of_ledger(error: &LedgerError) -> Self {
         match error {
-            LedgerError::Unavailable(_) => Self::unavailable(),
+            LedgerError::Unavailable(_) | LedgerError::SigningKey(_) => Self::unavailable(),
             _ => Self::internal(),
         }
     }

@@ -130,7 +130,7 @@ pub(crate) fn receipt(
     };
     Ok(Receipt {
         id: signer.next_id()?,
-        server: signer.key.id(),
+        server: signer.server(),
         game: signer.game.clone(),
         account: order.account.clone(),
         issued_at: now,

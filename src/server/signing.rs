@@ -1,34 +1,109 @@
 //! Who signs receipts: the server's key, the game it signs for, and where receipt ids come from.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::ledger::LedgerError;
-use crate::protocol::{GameId, Receipt, ReceiptId, SecretKey, Token};
+use super::signing_keys::SigningKeys;
+use crate::protocol::sync::SyncResponse;
+use crate::protocol::{GameId, KeyId, PublicKey, Receipt, ReceiptId, SecretKey, Token, TrustError, UnixSeconds};
 
 /// Below this many receipts, handing them to other threads costs more than signing them.
 const WORTH_SHARING: usize = 8;
 
-/// Signs receipts for one game.
+/// Signs receipts and answers for one game.
 pub struct Signer {
-    /// The server's key.
-    pub key: Arc<SecretKey>,
-    /// The game that the receipts are for.
+    key: SigningKey,
+    /// The game that they are for.
     pub game: GameId,
     ids: Box<dyn ReceiptIds>,
 }
 
+/// A key, and when it may be used.
+#[derive(Clone, Debug)]
+pub(crate) struct SigningKey {
+    key: Arc<SecretKey>,
+    id: KeyId,
+    span: Range<UnixSeconds>,
+}
+
+impl SigningKey {
+    fn new(key: Arc<SecretKey>, span: Range<UnixSeconds>) -> Self {
+        Self { id: key.id(), key, span }
+    }
+
+    /// What is signed outside a key's time would be believed by nobody.
+    fn may_sign_at(&self, at: UnixSeconds) -> Result<&SecretKey, LedgerError> {
+        let kid = self.id;
+        match &self.span {
+            span if at < span.start => Err(LedgerError::SigningKey(TrustError::NotYet { kid, from: span.start })),
+            span if at >= span.end => Err(LedgerError::SigningKey(TrustError::Expired { kid, until: span.end })),
+            _ => Ok(&self.key),
+        }
+    }
+
+    /// Signs an answer.
+    ///
+    /// # Errors
+    /// It is not the key's time, or the answer does not serialise.
+    pub(crate) fn sign_answer(&self, answer: &SyncResponse) -> Result<Token, LedgerError> {
+        answer.sign(self.may_sign_at(answer.issued_at)?).map_err(LedgerError::Signing)
+    }
+
+    fn sign_receipt(&self, receipt: &Receipt) -> Result<Token, LedgerError> {
+        receipt.sign(self.may_sign_at(receipt.issued_at)?).map_err(LedgerError::Signing)
+    }
+
+    /// Signs all of `receipts`, in their order, on several threads where that is faster.
+    fn sign(&self, receipts: &[Receipt]) -> Result<Vec<Token>, LedgerError> {
+        match receipts.len() < WORTH_SHARING {
+            true => receipts.iter().map(|receipt| self.sign_receipt(receipt)).collect(),
+            false => receipts.par_iter().map(|receipt| self.sign_receipt(receipt)).collect(),
+        }
+    }
+}
+
 impl Signer {
-    /// A signer whose receipt ids are random.
+    /// A signer with a key for all time, whose receipt ids are random.
     pub fn new(key: Arc<SecretKey>, game: GameId) -> Self {
         Self::with_ids(key, game, Box::new(RandomIds))
     }
 
     /// A signer with its receipt ids from `ids`, so that a test can foretell them.
     pub fn with_ids(key: Arc<SecretKey>, game: GameId, ids: Box<dyn ReceiptIds>) -> Self {
-        Self { key, game, ids }
+        Self { key: SigningKey::new(key, UnixSeconds::MIN..UnixSeconds::MAX), game, ids }
+    }
+
+    /// A signer with the keys of a store.
+    pub(crate) fn of(keys: &SigningKeys, game: GameId) -> Self {
+        let mut signer = Self::new(Arc::clone(keys.key()), game);
+        signer.change(keys);
+        signer
+    }
+
+    /// Signs with these keys from now on. Not between an id of the key and what it signs.
+    pub(crate) fn change(&mut self, keys: &SigningKeys) {
+        if self.key.id != keys.key().id() || self.key.span != *keys.span() {
+            self.key = SigningKey::new(Arc::clone(keys.key()), keys.span().clone());
+        }
+    }
+
+    /// The id of the key that signs.
+    pub fn server(&self) -> KeyId {
+        self.key.id
+    }
+
+    /// The key that verifies what it signs.
+    pub fn public_key(&self) -> PublicKey {
+        self.key.key.public()
+    }
+
+    /// The key that signs now.
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
     }
 
     /// The id of the next receipt.
@@ -51,26 +126,23 @@ impl Signer {
         let mut tokens = Ok(Vec::new());
         let key = &self.key;
         let done = rayon::in_place_scope(|scope| {
-            scope.spawn(|_| tokens = sign(key, receipts));
+            scope.spawn(|_| tokens = key.sign(receipts));
             work()
         });
         (tokens, done)
     }
 
+    /// Signs a receipt.
+    pub(crate) fn sign_one(&self, receipt: &Receipt) -> Result<Token, LedgerError> {
+        self.key.sign_receipt(receipt)
+    }
+
     /// Signs all of `receipts`, in their order, on several threads where that is faster.
     ///
     /// # Errors
-    /// A receipt does not serialise.
+    /// It is not the key's time, or a receipt does not serialise.
     pub fn sign(&self, receipts: &[Receipt]) -> Result<Vec<Token>, LedgerError> {
-        sign(&self.key, receipts)
-    }
-}
-
-fn sign(key: &SecretKey, receipts: &[Receipt]) -> Result<Vec<Token>, LedgerError> {
-    let sign = |receipt: &Receipt| receipt.sign(key).map_err(LedgerError::Signing);
-    match receipts.len() < WORTH_SHARING {
-        true => receipts.iter().map(sign).collect(),
-        false => receipts.par_iter().map(sign).collect(),
+        self.key.sign(receipts)
     }
 }
 

@@ -62,6 +62,7 @@ fn example() -> Example {
         id: "0f1e2d3c4b5a69788796a5b4c3d2e1f0".parse().expect("an id"),
         cursor: 0,
         orders: vec![order_token.clone()],
+        keys: 0,
     };
     let request = request.sign(&device).expect("signs");
     shown(PROTOCOL, request.as_str());

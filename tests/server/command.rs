@@ -23,20 +23,20 @@ fn run(arguments: &[&str]) -> (u8, String, String) {
 }
 
 /// Checks that a command works, and returns what it printed.
-fn works(arguments: &[&str]) -> String {
+pub fn works(arguments: &[&str]) -> String {
     let (code, out, err) = run(arguments);
     assert_eq!((code, err.as_str()), (cli::SUCCESS, ""), "{arguments:?}");
     out
 }
 
 /// Checks that a command fails, and returns why.
-fn fails(arguments: &[&str]) -> String {
+pub fn fails(arguments: &[&str]) -> String {
     let (code, out, err) = run(arguments);
     assert_eq!((code, out.as_str()), (cli::FAILURE, ""), "{arguments:?}: {err}");
     err
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
@@ -70,7 +70,7 @@ fn served_store_prints_what_to_paste_and_stops_cleanly_when_asked() {
         let key = DataFolder::open(Path::new(&place.data)).and_then(|folder| folder.key()).expect("a key").public();
         let line = format!("ServerAddress::new(\"http://{}\", \"{key}\")", process.address);
         assert!(process.printed.lines().any(|found| found.trim() == line), "{}", process.printed);
-        assert!(works(&["keys", "--data", &place.data]).contains(&key.to_string()));
+        assert!(works(&["keys", "show", "--data", &place.data]).contains(&key.to_string()));
         let device = Device::new();
         assert_eq!(device.enrol(process.address).status, 201);
         process.signal(signal);

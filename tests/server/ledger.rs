@@ -133,7 +133,7 @@ impl Desk {
     }
 
     fn key(&self) -> PublicKey {
-        self.signer.key.public()
+        self.signer.public_key()
     }
 
     /// Enrols a device that gets one euro.

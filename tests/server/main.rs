@@ -11,6 +11,7 @@ mod command;
 mod crashes;
 mod forgeries;
 mod http;
+mod keys;
 mod ledger;
 mod limits;
 mod metrics;

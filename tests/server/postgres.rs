@@ -56,7 +56,7 @@ impl Till {
     }
 
     pub fn assert_right(&mut self) {
-        let key = self.signer.key.public();
+        let key = self.signer.public_key();
         let report = audit(&mut self.ledger, &[key], &game()).expect("audits");
         assert!(report.is_clean(), "{report}");
     }

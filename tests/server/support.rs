@@ -153,6 +153,7 @@ impl Device {
             id: ReceiptId(fresh_id()),
             cursor,
             orders: orders.to_vec(),
+            keys: 0,
         }
     }
 

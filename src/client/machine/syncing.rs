@@ -87,6 +87,7 @@ impl Machine {
             id: ReceiptId(tick.random),
             cursor: self.cursor,
             orders: tokens,
+            keys: 0,
         };
         self.sync_wanted = false;
         let token = request.sign(&self.key).map_err(|error| error.to_string())?;

@@ -6,11 +6,12 @@ use super::AuditReport;
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
     AccountId, GameId, Grant, Order, OrderId, ProductId, PublicKey, Receipt, ReceiptId, Sha256, Status, Token,
+    TrustedKeys,
 };
 use crate::server::ledger::{DeviceRow, OrderRow, ReceiptRow, VerifiedOrder, books};
 
 pub(super) struct SignatureAudit<'a> {
-    keys: &'a [PublicKey],
+    keys: &'a dyn TrustedKeys,
     game: &'a GameId,
     devices: BTreeMap<String, Device>,
     orders: BTreeMap<OrderId, OrderFacts>,
@@ -53,7 +54,7 @@ struct Told {
 }
 
 impl<'a> SignatureAudit<'a> {
-    pub(super) fn new(keys: &'a [PublicKey], game: &'a GameId) -> Self {
+    pub(super) fn new(keys: &'a dyn TrustedKeys, game: &'a GameId) -> Self {
         Self { keys, game, devices: BTreeMap::new(), orders: BTreeMap::new(), feed: (String::new(), 0) }
     }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use super::serve::read_catalog;
 use super::{Data, FAILURE, Outcome, SUCCESS};
 use crate::protocol::sync::Balance;
-use crate::protocol::{AccountId, Catalog, Jwk, JwkSet, Micros, Money, Product};
-use crate::server::OperationError;
+use crate::protocol::{AccountId, Catalog, Micros, Money, Product};
 use crate::server::audit;
 use crate::server::ledger::{AccountSummary, books};
+use crate::server::{OperationError, SigningKeys};
 
 pub(super) fn show(account: &AccountId, data: &Data, out: &mut dyn Write) -> Outcome {
     let mut ledger = data.folder()?.books()?;
@@ -41,18 +41,12 @@ pub(super) fn show(account: &AccountId, data: &Data, out: &mut dyn Write) -> Out
     Ok(SUCCESS)
 }
 
-pub(super) fn keys(data: &Data, out: &mut dyn Write) -> Outcome {
-    let key = data.folder()?.key()?.public();
-    let set = JwkSet { keys: vec![Jwk::from(key)] };
-    writeln!(out, "public key  {key}\nkey id      {}\nkey set     {}", key.id(), serde_json::to_string(&set)?)?;
-    Ok(SUCCESS)
-}
-
 pub(super) fn audit(data: &Data, out: &mut dyn Write) -> Outcome {
     let folder = data.folder()?;
     let mut ledger = folder.books()?;
-    let (key, game) = (folder.key()?.public(), ledger.game().clone());
-    let report = audit::audit(&mut *ledger, &[key], &game)?;
+    let game = ledger.game().clone();
+    let keys = SigningKeys::read(&folder, &game)?;
+    let report = audit::audit(&mut *ledger, &keys.trusted().as_of(0), &game)?;
     writeln!(out, "{report}")?;
     Ok(if report.is_clean() { SUCCESS } else { FAILURE })
 }

@@ -1,13 +1,13 @@
 //! The commands that change the books: credits, refunds, holds and payouts.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use clap::{ArgAction, Args};
 
 use super::commands::shown;
 use super::{Data, Outcome, SUCCESS};
 use crate::protocol::{AccountId, CreatorId, Currency, Micros, Money, OrderId, SourceId};
+use crate::server::SigningKeys;
 use crate::server::clock::{Clock as _, SystemClock};
 use crate::server::date::Date;
 use crate::server::ledger::operation::{Hold, Payout, Post, RefundCredit, RefundOrder, Void};
@@ -219,6 +219,7 @@ fn operate(data: &Data, id: &Id, action: impl Into<Action>, done: &str, out: &mu
 fn open(data: &Data) -> Result<(Box<dyn Ledger>, Signer), Box<dyn std::error::Error>> {
     let folder = data.folder()?;
     let ledger = folder.books()?;
-    let signer = Signer::new(Arc::new(folder.key()?), ledger.game().clone());
+    let game = ledger.game().clone();
+    let signer = Signer::of(&SigningKeys::read(&folder, &game)?, game);
     Ok((ledger, signer))
 }

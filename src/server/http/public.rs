@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use super::schemas::{CatalogDocument, Refusals};
 use super::{App, answer};
-use crate::protocol::{Jwk, JwkSet};
+use crate::protocol::JwkSet;
 use crate::server::metrics::Reading;
 use crate::server::problem::Refusal;
 
@@ -64,8 +64,7 @@ pub(super) async fn catalog(State(app): State<Arc<App>>, request: Request) -> Re
     ),
 )]
 pub(super) async fn keys(State(app): State<Arc<App>>) -> Response {
-    let keys = JwkSet { keys: vec![Jwk::from(app.key)] };
-    answer("application/jwk-set+json", serde_json::json!(keys).to_string())
+    answer("application/jwk-set+json", serde_json::json!(app.keys.get().key_set()).to_string())
 }
 
 /// Whether the server and its books answer
@@ -79,7 +78,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, Refu
     if app.is_stopping() {
         return Err(Refusal::unavailable());
     }
-    let id = app.key.id();
+    let id = app.root().id();
     let read = app.pipeline.operate(move |ledger, _| ledger.device(id).map(|_| ())).await?;
     read.map_err(|error| {
         tracing::error!("the books do not answer: `{error}`");

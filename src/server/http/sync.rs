@@ -42,9 +42,14 @@ const JOSE: &str = "application/jose";
 pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let caller = app.caller(&request);
     let (body, held) = body::read(&app, request, JOSE).await?;
-    let job = app.work(move |app| verified(app, &body, held, caller)).await?;
+    let (known, job) = app.work(move |app| verified(app, &body, held, caller)).await?;
     let answered = app.pipeline.sync(job).await?;
-    Ok(answer(JOSE, Body::from(Bytes::from_owner(Signed(answered)))))
+    // Whoever does not know the key that signed the answer learns it first.
+    let body = match app.keys.get().list_after(known) {
+        Some(list) => Body::from(format!("{list}\n{}", answered.token)),
+        None => Body::from(Bytes::from_owner(Signed(answered))),
+    };
+    Ok(answer(JOSE, body))
 }
 
 /// An answer takes up room until its last byte is sent.
@@ -56,8 +61,9 @@ impl AsRef<[u8]> for Signed {
     }
 }
 
-/// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones.
-fn verified(app: &App, body: &[u8], held: Held, caller: Caller) -> Result<SyncJob, Refusal> {
+/// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones. Gives
+/// the number of the list of keys that the device knows, too.
+fn verified(app: &App, body: &[u8], held: Held, caller: Caller) -> Result<(u64, SyncJob), Refusal> {
     let text = std::str::from_utf8(body).map_err(|_| Refusal::malformed("the body is not a compact JWS"))?;
     let token = Token::from_text(text);
     let id = SyncRequest::claimed_device(&token)?;
@@ -74,10 +80,11 @@ fn verified(app: &App, body: &[u8], held: Held, caller: Caller) -> Result<SyncJo
     };
     // Collecting results in parallel gives any of the errors; the first one is the same on every run.
     let orders: Vec<Result<VerifiedOrder, Refusal>> = request.orders.into_par_iter().enumerate().map(verify).collect();
-    Ok(SyncJob {
+    let job = SyncJob {
         place: Place { device: id, account: device.account, cursor: request.cursor },
         request_sha256: token.sha256(),
         orders: orders.into_iter().collect::<Result<_, _>>()?,
         held,
-    })
+    };
+    Ok((request.keys, job))
 }

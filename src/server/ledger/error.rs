@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::protocol::TrustError;
 use crate::protocol::envelope::EnvelopeError;
 
 /// The books could not be read or written. Nothing changed, and the same may be tried again.
@@ -40,6 +41,9 @@ pub enum LedgerError {
     /// A receipt could not be signed.
     #[error("a receipt could not be signed: {0}")]
     Signing(#[source] EnvelopeError),
+    /// It is not the time of the key that signs.
+    #[error("nothing can be signed: {0}; run `iap-server keys rotate`")]
+    SigningKey(TrustError),
     /// The random source failed.
     #[error("the operating system's random source failed: {0}")]
     Random(String),

@@ -86,7 +86,7 @@ impl ModelLedger {
 
     /// Signs a receipt and puts it at the end of its account's feed.
     fn append(&mut self, receipt: &Receipt, signer: &Signer) -> Result<FeedEntry, LedgerError> {
-        let token = receipt.sign(&signer.key).map_err(LedgerError::Signing)?;
+        let token = signer.sign_one(receipt)?;
         let entry = FeedEntry { feed: receipt.feed, token };
         let record = ReceiptRecord { id: receipt.id, order: receipt.order, entry: entry.clone() };
         self.feeds.entry(receipt.account.clone()).or_default().push(record);

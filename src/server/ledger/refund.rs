@@ -116,7 +116,7 @@ pub(crate) fn receipt(
     let grants = first.grants.iter().map(|grant| part_of(grant, quantity, paid.quantity)).collect();
     Ok(Receipt {
         id: signer.next_id()?,
-        server: signer.key.id(),
+        server: signer.server(),
         issued_at: now,
         feed,
         status,
