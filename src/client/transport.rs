@@ -44,7 +44,7 @@ pub enum AddressError {
     #[error("{0:?} is not a server's URL; write one such as https://store.example.com")]
     Url(String),
     /// The key is not one.
-    #[error("{text:?} is not a server's public key: {error}; write the one that `iap-server keys` prints")]
+    #[error("{text:?} is not a server's public key: {error}; write the one that `iap-server keys show` prints")]
     Key {
         /// What was written.
         text: String,

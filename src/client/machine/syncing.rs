@@ -149,7 +149,7 @@ impl Machine {
                 .map_err(|error| match error {
                     SyncError::Envelope(EnvelopeError::UnknownKey(_)) => format!(
                         "the answer is not believed: {error}; if this is the right server, put the key that \
-                         `iap-server keys` prints into its `ServerAddress`"
+                         `iap-server keys show` prints into its `ServerAddress`"
                     ),
                     error => format!("the answer is not believed: {error}"),
                 })?;
