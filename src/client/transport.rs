@@ -18,7 +18,8 @@ use crate::protocol::{KeyError, PublicKey};
 pub struct ServerAddress {
     /// Its URL, without a path: `https://store.example.com`.
     pub url: String,
-    /// Its public keys. Keep retired ones in the list: old receipts are verified again at every start.
+    /// The keys that the game pins: each signs receipts, or, once keys were rotated, lists of the keys that do
+    /// (`docs/keys.md`).
     pub keys: Vec<PublicKey>,
 }
 
@@ -31,8 +32,17 @@ impl ServerAddress {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(AddressError::Url(url.to_owned()));
         }
-        let key = key.parse().map_err(|error| AddressError::Key { text: key.to_owned(), error })?;
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), keys: vec![key] })
+        let address = Self { url: url.trim_end_matches('/').to_owned(), keys: Vec::new() };
+        address.and_root(key)
+    }
+
+    /// The same server, with another key pinned: that of `iap-server keys second-root`.
+    ///
+    /// # Errors
+    /// The key is not one that may be trusted.
+    pub fn and_root(mut self, key: &str) -> Result<Self, AddressError> {
+        self.keys.push(key.parse().map_err(|error| AddressError::Key { text: key.to_owned(), error })?);
+        Ok(self)
     }
 }
 

@@ -168,6 +168,12 @@ impl ServerKeys {
         AsOf { keys: self, heard }
     }
 
+    /// What verifies with these keys inside of an answer that counts, or of what was kept from one: whoever made the
+    /// answer vouches for it, so any listed key will do, whatever became of it since.
+    pub fn vouched(&self) -> Vouched<'_> {
+        Vouched(self)
+    }
+
     /// Takes a list if it is newer than the one that counts. Says whether it is.
     ///
     /// # Errors
@@ -202,6 +208,14 @@ impl ServerKeys {
         self.list.as_ref()?.keys.iter().find(|span| span.kid == kid)
     }
 
+    /// The key called `kid`, if it is listed, or pinned while there is no list.
+    fn find(&self, kid: KeyId) -> Option<PublicKey> {
+        match &self.list {
+            Some(_) => self.span(kid).map(|span| span.key),
+            None => self.root(kid),
+        }
+    }
+
     fn root(&self, kid: KeyId) -> Option<PublicKey> {
         self.roots.iter().find(|root| root.kid == kid).map(|root| root.key)
     }
@@ -214,12 +228,23 @@ pub struct AsOf<'a> {
     heard: UnixSeconds,
 }
 
+/// The keys that a game believes, whenever they signed.
+#[derive(Clone, Copy, Debug)]
+pub struct Vouched<'a>(&'a ServerKeys);
+
+impl TrustedKeys for Vouched<'_> {
+    fn find(&self, kid: KeyId) -> Option<PublicKey> {
+        self.0.find(kid)
+    }
+
+    fn judge(&self, kid: KeyId, _: UnixSeconds) -> Result<(), TrustError> {
+        self.find(kid).map(|_| ()).ok_or(TrustError::NotListed(kid))
+    }
+}
+
 impl TrustedKeys for AsOf<'_> {
     fn find(&self, kid: KeyId) -> Option<PublicKey> {
-        match &self.keys.list {
-            Some(_) => self.keys.span(kid).map(|span| span.key),
-            None => self.keys.root(kid),
-        }
+        self.keys.find(kid)
     }
 
     fn judge(&self, kid: KeyId, at: UnixSeconds) -> Result<(), TrustError> {

@@ -127,7 +127,11 @@ impl Draft {
         let mut roots = folder.roots()?;
         let (number, keys, signing) = match key_file::text(&list_file)? {
             None => {
-                let signing = folder.key()?.public();
+                // The first root, which signs everything so far, may be the one that is lost.
+                let signing = match (folder.key(), roots.first()) {
+                    (Err(ServerError::KeyMissing(_)), Some(first)) => *first,
+                    (key, _) => key?.public(),
+                };
                 roots.retain(|root| *root != signing);
                 roots.insert(0, signing);
                 // What it signed until now goes on to count.

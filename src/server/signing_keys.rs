@@ -71,6 +71,11 @@ impl SigningKeys {
         &self.roots
     }
 
+    /// The id of the key that signs.
+    pub fn key_id(&self) -> KeyId {
+        self.key.id()
+    }
+
     /// The key that signs.
     pub(crate) fn key(&self) -> &Arc<SecretKey> {
         &self.key
@@ -157,8 +162,8 @@ impl CurrentKeys {
         match SigningKeys::read(&self.folder, &self.game) {
             Ok(keys) => {
                 let before = self.get();
-                if keys.key.id() != before.key.id() || keys.trusted != before.trusted {
-                    let (id, number): (KeyId, u64) = (keys.key.id(), keys.trusted.number());
+                if keys.key_id() != before.key_id() || keys.trusted != before.trusted {
+                    let (id, number) = (keys.key_id(), keys.trusted.number());
                     *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
                     tracing::info!("signing with the key `{id}` of the list `{number}`");
                 }

@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod end_to_end;
 mod formats;
+mod keys;
 mod promises;
 mod refunds;
 mod shop;

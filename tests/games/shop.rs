@@ -13,7 +13,7 @@ use bevy_iap::client::transport::{Pending, Request, Transport, TransportError};
 use bevy_iap::client::{OfflineGrants, OrderState, PlacedOrder};
 use bevy_iap::plugin::{IapPlugin, Save, Store};
 use bevy_iap::prelude::ServerAddress;
-use bevy_iap::protocol::{Catalog, OrderId};
+use bevy_iap::protocol::{Catalog, KeyId, OrderId};
 use bevy_iap::server::{LocalServer, ServerConfig};
 use tempfile::TempDir;
 
@@ -170,6 +170,15 @@ impl Game {
 
     pub fn wait_for(&mut self, order: OrderId, state: OrderState) {
         self.until(&format!("{state:?}"), |store| store.order(order).is_some_and(|order| order.state == state));
+    }
+
+    /// Buys shields until a receipt is signed by `key`.
+    pub fn until_signed_by(&mut self, key: KeyId) {
+        let started = Instant::now();
+        while self.store().receipts().last().is_none_or(|receipt| receipt.claims.server != key) {
+            assert!(started.elapsed() < PATIENCE, "{key} does not sign; {:#?}", self.store());
+            self.buy_until("shield", OrderState::Granted);
+        }
     }
 
     pub fn order(&self, id: OrderId) -> PlacedOrder {
