@@ -48,8 +48,8 @@ pub(super) fn read(format: Format, bytes: &[u8]) -> Option<Frame> {
     let length = length(format, bytes)?;
     let frame = bytes.get(..length)?;
     let (head, payload) = frame.split_at(format.head());
-    let (kind, numbered) = (head[format.head() - 1], &head[8..]);
-    if sum_of(&head[..4], numbered, payload) != le_u32(&head[4..8]) && !seeded(Bug::SkipChecksum) {
+    let kind = head[format.head() - 1];
+    if sum_of(frame) != le_u32(&head[4..8]) && !seeded(Bug::SkipChecksum) {
         return None;
     }
     let (record, append, last) = match format {
@@ -59,9 +59,9 @@ pub(super) fn read(format: Format, bytes: &[u8]) -> Option<Frame> {
     Some(Frame { record, append, last, length })
 }
 
-fn sum_of(length: &[u8], numbered: &[u8], payload: &[u8]) -> u32 {
-    let sum = crc32c::crc32c_append(crc32c::crc32c(length), numbered);
-    crc32c::crc32c_append(sum, payload)
+/// The sum of all of a frame but the four bytes that hold it.
+fn sum_of(frame: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&frame[..4]), &frame[8..])
 }
 
 /// Writes appends as frames, and numbers them.
@@ -91,10 +91,10 @@ impl FrameWriter {
             let length = u32::try_from(bytes.len() - payload).unwrap_or(u32::MAX).to_le_bytes();
             let [a, b, c, d] = self.appends.to_le_bytes();
             let numbered = [a, b, c, d, record.kind() | last];
-            let sum = sum_of(&length, &numbered, &bytes[payload..]).to_le_bytes();
             bytes[start..start + 4].copy_from_slice(&length);
-            bytes[start + 4..start + 8].copy_from_slice(&sum);
             bytes[start + 8..payload].copy_from_slice(&numbered);
+            let sum = sum_of(&bytes[start..]).to_le_bytes();
+            bytes[start + 4..start + 8].copy_from_slice(&sum);
         }
     }
 }
