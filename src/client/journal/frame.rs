@@ -1,5 +1,7 @@
 //! One frame: a record with its length, its sum, the number of its append, and its kind.
 
+use bytes::Bytes;
+
 use super::{MAX_PAYLOAD, le_u32};
 use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
@@ -43,10 +45,10 @@ pub(super) fn length(format: Format, bytes: &[u8]) -> Option<usize> {
     (1..=MAX_PAYLOAD).contains(&size).then_some(format.head() + size)
 }
 
-/// The frame at the start of `bytes`, if there is a valid one.
-pub(super) fn read(format: Format, bytes: &[u8]) -> Option<Frame> {
-    let length = length(format, bytes)?;
-    let frame = bytes.get(..length)?;
+/// The frame at this place of `bytes`, if there is a valid one. What is long in its record shares them.
+pub(super) fn read(format: Format, bytes: &Bytes, start: usize) -> Option<Frame> {
+    let length = length(format, bytes.get(start..)?)?;
+    let frame = bytes.get(start..start + length)?;
     let (head, payload) = frame.split_at(format.head());
     let kind = head[format.head() - 1];
     if sum_of(frame) != le_u32(&head[4..8]) && !seeded(Bug::SkipChecksum) {
@@ -54,7 +56,10 @@ pub(super) fn read(format: Format, bytes: &[u8]) -> Option<Frame> {
     }
     let (record, append, last) = match format {
         Format::V1 => (Record::read_unsealed(kind, payload)?, 0, true),
-        Format::V2 => (Record::read(kind & !LAST, payload)?, le_u32(&head[8..12]), kind & LAST != 0),
+        Format::V2 => {
+            let record = Record::read(kind & !LAST, bytes.slice_ref(payload))?;
+            (record, le_u32(&head[8..12]), kind & LAST != 0)
+        }
     };
     Some(Frame { record, append, last, length })
 }
