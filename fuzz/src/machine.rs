@@ -6,8 +6,7 @@ use std::time::Duration;
 use bevy_iap::client::machine::{Input, Output, Terms};
 use bevy_iap::client::storage::Opened;
 use bevy_iap::client::{
-    Access, Holdings, Machine, OfflineGrants, OrderState, Record, Request, Response, Settings, Signed, Tick,
-    Update,
+    Access, Holdings, Machine, OfflineGrants, OrderState, Record, Request, Response, Settings, Signed, Tick, Update,
 };
 use bevy_iap::protocol::sync::{MAX_ORDERS, SyncRequest};
 use bevy_iap::protocol::{Grant, ItemId, Money, Order, OrderId, Receipt, Sha256, Status, Token};
