@@ -83,7 +83,7 @@ fn sample(folder: &Path) -> Vec<Token> {
     let bytes = std::fs::read(journals::file(folder)).expect("it is there");
     let (records, _) = journal::recover(&bytes).expect("a journal");
     let tokens = records.into_iter().filter_map(|record| match record {
-        Record::Receipt(signed) => Some(signed.token),
+        Record::Receipt(signed) => Some(signed.token()),
         _ => None,
     });
     tokens.take(usize::try_from(SAMPLE).expect("it fits")).collect()

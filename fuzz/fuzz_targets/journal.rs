@@ -107,14 +107,14 @@ fn frame(version: u32, bytes: &[u8], offset: usize) -> Option<Frame> {
     let (kind, end) = (start[head - 1], offset + head + size);
     if version > 1 {
         let append = u32::from_le_bytes(*start[8..].first_chunk()?);
-        let record = Record::read(kind & !LAST, payload)?;
+        let record = Record::read(kind & !LAST, payload.to_vec().into())?;
         return Some(Frame { record, append, is_last: kind & LAST != 0, end });
     }
     let text = || std::str::from_utf8(payload).ok().map(|text| Signed::from(Token::from_text(text)));
     let record = match kind {
         2 => text().map(Record::Order),
         3 => text().map(Record::Receipt),
-        kind => Record::read(kind, payload),
+        kind => Record::read(kind, payload.to_vec().into()),
     };
     Some(Frame { record: record?, append: 0, is_last: true, end })
 }

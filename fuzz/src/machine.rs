@@ -6,7 +6,7 @@ use std::time::Duration;
 use bevy_iap::client::machine::{Input, Output, Terms};
 use bevy_iap::client::storage::Opened;
 use bevy_iap::client::{
-    Access, Holdings, Machine, OfflineGrants, OrderState, Record, Request, Response, Settings, Tick, Update,
+    Access, Holdings, Machine, OfflineGrants, OrderState, Record, Request, Response, Settings, Signed, Tick, Update,
 };
 use bevy_iap::protocol::sync::{MAX_ORDERS, SyncRequest};
 use bevy_iap::protocol::{Grant, ItemId, Money, Order, OrderId, Receipt, Sha256, Status, Token};
@@ -140,9 +140,9 @@ impl World {
             b'D' => self.not_durable(),
             b'U' => self.not_known_whether_durable(),
             b'C' => self.compact(),
-            b'S' => self.seals().for_each(Vec::clear),
+            b'S' => self.change_seals(Vec::clear),
             b'B' => {
-                self.seals().for_each(|seal| seal.iter_mut().for_each(|byte| *byte ^= 1));
+                self.change_seals(|seal| seal.iter_mut().for_each(|byte| *byte ^= 1));
                 self.tampered = true;
             }
             b'n' => self.not_answered(),
@@ -237,9 +237,9 @@ impl World {
         if let Some(mut records) = self.appending.take() {
             for record in records.iter() {
                 if let Record::Order(signed) = record {
-                    let (token, key) = (&signed.token, PARTIES.device.public());
-                    let order = Order::verify(token, key, &PARTIES.account, &PARTIES.game).expect("it signed it");
-                    self.orders.insert(order.id, token.clone());
+                    let (token, key) = (signed.token(), PARTIES.device.public());
+                    let order = Order::verify(&token, key, &PARTIES.account, &PARTIES.game).expect("it signed it");
+                    self.orders.insert(order.id, token);
                 }
             }
             self.records.append(&mut records);
@@ -269,11 +269,14 @@ impl World {
         }
     }
 
-    fn seals(&mut self) -> impl Iterator<Item = &mut Vec<u8>> {
-        self.records.iter_mut().filter_map(|record| match record {
-            Record::Order(signed) | Record::Receipt(signed) => Some(&mut signed.seal),
-            _ => None,
-        })
+    fn change_seals(&mut self, change: impl Fn(&mut Vec<u8>)) {
+        for record in &mut self.records {
+            if let Record::Order(signed) | Record::Receipt(signed) = record {
+                let mut seal = signed.seal().to_vec();
+                change(&mut seal);
+                *signed = Signed::new(&seal, signed.token().as_str());
+            }
+        }
     }
 
     fn not_answered(&mut self) {
@@ -360,7 +363,7 @@ impl World {
                     assert!(self.appending.is_none(), "one append at a time");
                     for record in records.iter() {
                         if let Record::Receipt(signed) = record {
-                            assert!(self.signed.contains(&signed.token), "only the server signs receipts");
+                            assert!(self.signed.contains(&signed.token()), "only the server signs receipts");
                         }
                     }
                     self.appending = Some(records.to_vec());

@@ -9,6 +9,7 @@
 mod appending;
 mod compacting;
 mod opening;
+mod orders;
 mod syncing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use appending::{Appending, Waiting};
 pub use opening::Opening;
+use orders::OpenOrders;
 use syncing::Link;
 
 use super::clock::Tick;
@@ -28,8 +30,7 @@ use super::transport::{Request, Response};
 use super::view::{Connection, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Update};
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{
-    AccountId, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, SecretKey, Sha256, Token,
-    UnixSeconds,
+    AccountId, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, SecretKey, Sha256, UnixSeconds,
 };
 
 /// What the machine is set to.
@@ -146,12 +147,9 @@ pub struct Machine {
 
     sealer: Sealer,
     /// The orders that no final receipt has answered.
-    orders: BTreeMap<OrderId, Box<Known>>,
+    orders: OpenOrders,
     /// All others: of each, only what a later receipt for it could need.
     settled: BTreeMap<OrderId, Settled>,
-    /// Durable orders of this device that no receipt has answered, by their place in the history: after a save was
-    /// copied, two can have the same number in the chain.
-    unanswered: BTreeMap<u64, (OrderId, Token)>,
     inventory: Inventory,
     told: Holdings,
     wallet: Vec<Balance>,
@@ -202,20 +200,6 @@ impl ServerClock {
         let since = elapsed.saturating_sub(self.heard).as_secs();
         self.unix.saturating_add(UnixSeconds::try_from(since).unwrap_or(UnixSeconds::MAX))
     }
-}
-
-/// An order that no final receipt has answered, and what the machine has to remember of it.
-#[derive(Clone, Debug)]
-struct Known {
-    order: PlacedOrder,
-    /// Its place in the history.
-    place: u64,
-    /// The digest of its text, where this device signed it.
-    sha256: Option<Sha256>,
-    /// The items that it gives before its receipt, where it gives anything.
-    provisional: Option<Bundle>,
-    /// The feed's place of the receipt that decided its state, so that a late one changes nothing.
-    decided_at: u64,
 }
 
 /// An order that a final receipt answered. There can be a million of them, so each is small.
@@ -312,9 +296,9 @@ impl Machine {
 
     /// Changes an order and tells the game.
     fn update(&mut self, id: OrderId, outputs: &mut Vec<Output>, change: impl FnOnce(&mut PlacedOrder)) {
-        if let Some(known) = self.orders.get_mut(&id) {
-            change(&mut known.order);
-            outputs.push(Output::Tell(Update::Order(known.order.clone())));
+        if let Some(open) = self.orders.get_mut(id) {
+            change(&mut open.order);
+            outputs.push(Output::Tell(Update::Order(open.order.clone())));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the journal holds: the exact bytes that were signed, and small facts of this device's own.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::sync::{Balance, ChainHead};
@@ -24,19 +25,19 @@ pub enum Record {
 }
 
 /// A signed text, and this device's seal on it: what it says in short, for the next start, which then need not verify
-/// the signature again.
+/// the signature again. What was read shares its bytes with what was read around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// The signed text.
-    pub token: Token,
-    /// The seal; empty if there is none.
-    pub seal: Vec<u8>,
+    /// Two bytes, little-endian, for the length of the seal; the seal; the text.
+    payload: Bytes,
+    /// Where the text begins.
+    text: usize,
 }
 
 impl From<Token> for Signed {
     /// A text without a seal.
     fn from(token: Token) -> Self {
-        Self { token, seal: Vec::new() }
+        Self::new(&[], token.as_str())
     }
 }
 
@@ -108,7 +109,7 @@ impl Record {
     /// Writes the record's bytes at the end of `bytes`: a seal and a token's text, or JSON.
     pub fn write_payload(&self, bytes: &mut Vec<u8>) {
         let json = match self {
-            Self::Order(signed) | Self::Receipt(signed) => return signed.write_payload(bytes),
+            Self::Order(signed) | Self::Receipt(signed) => return bytes.extend_from_slice(&signed.payload),
             Self::Identity(identity) => serde_json::to_writer(bytes, identity),
             Self::Consumed(consumed) => serde_json::to_writer(bytes, consumed),
             Self::Synced(synced) => serde_json::to_writer(bytes, synced),
@@ -118,17 +119,17 @@ impl Record {
     }
 
     /// Reads a record of `kind`, or `None` if it is not one that this version writes.
-    pub fn read(kind: u8, payload: &[u8]) -> Option<Self> {
+    pub fn read(kind: u8, payload: Bytes) -> Option<Self> {
         match kind {
             2 => Signed::read(payload).map(Self::Order),
             3 => Signed::read(payload).map(Self::Receipt),
-            _ => Self::read_plain(kind, payload),
+            _ => Self::read_plain(kind, &payload),
         }
     }
 
     /// Reads a record as format 1 wrote it, which knew no seals.
     pub(super) fn read_unsealed(kind: u8, payload: &[u8]) -> Option<Self> {
-        let signed = || std::str::from_utf8(payload).ok().map(|text| Signed::from(Token::from_text(text)));
+        let signed = || std::str::from_utf8(payload).ok().map(|text| Signed::new(&[], text));
         match kind {
             2 => signed().map(Self::Order),
             3 => signed().map(Self::Receipt),
@@ -148,19 +149,29 @@ impl Record {
 }
 
 impl Signed {
-    /// Two bytes, little-endian, for the length of the seal; the seal; the text.
-    fn write_payload(&self, bytes: &mut Vec<u8>) {
+    /// A text and the seal on it, which is empty if there is none.
+    pub fn new(seal: &[u8], text: &str) -> Self {
         // A seal holds one short summary, far below the limit; one that did not fit would be left out, not cut.
-        let length = u16::try_from(self.seal.len()).unwrap_or(0);
-        let seal = &self.seal[..usize::from(length)];
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(seal);
-        bytes.extend_from_slice(self.token.as_str().as_bytes());
+        let (length, seal) = u16::try_from(seal.len()).map_or((0, &[][..]), |length| (length, seal));
+        let payload = [&length.to_le_bytes(), seal, text.as_bytes()].concat();
+        Self { text: payload.len() - text.len(), payload: payload.into() }
     }
 
-    fn read(payload: &[u8]) -> Option<Self> {
-        let (length, rest) = payload.split_first_chunk::<2>()?;
-        let (seal, text) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-        Some(Self { token: Token::from_text(std::str::from_utf8(text).ok()?), seal: seal.to_vec() })
+    /// The seal; empty if there is none.
+    pub fn seal(&self) -> &[u8] {
+        &self.payload[2..self.text]
+    }
+
+    /// The signed text.
+    pub fn token(&self) -> Token {
+        // It was text when it was read.
+        Token::from_text(std::str::from_utf8(&self.payload[self.text..]).unwrap_or_default())
+    }
+
+    fn read(payload: Bytes) -> Option<Self> {
+        let length = payload.first_chunk::<2>()?;
+        let text = 2 + usize::from(u16::from_le_bytes(*length));
+        std::str::from_utf8(payload.get(text..)?).ok()?;
+        Some(Self { payload, text })
     }
 }

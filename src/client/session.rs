@@ -85,7 +85,9 @@ impl Session {
         let mut step = Step::default();
         while !inputs.is_empty() {
             let now = tick();
-            for output in self.machine.handle_all(std::mem::take(&mut inputs), now) {
+            let outputs = self.machine.handle_all(std::mem::take(&mut inputs), now);
+            step.news.reserve(outputs.len());
+            for output in outputs {
                 match output {
                     Output::Append(records) => inputs.push(self.append(&records)),
                     Output::Compact => inputs.push(self.compact(now)),

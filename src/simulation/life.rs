@@ -9,7 +9,7 @@ use super::random::Random;
 use super::shop::{Shop, game};
 use crate::client::journal::FrameWriter;
 use crate::client::machine::{Input, Settings, Terms};
-use crate::client::record::Record;
+use crate::client::record::{Record, Signed};
 use crate::client::storage::file::FileStorage;
 use crate::client::{Holdings, OrderState, Request, Session, Snapshot, Tick, Update};
 use crate::protocol::{Currency, Micros, Money, OrderId, Sha256};
@@ -370,12 +370,11 @@ impl Life {
 pub(super) fn forge_a_seal(journal: &mut Vec<u8>) {
     let (records, _) = crate::client::journal::recover(journal).expect("a journal");
     let forged = records.into_iter().map(|record| match record {
-        Record::Receipt(mut signed) => {
+        Record::Receipt(signed) => {
             // The last byte of a summary is the number of its last item.
-            if let Some(quantity) = signed.seal.last_mut() {
-                *quantity = 99;
-            }
-            Record::Receipt(signed)
+            let mut seal = signed.seal().to_vec();
+            seal.iter_mut().last().into_iter().for_each(|quantity| *quantity = 99);
+            Record::Receipt(Signed::new(&seal, signed.token().as_str()))
         }
         other => other,
     });

@@ -1,7 +1,7 @@
 //! What the machine makes of its journal: seals, writing it anew, and appends of which nobody knows.
 
 use bevy_iap::client::machine::{Input, Output};
-use bevy_iap::client::{OfflineGrants, OrderState, Record, Response, Update};
+use bevy_iap::client::{OfflineGrants, OrderState, Record, Response, Signed, Update};
 use bevy_iap::protocol::sync::Balance;
 use bevy_iap::protocol::{Currency, Grant, Micros, Reason, Receipt, ReceiptId, Status, Token};
 
@@ -72,8 +72,10 @@ fn a_broken_seal_is_told_and_what_it_was_on_is_verified_again() {
     world.answer(&[(1, Status::Granted)]);
     for record in &mut world.records {
         if let Record::Receipt(signed) = record {
+            let mut seal = signed.seal().to_vec();
             // The number of shields.
-            *signed.seal.last_mut().expect("a seal") = 99;
+            *seal.last_mut().expect("a seal") = 99;
+            *signed = Signed::new(&seal, signed.token().as_str());
         }
     }
     let world = world.restart();
@@ -91,7 +93,7 @@ fn a_receipt_that_is_not_what_its_seal_says_is_not_shown() {
     let other = world.receipt(1, Status::Refunded, 2);
     for record in &mut world.records {
         if let Record::Receipt(signed) = record {
-            signed.token = other.clone();
+            *signed = Signed::new(signed.seal(), other.as_str());
         }
     }
     let world = world.restart();

@@ -7,7 +7,7 @@ use bevy_iap::client::machine::{Input, Output, Terms};
 use bevy_iap::client::storage::Opened;
 use bevy_iap::client::{
     Access, Connection, Holdings, Machine, OfflineGrants, OrderState, PlacedOrder, Record, Request, Response, Settings,
-    Signed, Tick, Update,
+    Tick, Update,
 };
 use bevy_iap::protocol::sync::{ChainHead, SyncRequest, SyncResponse};
 use bevy_iap::protocol::{
@@ -214,7 +214,7 @@ impl World {
 
     pub fn last_order_token(&self) -> Token {
         let mut orders = self.records.iter().filter_map(|record| match record {
-            Record::Order(signed) => Some(signed.token.clone()),
+            Record::Order(signed) => Some(signed.token()),
             _ => None,
         });
         orders.next_back().expect("an order")
@@ -228,8 +228,10 @@ impl World {
     /// A receipt as `change` makes it, signed by `signer`.
     pub fn receipt_with(&self, number: u8, change: impl FnOnce(&mut Receipt), signer: &SecretKey) -> Token {
         let signed = self.records.iter().find_map(|record| match record {
-            Record::Order(Signed { token, .. }) => {
-                let order = Order::verify(token, self.key.public(), self.machine.account(), &game()).expect("verifies");
+            Record::Order(signed) => {
+                let token = signed.token();
+                let order =
+                    Order::verify(&token, self.key.public(), self.machine.account(), &game()).expect("verifies");
                 (order.id == order_id(number)).then(|| (order.product, token.sha256()))
             }
             _ => None,

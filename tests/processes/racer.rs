@@ -61,7 +61,7 @@ fn append(storage: &mut FileStorage, text: &str) {
 fn open(storage: &mut FileStorage) -> (Opened, Vec<String>) {
     let mut texts = Vec::new();
     let mut replay = |record| match record {
-        Record::Order(signed) => texts.push(signed.token.to_string()),
+        Record::Order(signed) => texts.push(signed.token().to_string()),
         other => panic!("nobody wrote {other:?}"),
     };
     let opened = storage.open(&mut |_, record| replay(record)).expect("opens");

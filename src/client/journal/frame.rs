@@ -1,5 +1,7 @@
 //! One frame: a record with its length, its sum, the number of its append, and its kind.
 
+use bytes::Bytes;
+
 use super::{MAX_PAYLOAD, le_u32};
 use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
@@ -43,25 +45,28 @@ pub(super) fn length(format: Format, bytes: &[u8]) -> Option<usize> {
     (1..=MAX_PAYLOAD).contains(&size).then_some(format.head() + size)
 }
 
-/// The frame at the start of `bytes`, if there is a valid one.
-pub(super) fn read(format: Format, bytes: &[u8]) -> Option<Frame> {
-    let length = length(format, bytes)?;
-    let frame = bytes.get(..length)?;
+/// The frame at this place of `bytes`, if there is a valid one. What is long in its record shares them.
+pub(super) fn read(format: Format, bytes: &Bytes, start: usize) -> Option<Frame> {
+    let length = length(format, bytes.get(start..)?)?;
+    let frame = bytes.get(start..start + length)?;
     let (head, payload) = frame.split_at(format.head());
-    let (kind, numbered) = (head[format.head() - 1], &head[8..]);
-    if sum_of(&head[..4], numbered, payload) != le_u32(&head[4..8]) && !seeded(Bug::SkipChecksum) {
+    let kind = head[format.head() - 1];
+    if sum_of(frame) != le_u32(&head[4..8]) && !seeded(Bug::SkipChecksum) {
         return None;
     }
     let (record, append, last) = match format {
         Format::V1 => (Record::read_unsealed(kind, payload)?, 0, true),
-        Format::V2 => (Record::read(kind & !LAST, payload)?, le_u32(&head[8..12]), kind & LAST != 0),
+        Format::V2 => {
+            let record = Record::read(kind & !LAST, bytes.slice_ref(payload))?;
+            (record, le_u32(&head[8..12]), kind & LAST != 0)
+        }
     };
     Some(Frame { record, append, last, length })
 }
 
-fn sum_of(length: &[u8], numbered: &[u8], payload: &[u8]) -> u32 {
-    let sum = crc32c::crc32c_append(crc32c::crc32c(length), numbered);
-    crc32c::crc32c_append(sum, payload)
+/// The sum of all of a frame but the four bytes that hold it.
+fn sum_of(frame: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&frame[..4]), &frame[8..])
 }
 
 /// Writes appends as frames, and numbers them.
@@ -91,10 +96,10 @@ impl FrameWriter {
             let length = u32::try_from(bytes.len() - payload).unwrap_or(u32::MAX).to_le_bytes();
             let [a, b, c, d] = self.appends.to_le_bytes();
             let numbered = [a, b, c, d, record.kind() | last];
-            let sum = sum_of(&length, &numbered, &bytes[payload..]).to_le_bytes();
             bytes[start..start + 4].copy_from_slice(&length);
-            bytes[start + 4..start + 8].copy_from_slice(&sum);
             bytes[start + 8..payload].copy_from_slice(&numbered);
+            let sum = sum_of(&bytes[start..]).to_le_bytes();
+            bytes[start + 4..start + 8].copy_from_slice(&sum);
         }
     }
 }

@@ -3,8 +3,9 @@
 //! The bytes come through a window, so that a journal of any length is read in little memory. Only what follows a bad
 //! place is read whole.
 
-use std::io;
+use std::{io, mem};
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::frame::{self, Format, Frame};
@@ -13,7 +14,7 @@ use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
 
 /// How much is read at once, in bytes.
-const WINDOW: usize = 256 * 1024;
+const WINDOW: usize = 64 * 1024;
 
 /// What was found in a journal besides its records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,14 +147,14 @@ fn version(start: &[u8]) -> Result<Option<u32>, FormatError> {
 }
 
 /// All bytes from `offset` to the last that is not zero.
-fn rest(mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>, offset: u64) -> io::Result<Vec<u8>> {
+fn rest(mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>, offset: u64) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
     let mut window = vec![0; WINDOW];
     let mut zeroes = 0;
     loop {
         let length = read_at(offset + bytes.len() as u64 + zeroes as u64, &mut window)?;
         if length == 0 {
-            return Ok(bytes);
+            return Ok(bytes.into());
         }
         let written = without_zeroes(&window[..length]);
         if written.is_empty() {
@@ -178,11 +179,11 @@ pub(crate) fn without_zeroes(bytes: &[u8]) -> &[u8] {
 }
 
 /// Every valid frame, wherever it starts.
-fn salvage(format: Format, bytes: &[u8]) -> Vec<Frame> {
+fn salvage(format: Format, bytes: &Bytes) -> Vec<Frame> {
     let mut frames = Vec::new();
     let mut offset = 0;
     while offset + format.head() < bytes.len() {
-        match frame::read(format, &bytes[offset..]) {
+        match frame::read(format, bytes, offset) {
             Some(frame) => {
                 offset += frame.length;
                 frames.push(frame);
@@ -204,8 +205,7 @@ fn hand_on(salvaged: Vec<Frame>, each: &mut dyn FnMut(Record)) -> Damage {
 #[derive(Default)]
 struct Window {
     start: u64,
-    bytes: Vec<u8>,
-    filled: usize,
+    bytes: Bytes,
 }
 
 impl Window {
@@ -216,33 +216,38 @@ impl Window {
         offset: u64,
         read_at: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<Option<Frame>> {
-        if self.at(offset).len() < format.head() {
+        let mut place = self.place(offset);
+        if self.bytes.len() < place + format.head() {
             self.fill(offset, WINDOW, read_at)?;
+            place = 0;
         }
-        let Some(length) = frame::length(format, self.at(offset)) else { return Ok(None) };
-        if self.at(offset).len() < length {
+        let Some(length) = frame::length(format, &self.bytes[place..]) else { return Ok(None) };
+        if self.bytes.len() < place + length {
             self.fill(offset, length.max(WINDOW), read_at)?;
+            place = 0;
         }
-        Ok(frame::read(format, self.at(offset)))
+        Ok(frame::read(format, &self.bytes, place))
     }
 
-    fn at(&self, offset: u64) -> &[u8] {
-        let from = offset.checked_sub(self.start).and_then(|from| usize::try_from(from).ok());
-        from.and_then(|from| self.bytes[..self.filled].get(from..)).unwrap_or_default()
+    /// Where the byte at `offset` is, or the end.
+    fn place(&self, offset: u64) -> usize {
+        let place = offset.checked_sub(self.start).and_then(|place| usize::try_from(place).ok());
+        place.map_or(self.bytes.len(), |place| place.min(self.bytes.len()))
     }
 
+    /// Reads what is at `offset`, so that it begins there.
     fn fill(
         &mut self,
         offset: u64,
         length: usize,
         read_at: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        if self.bytes.len() < length {
-            self.bytes = vec![0; length];
-        }
-        self.start = offset;
-        self.filled = 0;
-        self.filled = read_at(offset, &mut self.bytes)?;
+        // Where something was kept of what was read, it stays in memory, and this goes elsewhere.
+        let mut bytes = mem::take(&mut self.bytes).try_into_mut().unwrap_or_default();
+        bytes.resize(length, 0);
+        let filled = read_at(offset, &mut bytes)?;
+        bytes.truncate(filled);
+        (self.start, self.bytes) = (offset, bytes.freeze());
         Ok(())
     }
 }

@@ -4,10 +4,11 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::orders::OpenOrder;
 use super::syncing::jitter;
-use super::{ChainHead, Known, Machine, OfflineGrants, OrderState, Output, PlacedOrder, Settled, SignedReceipt, Terms};
+use super::{ChainHead, Machine, OfflineGrants, OrderState, Output, PlacedOrder, Settled, SignedReceipt, Terms};
 use crate::client::clock::Tick;
-use crate::client::record::{Consumed, Provisional, Record, Synced};
+use crate::client::record::{Consumed, Provisional, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
@@ -22,7 +23,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(super) enum Waiting {
     Purchase(Box<Terms>),
-    SignedOrder { terms: Box<Terms>, sha256: Sha256, token: Token, provisional: Option<Vec<Grant>> },
+    SignedOrder { terms: Box<Terms>, sha256: Sha256, signed: Signed, provisional: Option<Vec<Grant>> },
     Consume { item: ItemId, quantity: u64 },
     Receipts { receipts: Vec<SignedReceipt>, synced: Synced, more: bool },
 }
@@ -75,8 +76,10 @@ impl Machine {
         let count = self.waiting.len().min(MAX_BATCH);
         let mut batch =
             Batch { meaning: Vec::with_capacity(count), chain: self.chain, records: Vec::with_capacity(count) };
-        for waiting in self.waiting.drain(..count).collect::<Vec<_>>() {
-            self.prepare(waiting, &mut batch, tick, outputs);
+        for _ in 0..count {
+            if let Some(waiting) = self.waiting.pop_front() {
+                self.prepare(waiting, &mut batch, tick, outputs);
+            }
         }
         let Batch { meaning, chain, records } = batch;
         self.act_before_durable(&meaning, outputs);
@@ -90,14 +93,12 @@ impl Machine {
     /// What must only happen once an append is durable, with the bug switched on that does it too early.
     fn act_before_durable(&mut self, meaning: &[Waiting], outputs: &mut Vec<Output>) {
         if seeded(Bug::SentBeforeDurable) {
-            let signed = meaning.iter().filter_map(|waiting| match waiting {
-                Waiting::SignedOrder { terms, token, .. } => {
-                    Some((u64::from(terms.id.0[0]), (terms.id, token.clone())))
+            for waiting in meaning {
+                if let Waiting::SignedOrder { terms, sha256, signed, .. } = waiting {
+                    self.open_order(PlacedOrder::new(terms, 0), *sha256, Some(signed.clone()), None);
+                    self.sync_wanted = true;
                 }
-                _ => None,
-            });
-            self.unanswered.extend(signed);
-            self.sync_wanted = true;
+            }
         }
         if seeded(Bug::AppliedBeforeDurable) {
             for waiting in meaning {
@@ -115,8 +116,9 @@ impl Machine {
             Waiting::Purchase(terms) => match self.sign(&terms, batch.chain, tick) {
                 Ok((order, token)) => {
                     let summary = OrderSummary::new(&order, &token);
-                    batch.chain = Some(ChainHead { sequence: order.sequence, order_sha256: summary.sha256() });
-                    records.push(Record::Order(self.sealer.seal_order(&summary, token.clone())));
+                    batch.chain = Some(ChainHead { sequence: order.sequence, order_sha256: summary.sha256 });
+                    let signed = self.sealer.seal_order(&summary, &token);
+                    records.push(Record::Order(signed.clone()));
                     if seeded(Bug::QueuedBeforeDurable) {
                         let queued = PlacedOrder { state: OrderState::Queued, ..PlacedOrder::new(&terms, tick.unix) };
                         outputs.push(Output::Tell(Update::Order(queued)));
@@ -125,7 +127,7 @@ impl Machine {
                     if let Some(grants) = provisional.clone() {
                         records.push(Record::Provisional(Provisional { order: terms.id, grants }));
                     }
-                    Waiting::SignedOrder { terms, sha256: summary.sha256(), token, provisional }
+                    Waiting::SignedOrder { terms, sha256: summary.sha256, signed, provisional }
                 }
                 Err(trouble) => return not_saved(&terms, &trouble, tick, outputs),
             },
@@ -135,7 +137,7 @@ impl Machine {
             }
             Waiting::Receipts { receipts, synced, more } => {
                 batch.chain = synced.follow.map_or(batch.chain, |follow| follow.last);
-                let sealed = receipts.iter().map(|it| self.seal_receipt(&it.claims, it.token.clone()));
+                let sealed = receipts.iter().map(|it| self.seal_receipt(&it.claims, &it.token));
                 records.extend(sealed.map(Record::Receipt));
                 records.push(Record::Synced(synced.clone()));
                 Waiting::Receipts { receipts, synced, more }
@@ -173,15 +175,17 @@ impl Machine {
         let Some(appending) = self.appending.take() else { return };
         self.chain = appending.chain;
         self.records += appending.records.len() as u64;
+        outputs.reserve(appending.meaning.len());
         for done in appending.meaning {
             match done {
-                Waiting::SignedOrder { terms, sha256, token, provisional } => {
-                    let placed = PlacedOrder::new(&terms, tick.unix);
+                Waiting::SignedOrder { terms, sha256, signed, provisional } => {
                     let provisional = provisional.map(|grants| self.inventory.grant(terms.id, &grants, true));
-                    let place = self.know(placed, Some(sha256), provisional);
-                    self.unanswered.insert(place, (terms.id, token));
+                    let mut order = PlacedOrder::new(&terms, tick.unix);
+                    order.state = OrderState::Queued;
+                    order.provisional = provisional.is_some();
+                    outputs.push(Output::Tell(Update::Order(order.clone())));
+                    self.open_order(order, sha256, Some(signed), provisional);
                     self.sync_wanted = true;
-                    self.update(terms.id, outputs, |order| order.state = OrderState::Queued);
                 }
                 Waiting::Consume { item, quantity } => {
                     // A receipt that came just before may have taken them back.
@@ -200,7 +204,7 @@ impl Machine {
         for failed in meaning {
             if let Some(Waiting::Receipts { synced, .. }) = not_saved_at_all(failed, trouble, tick, outputs) {
                 if seeded(Bug::CursorWithoutReceipts) {
-                    self.unanswered.clear();
+                    self.orders.forget_unanswered();
                     self.cursor = synced.cursor;
                 }
                 self.failed(trouble, None, tick);
@@ -237,25 +241,22 @@ impl Machine {
         }
     }
 
-    /// Remembers an order that no final receipt has answered, and says its place in the history.
-    pub(super) fn know(
+    /// Remembers an order that no final receipt has answered, as the last one of the history.
+    pub(super) fn open_order(
         &mut self,
         order: PlacedOrder,
-        sha256: Option<Sha256>,
+        sha256: Sha256,
+        unanswered: Option<Signed>,
         provisional: Option<super::Bundle>,
-    ) -> u64 {
+    ) {
         let place = self.next_place();
-        let order = PlacedOrder { provisional: provisional.is_some(), ..order };
-        let known = Box::new(Known { order, place, sha256, provisional, decided_at: 0 });
-        self.orders.insert(known.order.id, known);
-        place
+        self.orders.add(OpenOrder { order, place, sha256, unanswered, provisional, decided_at: 0 });
     }
 
     /// Remembers an order of another device that a receipt says is waiting for somebody.
-    pub(super) fn know_pending(&mut self, claims: &Receipt) {
-        let known = self.orders.contains_key(&claims.order) || self.settled.contains_key(&claims.order);
-        if !claims.status.is_final() && !known {
-            self.know(PlacedOrder::of(claims), Some(claims.order_sha256), None);
+    pub(super) fn open_pending(&mut self, claims: &Receipt) {
+        if !claims.status.is_final() && !self.settled.contains_key(&claims.order) {
+            self.open_order(PlacedOrder::of(claims), claims.order_sha256, None, None);
         }
     }
 
@@ -282,12 +283,12 @@ impl Machine {
         self.receipts += receipts.len() as u64;
         for receipt in receipts {
             let claims = &receipt.claims;
-            self.know_pending(claims);
+            self.open_pending(claims);
             let Some(before) = self.apply(&ReceiptSummary::new(claims, &receipt.token)) else { continue };
             let mut order = before.order.unwrap_or_else(|| PlacedOrder::of(claims));
             order.decide(claims);
-            if let Some(known) = self.orders.get_mut(&claims.order) {
-                known.order = order.clone();
+            if let Some(open) = self.orders.get_mut(claims.order) {
+                open.order = order.clone();
             }
             outputs.push(Output::Tell(Update::Receipt(Box::new(receipt))));
             outputs.push(Output::Tell(Update::Order(order)));
@@ -296,7 +297,7 @@ impl Machine {
         self.cursor = synced.cursor;
         self.server_time = self.server_time.max(synced.server_time);
         self.inventory.forget_ended(self.server_time);
-        self.sync_wanted |= more || !self.unanswered.is_empty();
+        self.sync_wanted |= more || self.orders.unanswered().next().is_some();
         if synced.wallet != self.wallet {
             self.wallet.clone_from(&synced.wallet);
             outputs.push(Output::Tell(Update::Wallet(synced.wallet)));
@@ -306,39 +307,38 @@ impl Machine {
     /// Applies a receipt that is verified and durable. Gives its order as it was before; none if the receipt is not
     /// newer than what decided it.
     pub(super) fn apply(&mut self, receipt: &ReceiptSummary) -> Option<Before> {
-        let id = receipt.order();
-        if !self.is_news_for(id, receipt.feed) {
+        let (id, feed) = (receipt.order, receipt.says.feed);
+        if !self.is_news_for(id, feed) {
             return None;
         }
-        self.server_time = self.server_time.max(receipt.issued_at);
-        if let Some(known) = self.orders.get_mut(&id) {
-            self.unanswered.remove(&known.place);
-            let before = Before { place: known.place, order: Some(known.order.clone()) };
-            known.decided_at = receipt.feed;
-            if !receipt.status.is_final() {
-                return Some(before);
-            }
-            let provisional = known.provisional;
-            self.orders.remove(&id);
-            let bundle = self.replace(receipt, provisional.map(|bundle| (bundle, true)));
-            self.settled.insert(id, Settled { decided_at: receipt.feed, bundle });
-            return Some(before);
+        self.server_time = self.server_time.max(receipt.says.issued_at);
+        if !receipt.says.status.is_final()
+            && let Some(open) = self.orders.get_mut(id)
+        {
+            open.unanswered = None;
+            open.decided_at = feed;
+            return Some(Before { place: open.place, order: Some(open.order.clone()) });
+        }
+        if let Some(open) = self.orders.remove(id) {
+            let bundle = self.replace(receipt, open.provisional.map(|bundle| (bundle, true)));
+            self.settled.insert(id, Settled { decided_at: feed, bundle });
+            return Some(Before { place: open.place, order: Some(open.order) });
         }
         let given = self.settled.get(&id).map(|settled| (settled.bundle, false));
-        if let (false, Some((bundle, _))) = (receipt.status.is_final(), given) {
+        if let (false, Some((bundle, _))) = (receipt.says.status.is_final(), given) {
             // It says nothing that this version understands, so what was decided stands.
-            self.settled.insert(id, Settled { decided_at: receipt.feed, bundle });
+            self.settled.insert(id, Settled { decided_at: feed, bundle });
             return None;
         }
         let bundle = self.replace(receipt, given);
-        self.settled.insert(id, Settled { decided_at: receipt.feed, bundle });
+        self.settled.insert(id, Settled { decided_at: feed, bundle });
         Some(Before { place: self.next_place(), order: None })
     }
 
     /// Puts what a final receipt gives in the place of what its order gave before.
     fn replace(&mut self, receipt: &ReceiptSummary, before: Option<(super::Bundle, bool)>) -> super::Bundle {
-        let id = receipt.order();
-        if receipt.status == Status::Granted {
+        let id = receipt.order;
+        if receipt.says.status == Status::Granted {
             let before = before.filter(|_| !seeded(Bug::ReceiptCountsTwice));
             if let Some((bundle, provisional)) = before {
                 self.inventory.remove(id, bundle, provisional);
@@ -358,14 +358,14 @@ impl Machine {
 
     /// Whether a receipt at this place of the feed is newer than what decided its order.
     pub(super) fn is_news_for(&self, order: OrderId, feed: u64) -> bool {
-        let known = self.orders.get(&order).map(|known| known.decided_at);
-        let decided_at = known.or(self.settled.get(&order).map(|settled| settled.decided_at));
+        let open = self.orders.get(order).map(|open| open.decided_at);
+        let decided_at = open.or_else(|| self.settled.get(&order).map(|settled| settled.decided_at));
         decided_at.is_none_or(|decided_at| feed > decided_at || seeded(Bug::ReceiptCountsTwice))
     }
 
     /// Whether a receipt answers the very order that this device signed, or an order that it does not know as open.
     pub(super) fn answers_what_was_signed(&self, order: OrderId, sha256: Sha256) -> bool {
-        let signed = self.orders.get(&order).and_then(|known| known.sha256);
+        let signed = self.orders.get(order).map(|open| open.sha256);
         signed.is_none_or(|signed| signed == sha256)
     }
 }

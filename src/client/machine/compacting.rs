@@ -7,7 +7,7 @@ use crate::client::record::{Consumed, Follow, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
-use crate::protocol::{Order, Receipt};
+use crate::protocol::{Order, Receipt, Token};
 
 /// How many records more than twice those that are needed there may be, so that a small journal is left alone.
 const SLACK: u64 = 512;
@@ -52,8 +52,8 @@ impl Machine {
             Record::Order(signed) => self.keep_order(signed).map(Record::Order),
             Record::Receipt(signed) => Some(Record::Receipt(self.keep_receipt(signed))),
             Record::Provisional(ref provisional) => {
-                let known = self.orders.get(&provisional.order)?;
-                known.provisional.is_some().then_some(record)
+                let open = self.orders.get(provisional.order)?;
+                open.provisional.is_some().then_some(record)
             }
             // Their sums and last words are written after everything else.
             Record::Consumed(_) | Record::Synced(_) => None,
@@ -62,15 +62,15 @@ impl Machine {
 
     fn keep_order(&self, signed: Signed) -> Option<Signed> {
         let (id, signed) = match self.sealer.open_order(&signed) {
-            Some(summary) => (summary.id(), signed),
-            None => match Order::verify(&signed.token, self.key.public(), &self.account, &self.settings.game) {
-                Ok(order) => {
-                    let summary = OrderSummary::new(&order, &signed.token);
-                    (order.id, self.sealer.seal_order(&summary, signed.token))
+            Some(summary) => (summary.order, signed),
+            None => {
+                let token = signed.token();
+                match Order::verify(&token, self.key.public(), &self.account, &self.settings.game) {
+                    Ok(order) => (order.id, self.sealer.seal_order(&OrderSummary::new(&order, &token), &token)),
+                    // It was told when it was read, and gives nothing; it is not ours to throw away.
+                    Err(_) => return Some(signed),
                 }
-                // It was told when it was read, and gives nothing; it is not ours to throw away.
-                Err(_) => return Some(signed),
-            },
+            }
         };
         (!self.settled.contains_key(&id) && !seeded(Bug::CompactOrders)).then_some(signed)
     }
@@ -79,19 +79,19 @@ impl Machine {
         if self.sealer.open_receipt(&signed).is_some() {
             return signed;
         }
-        let keys = &self.settings.server_keys;
-        match Receipt::verify_for(&signed.token, keys, &self.settings.game, &self.account) {
-            Ok(claims) => self.seal_receipt(&claims, signed.token),
+        let (token, keys) = (signed.token(), &self.settings.server_keys);
+        match Receipt::verify_for(&token, keys, &self.settings.game, &self.account) {
+            Ok(claims) => self.seal_receipt(&claims, &token),
             // Its server's key may be trusted again by another version of the game.
             Err(_) => signed,
         }
     }
 
     /// A receipt with its seal, if it is one that decides an order for good.
-    pub(super) fn seal_receipt(&self, claims: &Receipt, token: crate::protocol::Token) -> Signed {
+    pub(super) fn seal_receipt(&self, claims: &Receipt, token: &Token) -> Signed {
         match claims.status.is_final() {
-            true => self.sealer.seal_receipt(claims.server, &ReceiptSummary::new(claims, &token), token),
-            false => token.into(),
+            true => self.sealer.seal_receipt(claims.server, &ReceiptSummary::new(claims, token), token),
+            false => token.clone().into(),
         }
     }
 

@@ -1,15 +1,18 @@
 //! From the records of a journal to a machine: what has this device's seal counts as it says, and everything else is
 //! verified again before it gives anything.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use rustc_hash::FxHashSet;
+
 use super::appending::Before;
+use super::orders::OpenOrders;
 use super::{ChainHead, Inventory, Link, Machine, OrderState, PlacedOrder, Settings, SignedReceipt};
 use crate::client::clock::Tick;
 use crate::client::inventory::Holdings;
 use crate::client::record::{Identity, Record, Signed};
-use crate::client::seal::{OrderSummary, ReceiptSummary, Sealer};
+use crate::client::seal::{OrderSays, OrderSummary, ReceiptSummary, Sealer, Summary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Opened;
 use crate::client::view::{Connection, RECENT, Snapshot};
@@ -34,32 +37,31 @@ pub struct Opening {
 /// The names that were read so far, each kept once: thousands of orders share a few.
 #[derive(Debug, Default)]
 struct Names {
-    products: BTreeSet<ProductId>,
+    products: FxHashSet<ProductId>,
     currencies: BTreeMap<[u8; 3], Currency>,
 }
 
 impl Names {
-    /// A summary with its product and price, if their names are right.
-    fn read<'a>(&mut self, summary: OrderSummary<'a>) -> Option<(OrderSummary<'a>, ProductId, Money)> {
-        let product = match self.products.get(summary.product) {
+    /// The product and the price that a seal says, if their names are right.
+    fn read(&mut self, order: &OrderSays<'_>) -> Option<(ProductId, Money)> {
+        let product = match self.products.get(order.product) {
             Some(product) => product.clone(),
             None => {
-                let product: ProductId = summary.product.parse().ok()?;
+                let product: ProductId = order.product.parse().ok()?;
                 self.products.insert(product.clone());
                 product
             }
         };
-        let code = summary.currency.as_bytes().try_into().ok()?;
+        let code = order.currency.as_bytes().try_into().ok()?;
         let currency = match self.currencies.get(&code) {
             Some(&currency) => currency,
             None => {
-                let currency = summary.currency.parse().ok()?;
+                let currency = order.currency.parse().ok()?;
                 self.currencies.insert(code, currency);
                 currency
             }
         };
-        let price = Money::new(summary.micros, currency);
-        Some((summary, product, price))
+        Some((product, Money::new(order.micros, currency)))
     }
 }
 
@@ -86,9 +88,8 @@ impl Machine {
             device,
             account,
             access: crate::client::Access::ReadWrite,
-            orders: BTreeMap::new(),
+            orders: OpenOrders::default(),
             settled: BTreeMap::new(),
-            unanswered: BTreeMap::new(),
             inventory: Inventory::default(),
             told: Holdings::default(),
             wallet: Vec::new(),
@@ -134,12 +135,12 @@ impl Opening {
             Record::Order(signed) => self.replay_order(signed),
             Record::Receipt(signed) => self.replay_receipt(signed),
             Record::Provisional(provisional) => {
-                if let Some(known) = machine.orders.get_mut(&provisional.order)
-                    && known.order.state == OrderState::Queued
-                    && known.provisional.is_none()
+                if let Some(open) = machine.orders.get_mut(provisional.order)
+                    && open.order.state == OrderState::Queued
+                    && open.provisional.is_none()
                 {
-                    known.provisional = Some(machine.inventory.grant(provisional.order, &provisional.grants, true));
-                    known.order.provisional = true;
+                    open.provisional = Some(machine.inventory.grant(provisional.order, &provisional.grants, true));
+                    open.order.provisional = true;
                 }
             }
             Record::Consumed(_) if seeded(Bug::ForgetConsumed) => {}
@@ -160,15 +161,17 @@ impl Opening {
         let machine = &mut self.machine;
         let verified;
         let sealed = machine.sealer.open_order(&signed);
-        let (summary, product, price) = match sealed.and_then(|summary| self.names.read(summary)) {
-            Some(read) => read,
+        let named = sealed.and_then(|summary| self.names.read(&summary.says).map(|named| (summary, named)));
+        let (summary, (product, price)) = match named {
+            Some(sealed) => sealed,
             None => {
-                self.broken_seals += u64::from(!signed.seal.is_empty());
-                match Order::verify(&signed.token, machine.key.public(), &machine.account, &machine.settings.game) {
+                self.broken_seals += u64::from(!signed.seal().is_empty());
+                let token = signed.token();
+                match Order::verify(&token, machine.key.public(), &machine.account, &machine.settings.game) {
                     Ok(order) => {
                         self.verified += 1;
                         verified = order;
-                        (OrderSummary::new(&verified, &signed.token), verified.product.clone(), verified.price)
+                        (OrderSummary::new(&verified, &token), (verified.product.clone(), verified.price))
                     }
                     Err(error) => {
                         return self.troubles.push(format!("an order in the journal is not believed: {error}"));
@@ -176,27 +179,24 @@ impl Opening {
                 }
             }
         };
-        let (id, sha256) = (summary.id(), summary.sha256());
-        machine.chain = Some(ChainHead { sequence: summary.sequence, order_sha256: sha256 });
-        if machine.settled.contains_key(&id) || machine.orders.contains_key(&id) {
+        let Summary { sha256, order: id, says } = summary;
+        machine.chain = Some(ChainHead { sequence: says.sequence, order_sha256: sha256 });
+        if machine.settled.contains_key(&id) {
             return;
         }
         let order = PlacedOrder {
             id,
             product,
-            quantity: summary.quantity,
-            total: price.checked_mul(summary.quantity).unwrap_or(price),
+            quantity: says.quantity,
+            total: price.checked_mul(says.quantity).unwrap_or(price),
             state: OrderState::Queued,
             provisional: false,
             reason: None,
             trouble: None,
-            placed_at: summary.issued_at,
+            placed_at: says.issued_at,
         };
-        let place = machine.know(order, Some(sha256), None);
-        if seeded(Bug::ForgetUnanswered) {
-            return;
-        }
-        machine.unanswered.insert(place, (id, signed.token));
+        let unanswered = (!seeded(Bug::ForgetUnanswered)).then_some(signed);
+        machine.open_order(order, sha256, unanswered, None);
     }
 
     fn replay_receipt(&mut self, signed: Signed) {
@@ -204,21 +204,21 @@ impl Opening {
         machine.receipts += 1;
         let (summary, sealed, claims) = match machine.sealer.open_receipt(&signed) {
             Some(summary) => {
-                let sealed = Some(Sha256(summary.sha256));
+                let sealed = Some(summary.sha256);
                 (summary, sealed, None)
             }
             None => {
-                self.broken_seals += u64::from(!signed.seal.is_empty());
-                let keys = &machine.settings.server_keys;
-                match Receipt::verify_for(&signed.token, keys, &machine.settings.game, &machine.account) {
+                self.broken_seals += u64::from(!signed.seal().is_empty());
+                let (token, keys) = (signed.token(), &machine.settings.server_keys);
+                match Receipt::verify_for(&token, keys, &machine.settings.game, &machine.account) {
                     Ok(claims) => {
                         self.verified += u64::from(claims.status.is_final());
-                        let summary = ReceiptSummary::new(&claims, &signed.token);
-                        machine.know_pending(&claims);
+                        let summary = ReceiptSummary::new(&claims, &token);
+                        machine.open_pending(&claims);
                         (summary, None, Some(claims))
                     }
                     Err(error) => {
-                        let trouble = machine.withhold(&signed.token, &error);
+                        let trouble = machine.withhold(&token, &error);
                         machine.withheld += 1;
                         if machine.withheld == 1 {
                             self.troubles.push(trouble);
@@ -229,13 +229,13 @@ impl Opening {
             }
         };
         let Some(before) = machine.apply(&summary) else { return };
-        // An order that is still known was not decided for good: such receipts are never sealed.
+        // An order that is still open was not decided for good: such receipts are never sealed.
         if let Some(claims) = claims
-            && let Some(known) = machine.orders.get_mut(&claims.order)
+            && let Some(open) = machine.orders.get_mut(claims.order)
         {
-            known.order.decide(&claims);
+            open.order.decide(&claims);
         }
-        self.recent.push_back(Recent { token: signed.token, sealed, before });
+        self.recent.push_back(Recent { token: signed.token(), sealed, before });
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
@@ -312,11 +312,18 @@ impl Opening {
             receipts.push(SignedReceipt { claims, token });
         }
         let open = &self.machine.orders;
-        let answered = answered.values().filter(|(_, order)| !open.contains_key(&order.id));
-        let mut orders: Vec<_> = open.values().map(|known| (known.place, &known.order)).collect();
-        orders.extend(answered.map(|(place, order)| (*place, order)));
-        orders.sort_unstable_by_key(|(place, _)| *place);
-        (receipts, orders.into_iter().map(|(_, order)| order.clone()).collect())
+        let mut answered: Vec<_> = answered.into_values().filter(|(_, order)| !open.contains(order.id)).collect();
+        answered.sort_unstable_by_key(|(place, _)| *place);
+        let mut answered = answered.into_iter().peekable();
+        let mut orders = Vec::with_capacity(open.len() + answered.len());
+        for open in open.in_order() {
+            while let Some((_, order)) = answered.next_if(|(place, _)| *place < open.place) {
+                orders.push(order);
+            }
+            orders.push(open.order.clone());
+        }
+        orders.extend(answered.map(|(_, order)| order));
+        (receipts, orders)
     }
 }
 
@@ -326,13 +333,13 @@ impl Machine {
     fn withhold(&mut self, token: &Token, error: &ReceiptError) -> String {
         let trouble = format!("a receipt in the journal is not believed: {error}");
         if let Ok(claims) = envelope::claims_of_stored::<Receipt>(token)
-            && let Some(known) = self.orders.get_mut(&claims.order)
+            && let Some(open) = self.orders.get_mut(claims.order)
         {
-            self.unanswered.remove(&known.place);
-            known.order.state = OrderState::Unverified;
-            known.order.provisional = false;
-            known.order.trouble = Some(trouble.clone());
-            if let Some(bundle) = known.provisional.take() {
+            open.unanswered = None;
+            open.order.state = OrderState::Unverified;
+            open.order.provisional = false;
+            open.order.trouble = Some(trouble.clone());
+            if let Some(bundle) = open.provisional.take() {
                 self.inventory.take_back(claims.order, bundle, true);
             }
         }

@@ -67,7 +67,7 @@ impl Machine {
             None => self.new_sync(tick)?,
         };
         for &id in &sync.orders {
-            if self.orders.get(&id).is_some_and(|known| known.order.state == OrderState::Queued) {
+            if self.orders.get(id).is_some_and(|open| open.order.state == OrderState::Queued) {
                 self.update(id, outputs, |order| order.state = OrderState::Sent);
             }
         }
@@ -77,8 +77,8 @@ impl Machine {
     }
 
     fn new_sync(&mut self, tick: Tick) -> Result<Sync, String> {
-        let batch = self.unanswered.values().take(MAX_ORDERS);
-        let (orders, tokens) = batch.cloned().unzip();
+        let batch = self.orders.unanswered().take(MAX_ORDERS);
+        let (orders, tokens) = batch.map(|(id, signed)| (id, signed.token())).unzip();
         let request = SyncRequest {
             device: self.device,
             account: self.account.clone(),
@@ -170,7 +170,7 @@ impl Machine {
         let broken = receipts.iter().any(|receipt| receipt.claims.reason == Some(Reason::ChainBroken));
         let behind = answer.chain.map(|head| head.sequence) > self.chain.map(|head| head.sequence);
         // A copied or rolled-back save goes on from where the server is, once nothing signed is left unanswered.
-        let all_answered = self.unanswered.values().all(|(id, _)| receipts.iter().any(|it| it.claims.order == *id));
+        let all_answered = self.orders.unanswered().all(|(id, _)| receipts.iter().any(|it| it.claims.order == id));
         let meaning = self.appending.iter().flat_map(|appending| &appending.meaning);
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
         let follow = ((broken || behind) && all_answered && !signing).then_some(Follow { last: answer.chain });
