@@ -43,6 +43,7 @@ impl Signer {
     pub(crate) fn sign_while<T>(
         &self,
         receipts: &[Receipt],
+        threads: Threads,
         work: impl FnOnce() -> T,
     ) -> (Result<Vec<Token>, LedgerError>, T) {
         if receipts.is_empty() {
@@ -51,7 +52,7 @@ impl Signer {
         let mut tokens = Ok(Vec::new());
         let key = &self.key;
         let done = rayon::in_place_scope(|scope| {
-            scope.spawn(|_| tokens = sign(key, receipts));
+            scope.spawn(|_| tokens = sign(key, receipts, threads));
             work()
         });
         (tokens, done)
@@ -62,15 +63,31 @@ impl Signer {
     /// # Errors
     /// A receipt does not serialise.
     pub fn sign(&self, receipts: &[Receipt]) -> Result<Vec<Token>, LedgerError> {
-        sign(&self.key, receipts)
+        sign(&self.key, receipts, Threads::All)
     }
 }
 
-fn sign(key: &SecretKey, receipts: &[Receipt]) -> Result<Vec<Token>, LedgerError> {
+/// On how many threads receipts are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// On as many as there are processors.
+    All,
+    /// On one less, which is left to a database that writes meanwhile.
+    #[cfg(feature = "postgres")]
+    AllButOne,
+}
+
+fn sign(key: &SecretKey, receipts: &[Receipt], threads: Threads) -> Result<Vec<Token>, LedgerError> {
     let sign = |receipt: &Receipt| receipt.sign(key).map_err(LedgerError::Signing);
-    match receipts.len() < WORTH_SHARING {
-        true => receipts.iter().map(sign).collect(),
-        false => receipts.par_iter().map(sign).collect(),
+    match threads {
+        _ if receipts.len() < WORTH_SHARING => receipts.iter().map(sign).collect(),
+        Threads::All => receipts.par_iter().map(sign).collect(),
+        #[cfg(feature = "postgres")]
+        Threads::AllButOne => {
+            let parts = rayon::current_num_threads().saturating_sub(1).max(1);
+            let parts = receipts.par_chunks(receipts.len().div_ceil(parts));
+            parts.flat_map_iter(|part| part.iter().map(sign)).collect()
+        }
     }
 }
 
