@@ -5,6 +5,7 @@
 //!
 //! The formats are written down byte by byte in `docs/protocol.md`.
 
+mod base64url;
 pub mod catalog;
 mod count;
 pub mod digest;

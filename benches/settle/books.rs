@@ -6,85 +6,28 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bevy_iap::protocol::{Grant, Receipt, ReceiptId, SecretKey, Sha256, Status, Token};
-use bevy_iap::server::ledger::{Context, Ledger, SqliteLedger, TransferId, VerifiedOrder};
+use bevy_iap::server::ledger::{SqliteLedger, TransferId, VerifiedOrder};
 use bevy_iap::server::signing::Signer;
 use rayon::prelude::*;
 use rusqlite::{Connection, params};
 
+use crate::desk::{self, DEVICES, Desk, TURN};
 use crate::shop::{self, Device};
 use crate::table;
 
-const DEVICES: usize = 1_000;
-const ROUNDS: usize = 7;
-/// Batches in each turn.
-const TURN: usize = 4;
-
-/// Books, and the devices that buy from them.
-struct Desk {
-    ledger: SqliteLedger,
-    devices: Vec<Device>,
-    signer: Signer,
-}
-
-impl Desk {
-    fn open(path: &Path, population: u32) -> Self {
-        let mut ledger = SqliteLedger::open(path, &shop::game()).expect("opens");
-        let devices = shop::devices(population, DEVICES);
-        let keys: Vec<_> = devices.iter().map(|device| device.key.public()).collect();
-        ledger.enrol(&keys, shop::welcome(), shop::NOW).expect("enrols");
-        Self { ledger, devices, signer: Signer::new(Arc::new(SecretKey::from_seed(&[2; 32])), shop::game()) }
-    }
-
-    /// Orders a second.
-    fn settle(&mut self, product: impl Fn(usize) -> String + Sync) -> f64 {
-        let batches = shop::batches(&mut self.devices, TURN, product);
-        let catalog = shop::catalog();
-        let started = Instant::now();
-        for batch in &batches {
-            let mut context = Context { catalog: &catalog, signer: &mut self.signer, now: shop::NOW };
-            self.ledger.settle(batch, &mut context).expect("settles");
-        }
-        table::rate(TURN * DEVICES, started.elapsed())
-    }
-}
-
 pub fn run() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let mut desk = Desk::open(&folder.path().join("ours.sqlite"), 10);
-    let path = folder.path().join("bare.sqlite");
-    let devices = Desk::open(&path, 11).devices;
-    let mut bare = Bare::open(&path, devices);
-    let mut rounds = Vec::new();
-    for round in 0..ROUNDS {
-        // In turns, so that neither always comes first.
-        rounds.push(match round % 2 {
-            0 => {
-                let ours = desk.settle(|_| "shield".to_owned());
-                (ours, bare.settle())
-            }
-            _ => {
-                let bare = bare.settle();
-                (desk.settle(|_| "shield".to_owned()), bare)
-            }
-        });
-    }
+    let open = |name: &str, population| {
+        let ledger = SqliteLedger::open(&folder.path().join(name), &shop::game()).expect("opens");
+        Desk::of(Box::new(ledger), population)
+    };
+    let desk = open("ours.sqlite", 10);
+    let devices = open("bare.sqlite", 11).devices;
+    let bare = Bare::open(&folder.path().join("bare.sqlite"), devices);
+    let mut both = (desk, bare);
+    let rounds = desk::in_turns(&mut both, |(desk, _)| desk.settle(|_| "shield".to_owned()), |(_, bare)| bare.settle());
     table::compared("the SQLite ledger, 1,000 orders a batch; floor: the same statements, bare", &rounds, Some(0.8));
-
-    let mut rounds = Vec::new();
-    for round in 0..ROUNDS {
-        let hot = |desk: &mut Desk| desk.settle(|_| "hot".to_owned());
-        let spread = |desk: &mut Desk| desk.settle(|number| format!("spread_{}", number % shop::SPREAD));
-        rounds.push(match round % 2 {
-            0 => {
-                let hot = hot(&mut desk);
-                (hot, spread(&mut desk))
-            }
-            _ => {
-                let spread = spread(&mut desk);
-                (hot(&mut desk), spread)
-            }
-        });
-    }
+    let rounds = both.0.hot_beside_spread();
     table::compared("everybody buys one product, on SQLite; floor: 64 products", &rounds, Some(0.95));
 }
 
@@ -137,8 +80,8 @@ impl Bare {
             row.read(&transaction);
         }
         let receipts: Vec<Receipt> = rows.iter().map(|row| row.receipt.clone()).collect();
-        let (mut tokens, signer) = (Vec::new(), &self.signer.key);
-        let sign = |receipt: &Receipt| receipt.sign(signer).expect("signs");
+        let (mut tokens, key) = (Vec::new(), SecretKey::from_seed(&[2; 32]));
+        let sign = |receipt: &Receipt| receipt.sign(&key).expect("signs");
         rayon::in_place_scope(|scope| {
             scope.spawn(|_| tokens = receipts.par_iter().map(&sign).collect());
             rows.iter().for_each(|row| row.write(&transaction));
@@ -233,8 +176,8 @@ impl Row {
         );
         execute(
             "INSERT INTO orders (id, account, device, sequence, product, quantity, token, sha256, status, until,
-                 amount, currency, settled_at, feed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'granted', ?9, ?10, 'EUR', ?11, ?12)",
+                 amount, currency, settled_at, feed, owned)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'granted', ?9, ?10, 'EUR', ?11, ?12, 0)",
             &[
                 &order.id.0,
                 &order.account.as_str(),

@@ -7,23 +7,34 @@
 
 mod books;
 mod crypto;
+#[cfg(all(unix, feature = "postgres"))]
+mod database;
+mod desk;
+mod memory;
 mod mixed;
 mod one_by_one;
+#[cfg(all(unix, feature = "postgres"))]
+mod postgres;
 mod shop;
 mod size;
 mod table;
 mod wire;
 
 /// The parts, by name.
-const PARTS: [(&str, fn()); 5] = [
+const PARTS: &[(&str, fn())] = &[
     ("books", books::run),
+    #[cfg(all(unix, feature = "postgres"))]
+    ("postgres", postgres::run),
     ("wire", wire::run),
     ("mixed", mixed::run),
-    ("single", one_by_one::run),
+    ("pgbench", one_by_one::run),
     ("size", size::run),
 ];
 
 fn main() {
+    if memory::serves() {
+        return;
+    }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     table::heading();
     for (name, run) in PARTS {

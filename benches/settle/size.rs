@@ -6,12 +6,12 @@ use bevy_iap::server::ledger::{Context, Ledger, SqliteLedger};
 use bevy_iap::server::signing::Signer;
 use rayon::prelude::*;
 
-use crate::shop;
-use crate::table;
+#[cfg(all(unix, feature = "postgres"))]
+use crate::database;
+use crate::{memory, shop, table};
 
 const DEVICES: usize = 1_000;
 const BATCHES: usize = 20;
-const ACCOUNTS: usize = 100_000;
 
 pub fn run() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
@@ -33,14 +33,19 @@ pub fn run() {
     let each = grown / (DEVICES * BATCHES / 2) as u64;
     table::told("bytes of the database for each purchase, without its log", &each.to_string());
 
-    let before = resident();
-    let keys: Vec<_> = shop::devices(6, ACCOUNTS).par_iter().map(|device| device.key.public()).collect();
-    let with_keys = resident();
-    for keys in keys.chunks(1_000) {
-        ledger.enrol(keys, shop::welcome(), shop::NOW).expect("enrols");
+    let what = "more memory of the server's process after 100,000 accounts were made, on";
+    table::told(&format!("{what} SQLite"), &mebibytes(memory::grown("", || 0).0));
+    #[cfg(all(unix, feature = "postgres"))]
+    if let Some(database) = database::start() {
+        database.make("ours");
+        let (server, theirs) = memory::grown(&database.url("ours"), || database.memory());
+        table::told(&format!("{what} PostgreSQL"), &mebibytes(server));
+        table::told("more memory of PostgreSQL's processes meanwhile", &mebibytes(theirs));
     }
-    let grown = resident().saturating_sub(with_keys.max(before));
-    table::told("more memory of the process after 100,000 accounts were made", &format!("{} KiB", grown / 1024));
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 fn length(path: &std::path::Path) -> u64 {
@@ -49,11 +54,4 @@ fn length(path: &std::path::Path) -> u64 {
     let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).expect("checked in");
     assert_eq!(busy, 0, "somebody else uses the database");
     fs::metadata(path).expect("it is there").len()
-}
-
-/// Bytes of memory that the process has, where the system says.
-fn resident() -> u64 {
-    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or_default() * 4096
 }

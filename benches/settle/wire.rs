@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Instant;
 
 use bevy_iap::protocol::sync::{Enrolment, MAX_ORDERS, SyncResponse};
 use bevy_iap::protocol::{PublicKey, Receipt, Status, Token};
-use bevy_iap::server::{Limits, LocalServer, Rate, ServerConfig};
+use bevy_iap::server::{Database, Limits, LocalServer, Rate, ServerConfig};
 use rayon::prelude::*;
 use tempfile::TempDir;
 
@@ -26,13 +27,9 @@ pub struct Shop {
 }
 
 impl Shop {
-    pub fn open() -> Self {
+    pub fn open(database: Database) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let mut config = ServerConfig::new(folder.path(), shop::catalog());
-        config.welcome = shop::welcome();
-        let endless = Rate::new(u32::MAX, u32::MAX);
-        config.limits = Limits { orders_per_device: endless, queue: 65_536, ..Limits::default() };
-        Self { server: LocalServer::start(config).expect("the server starts"), _folder: folder }
+        Self { server: start(folder.path(), database), _folder: folder }
     }
 
     /// Enrols devices.
@@ -46,12 +43,37 @@ impl Shop {
             assert_eq!(connection.post("/v1/devices", "application/json", &body).0, 201);
         }
     }
+
+    /// A number that the server tells of itself.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = Connection::open(self.server.address()).get("/metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.expect("it tells")
+    }
+}
+
+/// A server that limits nobody.
+pub fn start(folder: &Path, database: Database) -> LocalServer {
+    let mut config = ServerConfig::new(folder, shop::catalog());
+    config.database = database;
+    config.welcome = shop::welcome();
+    let endless = Rate::new(u32::MAX, u32::MAX);
+    config.limits = Limits { orders_per_device: endless, queue: 65_536, ..Limits::default() };
+    LocalServer::start(config).expect("the server starts")
 }
 
 /// A request, and the device that signed it.
 pub struct Request<'a> {
     pub device: &'a Device,
     pub token: Token,
+    /// Whether one of its orders has a bad signature, so that it is refused.
+    pub forged: bool,
+}
+
+impl<'a> Request<'a> {
+    pub fn good((device, token): (&'a Device, &Token)) -> Self {
+        Self { device, token: token.clone(), forged: false }
+    }
 }
 
 /// An answer, not verified yet.
@@ -64,7 +86,11 @@ pub struct Answer<'a> {
 impl Answer<'_> {
     /// How many granted receipts it holds that verify, and belong to the device's account.
     fn granted(&self, server: PublicKey) -> usize {
-        let Request { device, token } = &self.request;
+        let Request { device, token, forged } = &self.request;
+        if *forged {
+            assert_eq!(self.status, 400, "a forged order is refused");
+            return 0;
+        }
         assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
         let text = std::str::from_utf8(&self.body).expect("text");
         let (keys, game) = ([server], shop::game());
@@ -111,7 +137,7 @@ pub fn dealt<T>(requests: Vec<T>, connections: usize) -> Vec<Vec<T>> {
 }
 
 pub fn run() {
-    let shop = Shop::open();
+    let shop = Shop::open(Database::Folder);
     let mut devices = shop::devices(1, DEVICES);
     shop.enrol(&devices);
     let (mut fresh, mut again) = (Vec::new(), Vec::new());
@@ -124,10 +150,7 @@ pub fn run() {
                 device.request(cursor, orders)
             })
             .collect();
-        let requests = || {
-            let request = |(device, token): (_, &Token)| Request { device, token: token.clone() };
-            dealt(devices.iter().zip(&tokens).map(request).collect(), CONNECTIONS)
-        };
+        let requests = || dealt(devices.iter().zip(&tokens).map(Request::good).collect(), CONNECTIONS);
         let before = crypto::ceiling(10_000);
         let first = sent(&shop, requests());
         let second = sent(&shop, requests());
@@ -164,7 +187,17 @@ impl Connection {
             self.address,
             body.len()
         );
-        self.stream.write_all(&[head.as_bytes(), body].concat()).expect("sent");
+        self.ask(&[head.as_bytes(), body].concat())
+    }
+
+    fn get(&mut self, path: &str) -> String {
+        let (status, body) = self.ask(format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address).as_bytes());
+        assert_eq!(status, 200);
+        String::from_utf8(body).expect("text")
+    }
+
+    fn ask(&mut self, request: &[u8]) -> (u16, Vec<u8>) {
+        self.stream.write_all(request).expect("sent");
         let head = loop {
             match self.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(end) => break self.read.drain(..end + 4).collect::<Vec<u8>>(),

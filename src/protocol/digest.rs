@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(any(feature = "client", feature = "server"))]
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::Digest as _;
 use thiserror::Error;
 
+use super::base64url;
 use super::text::serde_as_text;
 
 /// A SHA-256 digest; as text, 43 characters of unpadded base64url.
@@ -22,7 +24,7 @@ impl Sha256 {
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&Base64UrlUnpadded::encode_string(&self.0))
+        f.write_str(&base64url::encode(&self.0))
     }
 }
 
@@ -36,7 +38,7 @@ impl FromStr for Sha256 {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        base64url_32(text).map(Self).ok_or(DigestError)
+        base64url::decode_32(text).map(Self).ok_or(DigestError)
     }
 }
 
@@ -47,7 +49,8 @@ serde_as_text!(Sha256);
 #[error("a SHA-256 digest is 43 characters of unpadded base64url")]
 pub struct DigestError;
 
-/// Exactly 32 bytes from strict, unpadded base64url.
+/// Exactly 32 bytes from strict, unpadded base64url, in constant time: they may be a secret.
+#[cfg(any(feature = "client", feature = "server"))]
 pub(crate) fn base64url_32(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     let decoded = Base64UrlUnpadded::decode(text, &mut bytes).ok()?;

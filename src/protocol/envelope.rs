@@ -11,11 +11,11 @@ mod strict_json;
 use std::fmt;
 use std::sync::Arc;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::base64url;
 use super::digest::Sha256;
 use super::keys::{KeyId, SecretKey, TrustedKeys};
 use super::text::serde_as_text;
@@ -89,12 +89,12 @@ pub fn sign<C: Claims>(claims: &C, key: &SecretKey) -> Result<Token, EnvelopeErr
     let malformed = |error: serde_json::Error| EnvelopeError::Claims(error.to_string());
     let header = serde_json::to_vec(&header).map_err(malformed)?;
     let payload = serde_json::to_vec(claims).map_err(malformed)?;
-    let mut text = Base64UrlUnpadded::encode_string(&header);
+    let mut text = base64url::encode(&header);
     text.push('.');
-    text.push_str(&Base64UrlUnpadded::encode_string(&payload));
+    text.push_str(&base64url::encode(&payload));
     let signature = key.sign(text.as_bytes());
     text.push('.');
-    text.push_str(&Base64UrlUnpadded::encode_string(&signature));
+    text.push_str(&base64url::encode(&signature));
     Ok(Token(text.into()))
 }
 
@@ -112,7 +112,7 @@ pub fn verify<C: Claims>(token: &Token, keys: &(impl TrustedKeys + ?Sized)) -> R
     else {
         return Err(EnvelopeError::NotCompact);
     };
-    let decode = |part| Base64UrlUnpadded::decode_vec(part).map_err(|_| EnvelopeError::NotBase64Url);
+    let decode = |part| base64url::decode(part).ok_or(EnvelopeError::NotBase64Url);
     let header = decode(header)?;
     let payload_bytes = decode(payload)?;
     let signature_bytes: [u8; 64] = decode(signature)?.try_into().map_err(|_| EnvelopeError::BadSignature)?;
@@ -130,7 +130,7 @@ pub fn verify<C: Claims>(token: &Token, keys: &(impl TrustedKeys + ?Sized)) -> R
 /// The key that a token's header names, before anything is verified: only good for looking that key up.
 pub(crate) fn claimed_key<C: Claims>(token: &Token) -> Result<KeyId, EnvelopeError> {
     let header = token.as_str().split('.').next().unwrap_or_default();
-    check_header::<C>(&Base64UrlUnpadded::decode_vec(header).map_err(|_| EnvelopeError::NotBase64Url)?)
+    check_header::<C>(&base64url::decode(header).ok_or(EnvelopeError::NotBase64Url)?)
 }
 
 /// Reads claims without verifying anything: for text that was verified before it was stored, and for knowing what a
@@ -138,7 +138,7 @@ pub(crate) fn claimed_key<C: Claims>(token: &Token) -> Result<KeyId, EnvelopeErr
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) fn claims_of_stored<C: Claims>(token: &Token) -> Result<C, EnvelopeError> {
     let payload = token.as_str().split('.').nth(1).ok_or(EnvelopeError::NotCompact)?;
-    let bytes = Base64UrlUnpadded::decode_vec(payload).map_err(|_| EnvelopeError::NotBase64Url)?;
+    let bytes = base64url::decode(payload).ok_or(EnvelopeError::NotBase64Url)?;
     strict_json::parse(&bytes).map_err(EnvelopeError::Claims)
 }
 
@@ -229,9 +229,9 @@ mod tests {
 
     /// A token with any header and payload, signed correctly over them.
     fn forge(header: &str, payload: &str) -> Token {
-        let encode = |text: &str| Base64UrlUnpadded::encode_string(text.as_bytes());
+        let encode = |text: &str| base64url::encode(text.as_bytes());
         let signed = format!("{}.{}", encode(header), encode(payload));
-        let signature = Base64UrlUnpadded::encode_string(&key().sign(signed.as_bytes()));
+        let signature = base64url::encode(&key().sign(signed.as_bytes()));
         Token::from_text(&format!("{signed}.{signature}"))
     }
 

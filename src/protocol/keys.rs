@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use ed25519_dalek::Signer;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::UnixSeconds;
-use super::digest::{Sha256, base64url_32};
+use super::base64url;
+use super::digest::Sha256;
 use super::name::AccountId;
 use super::text::serde_as_text;
 
@@ -40,7 +40,7 @@ impl std::str::FromStr for KeyId {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        base64url_32(text).map(|bytes| Self(Sha256(bytes))).ok_or(KeyError::NotAKeyId)
+        base64url::decode_32(text).map(|bytes| Self(Sha256(bytes))).ok_or(KeyError::NotAKeyId)
     }
 }
 
@@ -89,7 +89,7 @@ impl PublicKey {
 /// The key as 43 characters of unpadded base64url, as the `x` of its JWK.
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&Base64UrlUnpadded::encode_string(self.0.as_bytes()))
+        f.write_str(&base64url::encode(self.0.as_bytes()))
     }
 }
 
@@ -103,7 +103,7 @@ impl std::str::FromStr for PublicKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        Self::new(&base64url_32(text).ok_or(KeyError::NotAKey)?)
+        Self::new(&base64url::decode_32(text).ok_or(KeyError::NotAKey)?)
     }
 }
 
@@ -111,33 +111,38 @@ serde_as_text!(PublicKey);
 
 /// A secret key, held as its 32-byte seed and wiped from memory when dropped.
 #[derive(Clone)]
-pub struct SecretKey(ed25519_dalek::SigningKey);
+pub struct SecretKey {
+    key: ed25519_dalek::SigningKey,
+    /// Of the public half: every signature names it.
+    id: KeyId,
+}
 
 impl SecretKey {
     /// The key of a seed. Every 32 bytes are a seed; they must come from a cryptographic random source.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(ed25519_dalek::SigningKey::from_bytes(seed))
+        let key = ed25519_dalek::SigningKey::from_bytes(seed);
+        Self { id: PublicKey(key.verifying_key()).id(), key }
     }
 
     /// The public half.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key())
+        PublicKey(self.key.verifying_key())
     }
 
     /// The id of the public half.
     pub fn id(&self) -> KeyId {
-        self.public().id()
+        self.id
     }
 
     /// The seed, for deriving keys of other jobs from it.
     #[cfg(feature = "client")]
     pub(crate) fn seed(&self) -> &[u8; 32] {
-        self.0.as_bytes()
+        self.key.as_bytes()
     }
 
     /// Signs `message` (PureEdDSA, RFC 8032). What is signed here is decided in `envelope` alone.
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
+        self.key.sign(message).to_bytes()
     }
 }
 

@@ -283,7 +283,7 @@ impl Writer {
 
     /// Tells some devices what became of their orders, and what else is new.
     fn tell(&mut self, asked: Vec<(SyncJob, Reply<Answer>, Vec<Outcome>)>) {
-        let places: Vec<Place> = asked.iter().map(|(job, ..)| job.place.clone()).collect();
+        let places: Vec<Place> = asked.iter().map(|(job, _, outcomes)| after(&job.place, outcomes)).collect();
         match self.ledger.standings(&places) {
             Ok(standings) => {
                 for ((job, reply, outcomes), standing) in asked.into_iter().zip(standings) {
@@ -336,6 +336,19 @@ impl Writer {
         self.metrics.count_refused(Refused::Memory);
         Err(Refusal::unavailable())
     }
+}
+
+/// The place from which a device still has to hear, once it has heard what became of its orders: mostly these are all
+/// that is new, and nobody need read them again.
+fn after(place: &Place, outcomes: &[Outcome]) -> Place {
+    let told = |outcome: &Outcome| match outcome {
+        Outcome::Settled { entry, .. } | Outcome::Replayed(entry) => Some(entry.feed),
+        Outcome::Conflict | Outcome::Failed => None,
+    };
+    let told: BTreeSet<u64> = outcomes.iter().filter_map(told).collect();
+    let news = told.range(place.cursor.saturating_add(1)..);
+    let heard = news.zip(place.cursor.saturating_add(1)..).take_while(|(feed, next)| *feed == next).last();
+    Place { cursor: heard.map_or(place.cursor, |(feed, _)| *feed), ..place.clone() }
 }
 
 /// The receipts of the orders that were sent, in their order, then the page; each once.

@@ -18,7 +18,7 @@ pub(crate) trait Facts {
     /// The last order that the device's chain holds.
     fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError>;
 
-    /// Whether the account has the product, by an order that is granted and not refunded.
+    /// Whether the account has the product, by an order that is granted and not refunded, and was of no consumable.
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError>;
 
     /// Whether the account has the product as a pass that ends after `now`.
@@ -46,6 +46,8 @@ pub(crate) enum Verdict {
         amount: Money,
         /// What the account gets.
         grants: Vec<Grant>,
+        /// Whether the account has the product from then on: it is not consumed.
+        owned: bool,
         /// When it ends, for a pass.
         until: Option<UnixSeconds>,
         /// What each creator gets of the amount.
@@ -110,7 +112,8 @@ fn verdict(order: &Order, catalog: &Catalog, now: UnixSeconds, facts: &mut impl 
     };
     // The catalogue's shares are the whole at most, so they can be split.
     let (shares, kept) = product.split(amount.micros).unwrap_or_else(|| (Vec::new(), amount.micros));
-    Ok(Verdict::Granted { amount, grants: product.grants(order.quantity, now), until, shares, kept })
+    let (grants, owned) = (product.grants(order.quantity, now), product.kind != ProductKind::Consumable);
+    Ok(Verdict::Granted { amount, grants, owned, until, shares, kept })
 }
 
 /// The receipt, not yet signed, that tells a decision.

@@ -56,14 +56,6 @@ impl SigningKey {
     fn sign_receipt(&self, receipt: &Receipt) -> Result<Token, LedgerError> {
         receipt.sign(self.may_sign_at(receipt.issued_at)?).map_err(LedgerError::Signing)
     }
-
-    /// Signs all of `receipts`, in their order, on several threads where that is faster.
-    fn sign(&self, receipts: &[Receipt]) -> Result<Vec<Token>, LedgerError> {
-        match receipts.len() < WORTH_SHARING {
-            true => receipts.iter().map(|receipt| self.sign_receipt(receipt)).collect(),
-            false => receipts.par_iter().map(|receipt| self.sign_receipt(receipt)).collect(),
-        }
-    }
 }
 
 impl Signer {
@@ -118,6 +110,7 @@ impl Signer {
     pub(crate) fn sign_while<T>(
         &self,
         receipts: &[Receipt],
+        threads: Threads,
         work: impl FnOnce() -> T,
     ) -> (Result<Vec<Token>, LedgerError>, T) {
         if receipts.is_empty() {
@@ -126,7 +119,7 @@ impl Signer {
         let mut tokens = Ok(Vec::new());
         let key = &self.key;
         let done = rayon::in_place_scope(|scope| {
-            scope.spawn(|_| tokens = key.sign(receipts));
+            scope.spawn(|_| tokens = key.sign(receipts, threads));
             work()
         });
         (tokens, done)
@@ -142,7 +135,33 @@ impl Signer {
     /// # Errors
     /// It is not the key's time, or a receipt does not serialise.
     pub fn sign(&self, receipts: &[Receipt]) -> Result<Vec<Token>, LedgerError> {
-        self.key.sign(receipts)
+        self.key.sign(receipts, Threads::All)
+    }
+}
+
+/// On how many threads receipts are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// On as many as there are processors.
+    All,
+    /// On one less, which is left to a database that writes meanwhile.
+    #[cfg(feature = "postgres")]
+    AllButOne,
+}
+
+impl SigningKey {
+    fn sign(&self, receipts: &[Receipt], threads: Threads) -> Result<Vec<Token>, LedgerError> {
+        let sign = |receipt: &Receipt| self.sign_receipt(receipt);
+        match threads {
+            _ if receipts.len() < WORTH_SHARING => receipts.iter().map(sign).collect(),
+            Threads::All => receipts.par_iter().map(sign).collect(),
+            #[cfg(feature = "postgres")]
+            Threads::AllButOne => {
+                let parts = rayon::current_num_threads().saturating_sub(1).max(1);
+                let parts = receipts.par_chunks(receipts.len().div_ceil(parts));
+                parts.flat_map_iter(|part| part.iter().map(sign)).collect()
+            }
+        }
     }
 }
 

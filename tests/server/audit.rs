@@ -119,6 +119,7 @@ fn every_change_behind_the_servers_back_is_found() {
         ("UPDATE orders SET refunded_quantity = 0 WHERE status = 'refunded'", "not all of it was refunded"),
         ("UPDATE orders SET refunded_amount = 4000 WHERE sequence = 2", "4000 of it was refunded"),
         ("UPDATE orders SET until = 5 WHERE sequence = 2", "the pass ends at another time"),
+        ("UPDATE orders SET owned = 0", "the right that it gives is not owned"),
         ("UPDATE orders SET product = 'other' WHERE sequence = 2", "is not the one that was signed"),
         ("UPDATE orders SET quantity = 7 WHERE sequence = 2", "is not the one that was signed"),
         ("UPDATE orders SET amount = 1 WHERE sequence = 2", "is not what it costs"),

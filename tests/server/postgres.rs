@@ -1,13 +1,13 @@
 //! What PostgreSQL is there for: several servers on one database, and a database that comes and goes.
 
-mod pace;
+mod older;
 mod sharing;
 mod troubles;
 
 use std::sync::Arc;
 
 use bevy_iap::protocol::{KeyId, OrderId, SecretKey, Token};
-use bevy_iap::server::audit::audit;
+use bevy_iap::server::audit::{AuditReport, audit};
 use bevy_iap::server::ledger::{
     Answer, Context, FeedEntry, Ledger, LedgerError, OperateError, Operation, Outcome, PostgresLedger, PostgresUrl,
     VerifiedOrder,
@@ -56,9 +56,12 @@ impl Till {
     }
 
     pub fn assert_right(&mut self) {
-        let key = self.signer.public_key();
-        let report = audit(&mut self.ledger, &[key], &game()).expect("audits");
+        let report = self.audit();
         assert!(report.is_clean(), "{report}");
+    }
+
+    pub fn audit(&mut self) -> AuditReport {
+        audit(&mut self.ledger, &[self.signer.public_key()], &game()).expect("audits")
     }
 }
 

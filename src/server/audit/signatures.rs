@@ -17,6 +17,9 @@ pub(super) struct SignatureAudit<'a> {
     orders: BTreeMap<OrderId, OrderFacts>,
     /// The account whose feed is being read, and the place of its last receipt.
     feed: (String, i64),
+    /// How long the feeds are that were read, and how long the devices say that they are.
+    feeds: BTreeMap<String, i64>,
+    said: BTreeMap<String, i64>,
 }
 
 struct Device {
@@ -36,6 +39,7 @@ struct OrderFacts {
     amount: i64,
     currency: String,
     quantity: i64,
+    owned: bool,
     until: Option<i64>,
     refunded_quantity: i64,
     refunded_amount: i64,
@@ -55,10 +59,16 @@ struct Told {
 
 impl<'a> SignatureAudit<'a> {
     pub(super) fn new(keys: &'a dyn TrustedKeys, game: &'a GameId) -> Self {
-        Self { keys, game, devices: BTreeMap::new(), orders: BTreeMap::new(), feed: (String::new(), 0) }
+        let (devices, orders, feeds, said) = Default::default();
+        Self { keys, game, devices, orders, feed: (String::new(), 0), feeds, said }
     }
 
     pub(super) fn device(&mut self, row: DeviceRow, report: &mut AuditReport) {
+        if let Some(feed) = row.feed {
+            // As long as the most that any device of the account says.
+            let said = self.said.entry(row.account.clone()).or_default();
+            *said = feed.max(*said);
+        }
         let key = <[u8; 32]>::try_from(row.public_key).ok().and_then(|bytes| PublicKey::new(&bytes).ok());
         let key = key.filter(|key| key.id().to_string() == row.id);
         let (Some(key), Ok(account)) = (key, row.account.parse()) else {
@@ -99,6 +109,7 @@ impl<'a> SignatureAudit<'a> {
             amount: row.amount,
             currency: row.currency.clone(),
             quantity: row.quantity,
+            owned: row.owned,
             until: row.until,
             refunded_quantity: row.refunded_quantity,
             refunded_amount: row.refunded_amount,
@@ -134,6 +145,7 @@ impl<'a> SignatureAudit<'a> {
             differs(&format_args!("it follows {last} in the feed"));
         }
         self.feed = (row.account.clone(), row.feed);
+        self.feeds.insert(row.account.clone(), row.feed);
         let receipt = match Receipt::verify(&Token::from_text(&row.token), self.keys, self.game) {
             Ok(receipt) => receipt,
             Err(error) => return differs(&error),
@@ -167,6 +179,13 @@ impl<'a> SignatureAudit<'a> {
         for (id, device) in &self.devices {
             if device.stored != device.followed {
                 report.differs(format_args!("device {id}: the head of its chain is not its last order"));
+            }
+        }
+        for (account, said) in &self.said {
+            let length = self.feeds.get(account).copied().unwrap_or_default();
+            if *said != length {
+                report
+                    .differs(format_args!("account {account}: its feed is {length} long, and its devices say {said}"));
             }
         }
         for (id, facts) in &self.orders {
@@ -233,6 +252,9 @@ impl OrderFacts {
         });
         if ends != self.until {
             return Err(", and the pass ends at another time");
+        }
+        if !self.owned && first.grants.iter().any(|grant| matches!(grant, Grant::Entitlement { .. })) {
+            return Err(", and the right that it gives is not owned");
         }
         Ok(())
     }

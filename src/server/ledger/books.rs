@@ -99,6 +99,8 @@ pub struct DeviceRow {
     pub sequence: i64,
     /// The digest of that order.
     pub chain_head: Option<Vec<u8>>,
+    /// How long its account's feed was when the device last bought, where that is kept.
+    pub feed: Option<i64>,
 }
 
 /// An order.
@@ -128,6 +130,8 @@ pub struct OrderRow {
     pub amount: i64,
     /// The currency of its amount.
     pub currency: String,
+    /// Whether it has given the account the product, which is not consumed.
+    pub owned: bool,
     /// When what it gives ends, for a pass.
     pub until: Option<i64>,
     /// How many were refunded.

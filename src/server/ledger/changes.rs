@@ -60,6 +60,8 @@ pub(crate) struct NewOrder {
     /// Whether it is the new head of its device's chain.
     pub(crate) chained: bool,
     pub(crate) status: Status,
+    /// Whether it gives the account the product, which is not consumed.
+    pub(crate) owned: bool,
     /// When what it gives ends, for a pass.
     pub(crate) until: Option<UnixSeconds>,
     pub(crate) amount: Money,

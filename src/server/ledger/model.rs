@@ -47,6 +47,7 @@ struct OrderRecord {
     chained: bool,
     status: Status,
     amount: Money,
+    owned: bool,
     until: Option<UnixSeconds>,
     refunded_quantity: u32,
     refunded_amount: i64,
@@ -117,15 +118,16 @@ impl ModelLedger {
         {
             device.chain = Some(ChainHead { sequence: order.sequence, order_sha256: verified.sha256() });
         }
-        let until = match decision.verdict {
-            Verdict::Granted { until, .. } => until,
-            Verdict::Declined(_) => None,
+        let (owned, until) = match decision.verdict {
+            Verdict::Granted { owned, until, .. } => (owned, until),
+            Verdict::Declined(_) => (false, None),
         };
         let (status, amount) = (receipt.status, receipt.amount);
         let (chained, verified) = (decision.chained, verified.clone());
         self.settled.push(receipt.order);
         let (refunded_quantity, refunded_amount) = (0, 0);
-        let record = OrderRecord { verified, chained, status, amount, until, refunded_quantity, refunded_amount, feed };
+        let record =
+            OrderRecord { verified, chained, status, amount, owned, until, refunded_quantity, refunded_amount, feed };
         self.orders.insert(receipt.order, record);
         Ok(Outcome::Settled { entry: self.append(&receipt, context.signer)?, status })
     }
@@ -321,11 +323,11 @@ impl Facts for ModelLedger {
     }
 
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
-        Ok(self.granted(account, product).next().is_some())
+        Ok(self.owned(account, product).next().is_some())
     }
 
     fn runs(&mut self, account: &AccountId, product: &ProductId, now: UnixSeconds) -> Result<bool, LedgerError> {
-        Ok(self.granted(account, product).any(|record| record.until.is_some_and(|until| until > now)))
+        Ok(self.owned(account, product).any(|record| record.until.is_some_and(|until| until > now)))
     }
 
     fn available(&mut self, account: &AccountId, currency: Currency) -> Result<Micros, LedgerError> {
@@ -334,10 +336,10 @@ impl Facts for ModelLedger {
 }
 
 impl ModelLedger {
-    fn granted(&self, account: &AccountId, product: &ProductId) -> impl Iterator<Item = &OrderRecord> {
+    fn owned(&self, account: &AccountId, product: &ProductId) -> impl Iterator<Item = &OrderRecord> {
         self.orders.values().filter(move |record| {
             let order = record.verified.order();
-            record.status == Status::Granted && order.account == *account && order.product == *product
+            record.status == Status::Granted && record.owned && order.account == *account && order.product == *product
         })
     }
 }

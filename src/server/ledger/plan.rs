@@ -37,7 +37,7 @@ pub(crate) trait Facts {
     /// The last order that the chain of a device holds; the device must be there.
     fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError>;
 
-    /// Whether the account has the product, by an order that is granted.
+    /// Whether the account has the product, by an order that is granted and was of no consumable.
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError>;
 
     /// Whether the account has the product as a pass that ends after `now`, by an order that is granted.

@@ -29,8 +29,8 @@ use super::{
     AccountNumber, AccountSummary, Action, Answer, BookReader, Context, Device, Enrolled, FeedEntry, Ledger,
     LedgerError, OperateError, Operation, Outcome, Place, Standing, Total, TransferId, VerifiedOrder,
 };
-use crate::protocol::{AccountId, GameId, KeyId, Money, ProductKind, PublicKey, UnixSeconds};
-use crate::server::signing::Signer;
+use crate::protocol::{AccountId, GameId, KeyId, Money, ProductKind, PublicKey, Token, UnixSeconds};
+use crate::server::signing::{Signer, Threads};
 
 /// How long the books are tried again while the database is away, unless another time is asked for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -191,9 +191,17 @@ fn settle(
     fates.into_iter().map(|fate: Fate| fate.outcome(&changes.receipts, &entries)).collect()
 }
 
-/// Signs a plan's receipts, writes it and commits. Gives each receipt's place in its feed.
+/// Writes a plan while its receipts are signed, and commits. Gives each receipt's place in its feed.
 fn written(session: &Session, changes: &Changes, signer: &Signer, stripe: i64) -> Result<Vec<FeedEntry>, LedgerError> {
-    writing::write_and_commit(session, changes, stripe, || signer.sign(&changes.receipts))
+    writing::write_and_commit(session, changes, stripe, |meanwhile| {
+        signer.sign_while(&changes.receipts, Threads::AllButOne, meanwhile).0
+    })
+}
+
+/// Where a plan has no receipts.
+fn nothing_to_sign(meanwhile: &mut dyn FnMut()) -> Result<Vec<Token>, LedgerError> {
+    meanwhile();
+    Ok(Vec::new())
 }
 
 fn operate(
@@ -249,7 +257,7 @@ fn expire(session: &Session, game: &GameId, stripe: i64, now: UnixSeconds) -> Re
     let count = due.len() as u64;
     let mut plan = Plan::new(&mut books, game, now);
     plan.expire(due);
-    writing::write_and_commit(session, &plan.into_changes(), stripe, || Ok(Vec::new()))?;
+    writing::write_and_commit(session, &plan.into_changes(), stripe, nothing_to_sign)?;
     Ok(Some(count))
 }
 
@@ -277,6 +285,6 @@ fn enrol(
         }
         enrolled.push(Enrolled { account, new });
     }
-    writing::write_and_commit(session, &plan.into_changes(), stripe, || Ok(Vec::new()))?;
+    writing::write_and_commit(session, &plan.into_changes(), stripe, nothing_to_sign)?;
     Ok(enrolled)
 }

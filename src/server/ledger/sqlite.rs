@@ -27,7 +27,7 @@ use super::{
     Outcome, Place, Standing, Total, VerifiedOrder, values,
 };
 use crate::protocol::{AccountId, GameId, KeyId, Money, PublicKey, UnixSeconds};
-use crate::server::signing::Signer;
+use crate::server::signing::{Signer, Threads};
 
 /// How long a change waits for another process to finish its own.
 const BUSY: Duration = Duration::from_secs(10);
@@ -218,7 +218,8 @@ fn written(
     changes: &Changes,
     signer: &Signer,
 ) -> Result<Vec<super::FeedEntry>, LedgerError> {
-    let (tokens, written) = signer.sign_while(&changes.receipts, || writing::write(&transaction, changes));
+    let (tokens, written) =
+        signer.sign_while(&changes.receipts, Threads::All, || writing::write(&transaction, changes));
     written?;
     let entries = writing::write_receipts(&transaction, changes, tokens?)?;
     transaction.commit()?;

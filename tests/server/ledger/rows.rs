@@ -24,6 +24,8 @@ impl Rows {
         rows.accounts.sort_by_key(|row| row.id);
         rows.transfers.sort_by_key(|row| row.id);
         rows.devices.sort_by_key(|row| row.id.clone());
+        // Not every engine keeps it; those that do are audited for it.
+        rows.devices.iter_mut().for_each(|row| row.feed = None);
         // Orders of one device are in the order in which they were settled; a stable sort keeps that.
         rows.orders.sort_by_key(|row| row.device.clone());
         rows.holds.sort_by_key(|row| row.id);

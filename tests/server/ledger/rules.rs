@@ -10,6 +10,7 @@ use crate::support::{CATALOG, Device};
 suite!(
     each_thing_that_is_wrong_with_an_order_is_its_own_reason,
     unlock_is_owned_once_and_pass_until_it_ends,
+    what_was_consumed_can_be_bought_when_it_becomes_an_unlock,
     wallet_can_be_spent_to_zero_and_no_further,
     one_batch_cannot_spend_what_it_holds_twice,
     order_off_its_devices_chain_is_declined_and_leaves_the_chain_alone,
@@ -69,6 +70,16 @@ fn unlock_is_owned_once_and_pass_until_it_ends(desk: &mut Desk, device: &mut Dev
     assert_eq!(reason(desk, device, "day_pass", |_| {}), None);
     assert_eq!(reason(desk, device, "double_jump", |_| {}), Some(Reason::AlreadyOwned));
     assert_eq!(desk.euros(device), 1_000_000 - 50_000 - 2 * 10_000);
+}
+
+fn what_was_consumed_can_be_bought_when_it_becomes_an_unlock(desk: &mut Desk, device: &mut Device) {
+    assert_eq!(reason(desk, device, "shield", |_| {}), None);
+    let text = CATALOG.replace(r#"Consumable(title: "Shield""#, r#"Unlock(title: "Shield""#);
+    desk.catalog = Catalog::parse("catalog.ron", &text).expect("a good catalogue");
+    assert_eq!(reason(desk, device, "shield", |_| {}), None);
+    assert_eq!(reason(desk, device, "shield", |_| {}), Some(Reason::AlreadyOwned));
+    desk.reopen();
+    assert_eq!(reason(desk, device, "shield", |_| {}), Some(Reason::AlreadyOwned));
 }
 
 fn wallet_can_be_spent_to_zero_and_no_further(desk: &mut Desk, device: &mut Device) {

@@ -29,6 +29,7 @@ impl ModelLedger {
                 public_key: device.key.to_bytes().to_vec(),
                 sequence: device.chain.map_or(0, |chain| chain.sequence.cast_signed()),
                 chain_head: device.chain.map(|chain| chain.order_sha256.0.to_vec()),
+                feed: None,
             });
         }
         for record in self.settled.iter().filter_map(|id| self.orders.get(id)) {
@@ -46,6 +47,7 @@ impl ModelLedger {
                 status: books::status_text(record.status).to_owned(),
                 amount: record.amount.micros.value(),
                 currency: record.amount.currency.code().to_owned(),
+                owned: record.owned,
                 until: record.until,
                 refunded_quantity: i64::from(record.refunded_quantity),
                 refunded_amount: record.refunded_amount,

@@ -54,8 +54,8 @@ pub(super) struct State {
     chains: HashMap<KeyId, Option<ChainHead>>,
     /// The place of the last receipt in each account's feed.
     feeds: HashMap<AccountId, u64>,
-    /// What was granted, and when the last of it ends, for a pass.
-    granted: HashMap<(AccountId, ProductId), Option<UnixSeconds>>,
+    /// What accounts have from now on, and when the last of it ends, for a pass.
+    owned: HashMap<(AccountId, ProductId), Option<UnixSeconds>>,
     /// Accounts of which something is damaged. A later order of theirs would seem not to follow the one that failed.
     failed: HashSet<AccountId>,
 }
@@ -112,7 +112,7 @@ impl<F: Facts> Plan<'_, F> {
         self.pay(order, &decision.verdict, &drawn);
         self.settling.feeds.insert(order.account.clone(), feed);
         self.follow(verified, &decision);
-        let until = self.remember(order, &decision.verdict);
+        let (owned, until) = self.remember(order, &decision.verdict);
         let place = self.changes.receipts.len();
         self.settling.orders.insert(order.id, (verified.sha256(), place));
         self.changes.orders.push(NewOrder {
@@ -120,6 +120,7 @@ impl<F: Facts> Plan<'_, F> {
             feed,
             chained: decision.chained,
             status: receipt.status,
+            owned,
             until,
             amount: receipt.amount,
             settled_at: self.now,
@@ -184,12 +185,12 @@ impl<F: Facts> Plan<'_, F> {
         }
     }
 
-    /// Remembers what was granted, and says when it ends.
-    fn remember(&mut self, order: &Order, verdict: &Verdict) -> Option<UnixSeconds> {
-        let Verdict::Granted { until, .. } = verdict else { return None };
-        let ends = self.settling.granted.entry((order.account.clone(), order.product.clone())).or_default();
+    /// Remembers what the account has now, and says whether it has something, and when that ends.
+    fn remember(&mut self, order: &Order, verdict: &Verdict) -> (bool, Option<UnixSeconds>) {
+        let Verdict::Granted { owned: true, until, .. } = verdict else { return (false, None) };
+        let ends = self.settling.owned.entry((order.account.clone(), order.product.clone())).or_default();
         *ends = (*ends).max(*until);
-        *until
+        (true, *until)
     }
 }
 
@@ -203,13 +204,13 @@ impl<F: Facts> settle::Facts for Plan<'_, F> {
     }
 
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
-        let granted = self.settling.granted.contains_key(&(account.clone(), product.clone()));
-        Ok(granted || self.facts.owns(account, product)?)
+        let owned = self.settling.owned.contains_key(&(account.clone(), product.clone()));
+        Ok(owned || self.facts.owns(account, product)?)
     }
 
     fn runs(&mut self, account: &AccountId, product: &ProductId, now: UnixSeconds) -> Result<bool, LedgerError> {
-        let granted = self.settling.granted.get(&(account.clone(), product.clone()));
-        let running = granted.is_some_and(|until| until.is_some_and(|until| until > now));
+        let owned = self.settling.owned.get(&(account.clone(), product.clone()));
+        let running = owned.is_some_and(|until| until.is_some_and(|until| until > now));
         Ok(running || self.facts.runs(account, product, now)?)
     }
 

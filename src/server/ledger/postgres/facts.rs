@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use futures_util::future::{join, join3};
+use futures_util::future::{join, join4};
 use tokio_postgres::Row;
 
 use super::super::account::House;
@@ -15,9 +15,9 @@ use super::super::lot::Lot;
 use super::super::operation::OperationRecord;
 use super::super::plan::Facts;
 use super::super::refund::PaidOrder;
-use super::super::transfer::{Transfer, TransferKind};
+use super::super::transfer::Transfer;
 use super::super::{AccountKind, AccountNumber, FeedEntry, LedgerError, OperationId, TransferId, books, values};
-use super::parsing::{bytes, digest, holds_of, kind_of, lot_of, text, token};
+use super::parsing::{bytes, digest, holds_of, kind_of, lot_of, text, token, transfer_of};
 use super::session::{Session, statements, wait};
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, UnixSeconds};
@@ -32,14 +32,12 @@ const HOLDS: &str = "SELECT holds.id, holds.account, holds.currency, holds.amoun
     FROM holds LEFT JOIN transfers ON transfers.hold_id = holds.id AND transfers.kind = 'hold'";
 
 statements! {
-    lock = "SELECT id, account, sequence, chain_head FROM devices WHERE account = ANY($1) ORDER BY id FOR UPDATE";
+    lock = "SELECT id, account, sequence, chain_head, feed FROM devices WHERE account = ANY($1) ORDER BY id FOR UPDATE";
     orders = "SELECT orders.id, sha256, receipts.feed, receipts.token FROM orders LEFT JOIN receipts
         ON receipts.account = orders.account AND receipts.feed = orders.feed WHERE orders.id = ANY($1)";
     owned = "SELECT account, product, MAX(until) FROM orders
         JOIN unnest($1::text[], $2::text[]) AS asked (account, product) USING (account, product)
-        WHERE status = 'granted' GROUP BY account, product";
-    feeds = "SELECT account, (SELECT MAX(feed) FROM receipts WHERE receipts.account = asked.account)
-        FROM unnest($1::text[]) AS asked (account)";
+        WHERE owned AND status = 'granted' GROUP BY account, product";
     open_lots = format!("SELECT {LOT} FROM accounts WHERE kind = 'wallet' AND open AND owner = ANY($1)");
     due_holds = format!("{HOLDS} WHERE account = ANY($1) AND status = 'pending' AND expires_at <= $2");
     due_accounts = "SELECT DISTINCT account FROM holds WHERE status = 'pending' AND expires_at <= $1 LIMIT 1000";
@@ -48,8 +46,9 @@ statements! {
     operation = "SELECT action, sha256, done, answer, created_at FROM operations WHERE id = $1";
     paid_order = "SELECT account, status, quantity, refunded_quantity, amount, currency, refunded_amount FROM orders
         WHERE id = $1";
-    transfers_of = "SELECT id, kind, debit_account, credit_account, amount, created_at FROM transfers
-        WHERE order_id = $1";
+    paying = "SELECT id, kind, debit_account, credit_account, amount, created_at FROM transfers WHERE id = ANY($1)";
+    refunding = "SELECT id, kind, debit_account, credit_account, amount, created_at FROM transfers
+        WHERE order_id = $1 AND kind = 'refund'";
     // What is payable to a creator is locked by its row of the stripe 0, which is made for that; a creator of whom
     // there is no row yet has nothing to be locked.
     make_payable = "INSERT INTO accounts (id, stripe, kind, owner, currency, debits_posted, credits_posted,
@@ -63,6 +62,9 @@ statements! {
     lot_account = "SELECT owner FROM accounts WHERE id = $1 AND stripe = 0 AND kind = 'wallet'";
     hold_account = "SELECT account FROM holds WHERE id = $1";
 }
+
+/// How many of the transfers that paid for an order are looked for at once: most orders have no more.
+const LEGS: usize = 32;
 
 /// What is to be read under the lock.
 #[derive(Debug, Default)]
@@ -112,13 +114,12 @@ impl<'a> Books<'a> {
         let (client, statements) = (&session.client, &session.facts);
         // They are sent, and done, in the order in which they are first polled, which is from left to right.
         let (locked, known, about) = wait(async {
-            let (begun, locked, (known, owned, feeds), (lots, due)) = futures_util::future::join4(
+            let (begun, locked, (known, owned), (lots, due)) = join4(
                 client.batch_execute("BEGIN"),
                 client.query(&statements.lock, &[&accounts]),
-                join3(
+                join(
                     client.query(&statements.orders, &[&orders]),
                     client.query(&statements.owned, &[&owners, &products]),
-                    client.query(&statements.feeds, &[&accounts]),
                 ),
                 join(
                     client.query(&statements.open_lots, &[&accounts]),
@@ -128,22 +129,19 @@ impl<'a> Books<'a> {
             .await;
             // The first that failed is the reason why all after it did.
             begun?;
-            Ok((locked?, (known?, owned?), (feeds?, lots?, due?)))
+            Ok((locked?, (known?, owned?), (lots?, due?)))
         })?;
         let accounts = asked.accounts.iter().map(|account| (account.to_string(), Known::default())).collect();
         let mut books = Self { accounts, asked, ..Self::nothing(session) };
         let mut chains = HashMap::new();
         books.accounts(&locked, 1, |known, row| {
             known.has_device = true;
+            known.feed = known.feed.max(values::count(row.try_get(4)?)?);
             chains.insert(text(row, 0)?, values::chain(row.try_get(2)?, digest(row, 3)?)?);
             Ok(())
         })?;
         books.chains = chains;
-        let (feeds, lots, due) = about;
-        books.accounts(&feeds, 0, |known, row| {
-            known.feed = values::count(row.try_get::<_, Option<i64>>(1)?.unwrap_or_default())?;
-            Ok(())
-        })?;
+        let (lots, due) = about;
         books.accounts(&lots, 1, |known, row| {
             known.lots.push(lot_of(row)?);
             Ok(())
@@ -333,21 +331,20 @@ impl Facts for Books<'_> {
     }
 
     fn transfers_of(&mut self, order: OrderId) -> Result<Vec<Transfer>, LedgerError> {
-        let (client, statement, id) = (&self.session.client, &self.session.facts.transfers_of, &order.0[..]);
-        let rows = wait(async { Ok(client.query(statement, &[&id]).await?) })?;
-        let transfer = |row: &Row| {
-            Ok(Transfer {
-                id: TransferId(bytes(row, 0)?),
-                kind: kind_of(TransferKind::parse, row, 1)?,
-                debit: AccountNumber(bytes(row, 2)?),
-                credit: AccountNumber(bytes(row, 3)?),
-                amount: row.try_get(4)?,
-                order: Some(order),
-                hold: None,
-                at: row.try_get(5)?,
-            })
-        };
-        rows.iter().map(transfer).collect()
+        let (client, statements) = (&self.session.client, &self.session.facts);
+        let mut transfers = Vec::new();
+        // Its legs have numbers without gaps.
+        for first in (0..).step_by(LEGS) {
+            let ids: Vec<_> = (first..).take(LEGS).map(|leg| TransferId::of_purchase(order, leg).0.to_vec()).collect();
+            let rows = wait(async { Ok(client.query(&statements.paying, &[&ids]).await?) })?;
+            transfers.extend(rows.iter().map(|row| transfer_of(row, order)).collect::<Result<Vec<_>, _>>()?);
+            if rows.len() < LEGS {
+                break;
+            }
+        }
+        let rows = wait(async { Ok(client.query(&statements.refunding, &[&&order.0[..]]).await?) })?;
+        transfers.extend(rows.iter().map(|row| transfer_of(row, order)).collect::<Result<Vec<_>, _>>()?);
+        Ok(transfers)
     }
 
     fn hold(&mut self, id: OperationId) -> Result<Option<HoldRecord>, LedgerError> {

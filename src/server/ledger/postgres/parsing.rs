@@ -8,9 +8,9 @@ use tokio_postgres::Row;
 use super::super::account::Origin;
 use super::super::hold::{HoldRecord, HoldStatus};
 use super::super::lot::Lot;
-use super::super::transfer::TransferKind;
-use super::super::{LedgerError, OperationId, TransferId, values};
-use crate::protocol::Token;
+use super::super::transfer::{Transfer, TransferKind};
+use super::super::{AccountNumber, LedgerError, OperationId, TransferId, values};
+use crate::protocol::{OrderId, Token};
 
 /// Text in a column, parsed again.
 pub(super) fn text<T: FromStr<Err: std::fmt::Display>>(row: &Row, column: usize) -> Result<T, LedgerError> {
@@ -52,6 +52,20 @@ pub(super) fn lot_of(row: &Row) -> Result<Lot, LedgerError> {
         refunded: row.try_get(8)?,
         balance: row.try_get(9)?,
         held: row.try_get(10)?,
+    })
+}
+
+/// A row with the columns of a transfer for an order.
+pub(super) fn transfer_of(row: &Row, order: OrderId) -> Result<Transfer, LedgerError> {
+    Ok(Transfer {
+        id: TransferId(bytes(row, 0)?),
+        kind: kind_of(TransferKind::parse, row, 1)?,
+        debit: AccountNumber(bytes(row, 2)?),
+        credit: AccountNumber(bytes(row, 3)?),
+        amount: row.try_get(4)?,
+        order: Some(order),
+        hold: None,
+        at: row.try_get(5)?,
     })
 }
 

@@ -19,9 +19,9 @@ const ACCOUNTS: &str = "SELECT id, kind, owner, currency, SUM(debits_posted)::bi
     FROM accounts GROUP BY id, kind, owner, currency";
 const TRANSFERS: &str = "SELECT id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at
     FROM transfers";
-const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head FROM devices";
+const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head, feed FROM devices";
 const ORDERS: &str = "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity,
-        until, refunded_quantity, refunded_amount, feed
+        until, refunded_quantity, refunded_amount, feed, owned
     FROM orders ORDER BY account, feed";
 const RECEIPTS: &str = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
 const HOLDS: &str = "SELECT id, account, currency, amount, expires_at, status, posted, resolved_at FROM holds";
@@ -114,6 +114,7 @@ fn device(row: &Row) -> Result<DeviceRow, LedgerError> {
         public_key: row.try_get(2)?,
         sequence: row.try_get(3)?,
         chain_head: row.try_get(4)?,
+        feed: row.try_get(5)?,
     })
 }
 
@@ -134,6 +135,7 @@ fn order(row: &Row) -> Result<OrderRow, LedgerError> {
         refunded_quantity: row.try_get(12)?,
         refunded_amount: row.try_get(13)?,
         feed: row.try_get(14)?,
+        owned: row.try_get(15)?,
     })
 }
 

@@ -13,7 +13,7 @@ use crate::protocol::{GameId, PublicKey};
 
 /// From each version of the tables to the next. A step is never changed once a server has run it: what is wrong with
 /// one is put right by the next.
-const STEPS: [&str; 1] = [VERSION_1];
+const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
 
 /// What says which version the tables are of, and which game's.
 const META: &str = r#"
@@ -141,6 +141,25 @@ CREATE TABLE operations (
     answer TEXT NOT NULL,
     created_at BIGINT NOT NULL
 );
+"#;
+
+/// What every purchase writes has only the indexes that the next purchase needs.
+const VERSION_2: &str = r#"
+-- Those that paid for an order have ids that are made from the order's.
+DROP INDEX transfers_by_order;
+CREATE INDEX transfers_refunding ON transfers (order_id) WHERE kind = 'refund';
+
+-- What is consumed is not owned. Of what was bought before, nobody has written down which it was.
+ALTER TABLE orders ADD COLUMN owned BOOLEAN NOT NULL DEFAULT TRUE;
+DROP INDEX orders_owned;
+CREATE INDEX orders_owned ON orders (account, product) WHERE owned AND status = 'granted';
+
+-- How long the account's feed was when this device last bought, or something of the account was refunded: the feed is as
+-- long as the most that any device of the account says. It is read under the lock with the rest of the row, so that
+-- nobody looks for the end of the feed itself.
+ALTER TABLE devices ADD COLUMN feed BIGINT NOT NULL DEFAULT 0;
+UPDATE devices SET feed = ends.feed
+FROM (SELECT account, MAX(feed) AS feed FROM receipts GROUP BY account) AS ends WHERE devices.account = ends.account;
 "#;
 
 /// What the tables say about themselves.

@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::{Future as _, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use futures_util::future::{join_all, join3, maybe_done};
 use tokio_postgres::types::ToSql;
@@ -19,20 +18,27 @@ use super::session::{Session, statements, wait};
 use crate::protocol::{AccountId, KeyId, PublicKey, Token, UnixSeconds};
 
 statements! {
-    orders = "INSERT INTO orders (id, account, feed, device, sequence, product, quantity, token, sha256, status, until,
-            amount, currency, settled_at)
-        SELECT * FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[],
-            $8::text[], $9::bytea[], $10::text[], $11::bigint[], $12::bigint[], $13::text[], $14::bigint[])";
+    orders = "INSERT INTO orders (id, account, feed, device, sequence, product, quantity, token, sha256, status, owned,
+            until, amount, currency, settled_at)
+        SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::bigint[]),
+            unnest($6::text[]), unnest($7::bigint[]), unnest($8::text[]), unnest($9::bytea[]), unnest($10::text[]),
+            unnest($11::boolean[]), unnest($12::bigint[]), unnest($13::bigint[]), unnest($14::text[]),
+            unnest($15::bigint[])";
     transfers = "INSERT INTO transfers (id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at)
-        SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[],
-            $8::bigint[])";
+        SELECT unnest($1::bytea[]), unnest($2::bytea[]), unnest($3::bytea[]), unnest($4::bigint[]), unnest($5::text[]),
+            unnest($6::bytea[]), unnest($7::bytea[]), unnest($8::bigint[])";
     receipts = "INSERT INTO receipts (account, feed, id, order_id, token)
-        SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[], $5::text[])";
-    chains = "WITH changed AS (
-            UPDATE devices SET sequence = new.sequence, chain_head = new.head
-            FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS new (id, sequence, head)
+        SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bytea[]), unnest($4::bytea[]), unnest($5::text[])";
+    // An order that is no part of its device's chain leaves the chain alone.
+    devices = "WITH changed AS (
+            UPDATE devices SET feed = new.feed, sequence = COALESCE(new.sequence, devices.sequence),
+                chain_head = COALESCE(new.head, devices.chain_head)
+            FROM (SELECT unnest($1::text[]) AS id, unnest($2::bigint[]) AS feed, unnest($3::bigint[]) AS sequence,
+                unnest($4::bytea[]) AS head) AS new
             WHERE devices.id = new.id RETURNING 1)
         SELECT 1 / (CASE WHEN COUNT(*) = cardinality($1) THEN 1 ELSE 0 END) FROM changed";
+    feeds = "UPDATE devices SET feed = new.feed FROM unnest($1::text[], $2::bigint[]) AS new (account, feed)
+        WHERE devices.account = new.account";
     // Always in the order of their ids, so that no two transactions wait for each other.
     houses = "INSERT INTO accounts (id, stripe, kind, owner, currency, debits_posted, credits_posted, debits_pending,
             credits_pending, open)
@@ -57,8 +63,8 @@ statements! {
                 debits_posted = debits_posted + debits, credits_posted = credits_posted + credits,
                 debits_pending = debits_pending + held, credits_pending = credits_pending + expected,
                 open = credits_posted + credits <> debits_posted + debits OR debits_pending + held <> 0
-            FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
-                AS new (number, debits, credits, held, expected)
+            FROM (SELECT unnest($1::bytea[]) AS number, unnest($2::bigint[]) AS debits, unnest($3::bigint[]) AS credits,
+                unnest($4::bigint[]) AS held, unnest($5::bigint[]) AS expected) AS new
             WHERE id = number AND stripe = 0 AND kind = 'wallet' RETURNING 1)
         SELECT 1 / (CASE WHEN COUNT(*) = cardinality($1) THEN 1 ELSE 0 END) FROM changed";
     refunded = "WITH changed AS (
@@ -103,39 +109,46 @@ fn column<'a, R, T: ToSql + Sync + Send + 'a>(
     Box::new(rows.into_iter().map(value).collect::<Vec<T>>())
 }
 
-/// Writes a plan, with its receipts as `sign` signs them, and commits. Gives each receipt's place in its feed.
+/// Writes a plan and commits. Gives each receipt's place in its feed.
+///
+/// `sign` gives the signed receipts, and does meanwhile what it is given: making the rows of everything else, and
+/// sending each statement as soon as its rows are made.
 pub(super) fn write_and_commit(
     session: &Session,
     changes: &Changes,
     stripe: i64,
-    sign: impl FnOnce() -> Result<Vec<Token>, LedgerError>,
+    sign: impl FnOnce(&mut dyn FnMut()) -> Result<Vec<Token>, LedgerError>,
 ) -> Result<Vec<FeedEntry>, LedgerError> {
-    let statements = &session.writing;
-    let mut writes = Vec::new();
-    accounts(statements, changes, stripe, &mut writes)?;
-    decisions(statements, changes, &mut writes);
-    orders(statements, changes, &mut writes)?;
-    let client = &session.client;
+    let (client, statements) = (&session.client, &session.writing);
     let tokens = wait(async {
-        let mut early = pin!(maybe_done(join_all(writes.into_iter().map(|write| execute(client, write)))));
-        // Sent with this, so that the database works while the receipts are signed.
-        poll_fn(|context| {
-            let _ = early.as_mut().poll(context);
-            Poll::Ready(())
-        })
-        .await;
-        let tokens = sign()?;
-        let late = join_all(receipts(statements, changes, &tokens)?.into_iter().map(|write| execute(client, write)));
+        let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+        let mut early = Vec::new();
+        let mut sent = Ok(());
+        let tokens = sign(&mut || {
+            let mut send = |write| {
+                let mut writing = Box::pin(maybe_done(execute(client, write)));
+                // What is polled is sent; what comes of it is waited for later.
+                let _ = writing.as_mut().poll(&mut Context::from_waker(&waker));
+                early.push(writing);
+            };
+            sent = all_but_receipts(statements, changes, stripe, &mut send);
+        })?;
+        sent?;
+        let late = receipts(statements, changes, &tokens)?.into_iter().map(|write| execute(client, write));
+        let earlier = join_all(early.iter_mut().map(|writing| writing.as_mut()));
         // Sent, and done, in this order: what is polled first is sent first.
-        let ((), late, committed) = join3(early.as_mut(), late, client.batch_execute("COMMIT")).await;
+        let (_, late, committed) = join3(earlier, join_all(late), client.batch_execute("COMMIT")).await;
         // The first that failed is the reason why all after it did.
-        let early = early.take_output().unwrap_or_default();
-        early.into_iter().chain(late).collect::<Result<Vec<_>, _>>()?;
+        let early = early.iter_mut().filter_map(|writing| writing.as_mut().take_output());
+        early.chain(late).collect::<Result<Vec<_>, _>>()?;
         committed?;
         Ok(tokens)
     })?;
     Ok(changes.receipts.iter().zip(tokens).map(|(receipt, token)| FeedEntry { feed: receipt.feed, token }).collect())
 }
+
+/// Where statements go, in the order in which they are to be done.
+type Sending<'s, 'a> = dyn FnMut(Write<'a>) + 's;
 
 async fn execute(client: &Client, write: Write<'_>) -> Result<u64, tokio_postgres::Error> {
     client.execute_raw(write.statement, write.columns).await
@@ -167,16 +180,27 @@ pub(super) fn enrol(
     Ok((new, enrolled.iter().map(account).collect::<Result<_, LedgerError>>()?))
 }
 
+fn all_but_receipts<'a>(
+    statements: &'a Statements,
+    changes: &'a Changes,
+    stripe: i64,
+    send: &mut Sending<'_, 'a>,
+) -> Result<(), LedgerError> {
+    accounts(statements, changes, stripe, send)?;
+    decisions(statements, changes, send);
+    orders(statements, changes, send)
+}
+
 fn accounts<'a>(
     statements: &'a Statements,
     changes: &'a Changes,
     stripe: i64,
-    writes: &mut Vec<Write<'a>>,
+    send: &mut Sending<'_, 'a>,
 ) -> Result<(), LedgerError> {
     let Changes { houses, lots, sums, refunded, .. } = changes;
     if !lots.is_empty() {
         let columns = vec![column(lots, |lot| lot.account.as_str()), column(lots, |lot| lot.currency.code())];
-        writes.push(Write { statement: &statements.wallets, columns });
+        send(Write { statement: &statements.wallets, columns });
         let columns = vec![
             column(lots, |lot| &lot.id.0[..]),
             column(lots, |lot| lot.account.as_str()),
@@ -187,7 +211,7 @@ fn accounts<'a>(
             column(lots, |lot| lot.refundable_until),
             column(lots, |lot| lot.opened_with),
         ];
-        writes.push(Write { statement: &statements.lots, columns });
+        send(Write { statement: &statements.lots, columns });
     }
     let own: BTreeMap<&AccountNumber, [i64; 4]> = sums
         .iter()
@@ -197,12 +221,12 @@ fn accounts<'a>(
     if !own.is_empty() {
         let mut columns = vec![column(own.keys(), |number| &number.0[..])];
         columns.extend((0..4).map(|sum| column(own.values(), |sums| sums[sum])));
-        writes.push(Write { statement: &statements.sums, columns });
+        send(Write { statement: &statements.sums, columns });
     }
     if !refunded.is_empty() {
         let columns =
             vec![column(refunded.keys(), |number| &number.0[..]), column(refunded.values(), |amount| *amount)];
-        writes.push(Write { statement: &statements.refunded, columns });
+        send(Write { statement: &statements.refunded, columns });
     }
     if !houses.is_empty() {
         let added = houses.keys().map(|number| narrow(&sums.get(number).copied().unwrap_or_default()));
@@ -215,7 +239,7 @@ fn accounts<'a>(
         ];
         columns.extend((0..4).map(|sum| column(&added, |sums| sums[sum])));
         columns.push(Box::new(stripe));
-        writes.push(Write { statement: &statements.houses, columns });
+        send(Write { statement: &statements.houses, columns });
     }
     Ok(())
 }
@@ -231,7 +255,7 @@ fn narrow(sums: &Sums) -> Result<[i64; 4], LedgerError> {
     ])
 }
 
-fn decisions<'a>(statements: &'a Statements, changes: &'a Changes, writes: &mut Vec<Write<'a>>) {
+fn decisions<'a>(statements: &'a Statements, changes: &'a Changes, send: &mut Sending<'_, 'a>) {
     let Changes { holds, resolved, operation, standings, .. } = changes;
     if !holds.is_empty() {
         let columns = vec![
@@ -242,7 +266,7 @@ fn decisions<'a>(statements: &'a Statements, changes: &'a Changes, writes: &mut 
             column(holds, |hold| hold.expires_at),
             column(holds, |hold| hold.status.as_str()),
         ];
-        writes.push(Write { statement: &statements.holds, columns });
+        send(Write { statement: &statements.holds, columns });
     }
     if !resolved.is_empty() {
         let columns = vec![
@@ -251,7 +275,7 @@ fn decisions<'a>(statements: &'a Statements, changes: &'a Changes, writes: &mut 
             column(resolved, |hold| hold.posted),
             column(resolved, |hold| hold.resolved_at),
         ];
-        writes.push(Write { statement: &statements.resolved, columns });
+        send(Write { statement: &statements.resolved, columns });
     }
     if !standings.is_empty() {
         let columns = vec![
@@ -260,7 +284,7 @@ fn decisions<'a>(statements: &'a Statements, changes: &'a Changes, writes: &mut 
             column(standings, |standing| i64::from(standing.refunded_quantity)),
             column(standings, |standing| standing.refunded_amount),
         ];
-        writes.push(Write { statement: &statements.standings, columns });
+        send(Write { statement: &statements.standings, columns });
     }
     if let Some(operation) = operation {
         let columns: Vec<Column<'a>> = vec![
@@ -271,15 +295,11 @@ fn decisions<'a>(statements: &'a Statements, changes: &'a Changes, writes: &mut 
             Box::new(operation.decision_text()),
             Box::new(operation.at),
         ];
-        writes.push(Write { statement: &statements.operation, columns });
+        send(Write { statement: &statements.operation, columns });
     }
 }
 
-fn orders<'a>(
-    statements: &'a Statements,
-    changes: &'a Changes,
-    writes: &mut Vec<Write<'a>>,
-) -> Result<(), LedgerError> {
+fn orders<'a>(statements: &'a Statements, changes: &'a Changes, send: &mut Sending<'_, 'a>) -> Result<(), LedgerError> {
     let Changes { orders, chains, transfers, receipts, .. } = changes;
     // Each new order is answered by the receipt of the same place.
     let answered = orders.iter().zip(receipts).all(|(new, receipt)| new.verified.order().id == receipt.order);
@@ -298,20 +318,35 @@ fn orders<'a>(
             column(orders, |new| new.verified.token().as_str()),
             column(orders, |new| new.verified.sha256().0.to_vec()),
             column(orders, |new| books::status_text(new.status)),
+            column(orders, |new| new.owned),
             column(orders, |new| new.until),
             column(orders, |new| new.amount.micros.value()),
             column(orders, |new| new.amount.currency.code()),
             column(orders, |new| new.settled_at),
         ];
-        writes.push(Write { statement: &statements.orders, columns });
+        send(Write { statement: &statements.orders, columns });
     }
-    if !chains.is_empty() {
+    // The last receipt of a device, or of an account, is the end of its feed.
+    let (answers, news) = receipts.split_at(orders.len());
+    let bought: BTreeMap<KeyId, u64> =
+        orders.iter().zip(answers).map(|(new, receipt)| (new.verified.order().device, receipt.feed)).collect();
+    if !bought.is_empty() {
+        let head = |device: &KeyId| chains.get(device);
         let columns = vec![
-            column(chains.keys(), |device| device.to_string()),
-            column(chains.values(), |head| values::stored_count(head.sequence)),
-            column(chains.values(), |head| &head.order_sha256.0[..]),
+            column(bought.keys(), |device| device.to_string()),
+            column(bought.values(), |feed| values::stored_count(*feed)),
+            column(bought.keys(), |device| head(device).map(|head| values::stored_count(head.sequence))),
+            column(bought.keys(), |device| head(device).map(|head| head.order_sha256.0.to_vec())),
         ];
-        writes.push(Write { statement: &statements.chains, columns });
+        send(Write { statement: &statements.devices, columns });
+    }
+    let told: BTreeMap<&AccountId, u64> = news.iter().map(|receipt| (&receipt.account, receipt.feed)).collect();
+    if !told.is_empty() {
+        let columns = vec![
+            column(told.keys(), |account| account.as_str()),
+            column(told.values(), |feed| values::stored_count(*feed)),
+        ];
+        send(Write { statement: &statements.feeds, columns });
     }
     if !transfers.is_empty() {
         let columns = vec![
@@ -324,7 +359,7 @@ fn orders<'a>(
             column(transfers, |transfer| transfer.hold.as_ref().map(|hold| &hold.0[..])),
             column(transfers, |transfer| transfer.at),
         ];
-        writes.push(Write { statement: &statements.transfers, columns });
+        send(Write { statement: &statements.transfers, columns });
     }
     Ok(())
 }

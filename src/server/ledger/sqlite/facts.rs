@@ -136,14 +136,15 @@ impl Facts for Books<'_> {
     }
 
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
-        let mut statement =
-            self.0.prepare_cached("SELECT 1 FROM orders WHERE account = ?1 AND product = ?2 AND status = 'granted'")?;
+        let mut statement = self.0.prepare_cached(
+            "SELECT 1 FROM orders WHERE account = ?1 AND product = ?2 AND owned = 1 AND status = 'granted'",
+        )?;
         Ok(statement.exists([account.as_str(), product.as_str()])?)
     }
 
     fn runs(&mut self, account: &AccountId, product: &ProductId, now: UnixSeconds) -> Result<bool, LedgerError> {
         let mut statement = self.0.prepare_cached(
-            "SELECT 1 FROM orders WHERE account = ?1 AND product = ?2 AND status = 'granted' AND until > ?3",
+            "SELECT 1 FROM orders WHERE account = ?1 AND product = ?2 AND owned = 1 AND status = 'granted' AND until > ?3",
         )?;
         Ok(statement.exists(params![account.as_str(), product.as_str(), now])?)
     }

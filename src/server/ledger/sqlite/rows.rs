@@ -19,7 +19,7 @@ pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Resu
     each(connection, devices, device, |row| reader.device(row))?;
     let orders =
         "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity, until,
-                      refunded_quantity, refunded_amount, feed
+                      refunded_quantity, refunded_amount, feed, owned
                   FROM orders ORDER BY rowid";
     each(connection, orders, order, |row| reader.order(row))?;
     let receipts = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
@@ -91,6 +91,7 @@ fn device(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
         public_key: row.get(2)?,
         sequence: row.get(3)?,
         chain_head: row.get(4)?,
+        feed: None,
     })
 }
 
@@ -111,6 +112,7 @@ fn order(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
         refunded_quantity: row.get(12)?,
         refunded_amount: row.get(13)?,
         feed: row.get(14)?,
+        owned: row.get(15)?,
     })
 }
 

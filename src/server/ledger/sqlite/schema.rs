@@ -12,13 +12,14 @@ type Step = fn(&Transaction<'_>) -> Result<(), LedgerError>;
 /// changed once a server has run it: what is wrong with one is put right by the next.
 ///
 /// Every table is STRICT, so that a sum that leaves the range of integers is an error and never a rounded number.
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     |transaction| Ok(transaction.execute_batch(VERSION_1)?),
     |transaction| {
         transaction.execute_batch(VERSION_2)?;
         lots_from_wallets::fill(transaction)?;
         Ok(transaction.execute_batch(VERSION_1_IS_LEFT)?)
     },
+    |transaction| Ok(transaction.execute_batch(VERSION_3)?),
 ];
 
 const VERSION_1: &str = "
@@ -221,6 +222,14 @@ SELECT id, account, (SELECT MIN(feed) FROM old_receipts WHERE order_id = old_ord
 FROM old_orders ORDER BY rowid;
 INSERT INTO receipts (account, feed, id, order_id, token)
 SELECT account, feed, id, order_id, token FROM old_receipts ORDER BY rowid;
+";
+
+/// What is consumed is not owned, so it need not be in the index of what is: most of what is bought. Of what was bought
+/// before, nobody has written down which it was.
+const VERSION_3: &str = "
+ALTER TABLE orders ADD COLUMN owned INTEGER NOT NULL DEFAULT 1 CHECK (owned IN (0, 1));
+DROP INDEX orders_owned;
+CREATE INDEX orders_owned ON orders (account, product) WHERE owned = 1 AND status = 'granted';
 ";
 
 /// Brings the file's tables up to this version, in one transaction: makes them in an empty file, for `game`. Checks that

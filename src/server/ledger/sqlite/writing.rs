@@ -170,8 +170,8 @@ fn write_order(connection: &Connection, new: &NewOrder) -> Result<(), LedgerErro
     connection
         .prepare_cached(
             "INSERT INTO orders (id, account, feed, device, sequence, product, quantity, token, sha256, status, until,
-                 amount, currency, settled_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 amount, currency, settled_at, owned)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             order.id.0,
@@ -188,6 +188,7 @@ fn write_order(connection: &Connection, new: &NewOrder) -> Result<(), LedgerErro
             new.amount.micros.value(),
             new.amount.currency.code(),
             new.settled_at,
+            new.owned,
         ])?;
     Ok(())
 }

@@ -1,0 +1,70 @@
+//! Books of an older version are brought up to this one, and go on.
+
+use bevy_iap::server::ledger::operation::RefundOrder;
+use bevy_iap::server::ledger::{Answer, Operation, OperationId};
+
+use super::{Till, order};
+use crate::cluster;
+use crate::support::Device;
+
+/// What version 2 has changed, undone.
+const VERSION_1: &str = "
+    DROP INDEX transfers_refunding;
+    CREATE INDEX transfers_by_order ON transfers (order_id) WHERE order_id IS NOT NULL;
+    DROP INDEX orders_owned;
+    ALTER TABLE orders DROP COLUMN owned;
+    CREATE INDEX orders_owned ON orders (account, product) WHERE status = 'granted';
+    ALTER TABLE devices DROP COLUMN feed;
+    UPDATE meta SET value = '1' WHERE name = 'version';
+";
+
+fn refund(till: &mut Till, id: u8, order: bevy_iap::protocol::OrderId) -> u64 {
+    let refund = RefundOrder { order, quantity: None };
+    let operation = Operation::new(OperationId([id; 16]), refund);
+    match till.operate(&operation).expect("refunds") {
+        Answer::Order { receipt, .. } => receipt.feed,
+        answer => panic!("{answer:?}"),
+    }
+}
+
+#[test]
+fn books_of_version_1_keep_their_feeds_and_their_refunds_and_go_on() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, schema) = cluster.fresh_books();
+    let mut till = Till::at(&url);
+    let mut devices = till.devices(2);
+    let buy = |till: &mut Till, devices: &mut [Device], product: &str| {
+        let order = order(&mut devices[0], product);
+        till.settle(std::slice::from_ref(&order)).expect("settles");
+        order.order().id
+    };
+    let first = buy(&mut till, &mut devices, "skin");
+    let second = buy(&mut till, &mut devices, "double_jump");
+    assert_eq!(refund(&mut till, 1, first), 3);
+    drop(till);
+    cluster.admin_at(&schema, VERSION_1);
+
+    let mut till = Till::at(&url);
+    till.assert_right();
+    assert_eq!(till.euros(&devices[0]), 950_000);
+    let third = buy(&mut till, &mut devices, "charm");
+    assert_eq!(refund(&mut till, 2, second), 5, "the feed goes on where it was");
+    assert_eq!(refund(&mut till, 3, third), 6);
+    assert_eq!(till.euros(&devices[0]), 1_000_000);
+    till.assert_right();
+}
+
+#[test]
+fn feed_that_a_device_says_is_longer_or_shorter_is_found_by_the_audit() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, schema) = cluster.fresh_books();
+    let mut till = Till::at(&url);
+    let mut devices = till.devices(1);
+    let order = order(&mut devices[0], "shield");
+    till.settle(&[order]).expect("settles");
+    for (feed, said) in [(2, "its feed is 1 long, and its devices say 2"), (0, "its devices say 0")] {
+        cluster.admin_at(&schema, &format!("UPDATE devices SET feed = {feed}"));
+        let report = till.audit().to_string();
+        assert!(report.contains(said), "{report}");
+    }
+}
