@@ -30,7 +30,8 @@ use super::transport::{Request, Response};
 use super::view::{Connection, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Update};
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{
-    AccountId, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, SecretKey, Sha256, UnixSeconds,
+    AccountId, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, SecretKey, ServerKeys, Sha256,
+    UnixSeconds,
 };
 
 /// What the machine is set to.
@@ -38,7 +39,7 @@ use crate::protocol::{
 pub struct Settings {
     /// The game.
     pub game: GameId,
-    /// The server keys to believe; none where no server is set.
+    /// The server keys that the game pins; none where no server is set.
     pub server_keys: Vec<PublicKey>,
     /// When what was ordered is given.
     pub offline_grants: OfflineGrants,
@@ -145,6 +146,10 @@ pub struct Machine {
     account: AccountId,
     access: Access,
 
+    /// The server keys to believe, as the newest list says.
+    keys: ServerKeys,
+    /// The number of the newest list that is in the journal.
+    keys_saved: u64,
     sealer: Sealer,
     /// The orders that no final receipt has answered.
     orders: OpenOrders,

@@ -22,6 +22,8 @@ pub enum Record {
     Synced(Synced),
     /// What an order gives before its receipt; written together with the order.
     Provisional(Provisional),
+    /// A list of the server's keys, as a root signed it.
+    Keys(Token),
 }
 
 /// A signed text, and this device's seal on it: what it says in short, for the next start, which then need not verify
@@ -103,6 +105,7 @@ impl Record {
             Self::Consumed(_) => 4,
             Self::Synced(_) => 5,
             Self::Provisional(_) => 6,
+            Self::Keys(_) => 7,
         }
     }
 
@@ -110,6 +113,7 @@ impl Record {
     pub fn write_payload(&self, bytes: &mut Vec<u8>) {
         let json = match self {
             Self::Order(signed) | Self::Receipt(signed) => return bytes.extend_from_slice(&signed.payload),
+            Self::Keys(token) => return bytes.extend_from_slice(token.as_str().as_bytes()),
             Self::Identity(identity) => serde_json::to_writer(bytes, identity),
             Self::Consumed(consumed) => serde_json::to_writer(bytes, consumed),
             Self::Synced(synced) => serde_json::to_writer(bytes, synced),
@@ -143,6 +147,7 @@ impl Record {
             4 => serde_json::from_slice(payload).ok().map(Self::Consumed),
             5 => serde_json::from_slice(payload).ok().map(Self::Synced),
             6 => serde_json::from_slice(payload).ok().map(Self::Provisional),
+            7 => std::str::from_utf8(payload).ok().map(|text| Self::Keys(Token::from_text(text))),
             _ => None,
         }
     }

@@ -25,7 +25,7 @@ pub(super) enum Waiting {
     Purchase(Box<Terms>),
     SignedOrder { terms: Box<Terms>, sha256: Sha256, signed: Signed, provisional: Option<Vec<Grant>> },
     Consume { item: ItemId, quantity: u64 },
-    Receipts { receipts: Vec<SignedReceipt>, synced: Synced, more: bool },
+    Receipts { keys: Option<Token>, receipts: Vec<SignedReceipt>, synced: Synced, more: bool },
 }
 
 /// What goes into one append.
@@ -102,7 +102,7 @@ impl Machine {
         }
         if seeded(Bug::AppliedBeforeDurable) {
             for waiting in meaning {
-                if let Waiting::Receipts { receipts, synced, more } = waiting.clone() {
+                if let Waiting::Receipts { receipts, synced, more, .. } = waiting.clone() {
                     self.settle(receipts, synced, more, outputs);
                 }
             }
@@ -135,12 +135,14 @@ impl Machine {
                 records.push(Record::Consumed(Consumed { item: item.clone(), quantity, at: tick.unix }));
                 Waiting::Consume { item, quantity }
             }
-            Waiting::Receipts { receipts, synced, more } => {
+            Waiting::Receipts { keys, receipts, synced, more } => {
+                // Before the receipts, which it may vouch for.
+                records.extend(keys.clone().map(Record::Keys));
                 batch.chain = synced.follow.map_or(batch.chain, |follow| follow.last);
                 let sealed = receipts.iter().map(|it| self.seal_receipt(&it.claims, &it.token));
                 records.extend(sealed.map(Record::Receipt));
                 records.push(Record::Synced(synced.clone()));
-                Waiting::Receipts { receipts, synced, more }
+                Waiting::Receipts { keys, receipts, synced, more }
             }
             signed @ Waiting::SignedOrder { .. } => signed,
         };
@@ -192,7 +194,12 @@ impl Machine {
                     let saved = self.inventory.consume(&item, quantity);
                     outputs.push(Output::Tell(Update::Consumed { item, quantity, saved }));
                 }
-                Waiting::Receipts { receipts, synced, more } => self.settle(receipts, synced, more, outputs),
+                Waiting::Receipts { keys, receipts, synced, more } => {
+                    if keys.is_some() {
+                        self.keys_saved = self.keys.number();
+                    }
+                    self.settle(receipts, synced, more, outputs);
+                }
                 Waiting::Purchase(_) => {}
             }
         }

@@ -48,7 +48,8 @@ impl Machine {
     /// seal gets one.
     pub fn keep(&self, record: Record) -> Option<Record> {
         match record {
-            Record::Identity(_) => Some(record),
+            // Every list, since each vouches for the receipts after it.
+            Record::Identity(_) | Record::Keys(_) => Some(record),
             Record::Order(signed) => self.keep_order(signed).map(Record::Order),
             Record::Receipt(signed) => Some(Record::Receipt(self.keep_receipt(signed))),
             Record::Provisional(ref provisional) => {
@@ -79,8 +80,8 @@ impl Machine {
         if self.sealer.open_receipt(&signed).is_some() {
             return signed;
         }
-        let (token, keys) = (signed.token(), &self.settings.server_keys);
-        match Receipt::verify_for(&token, keys, &self.settings.game, &self.account) {
+        let token = signed.token();
+        match Receipt::verify_for(&token, &self.keys.vouched(), &self.settings.game, &self.account) {
             Ok(claims) => self.seal_receipt(&claims, &token),
             // Its server's key may be trusted again by another version of the game.
             Err(_) => signed,

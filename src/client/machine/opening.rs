@@ -17,7 +17,7 @@ use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Opened;
 use crate::client::view::{Connection, RECENT, Snapshot};
 use crate::protocol::{
-    Currency, Money, Order, OrderId, ProductId, Receipt, ReceiptError, SecretKey, Sha256, Token, envelope,
+    Currency, Money, Order, OrderId, ProductId, Receipt, ReceiptError, SecretKey, ServerKeys, Sha256, Token, envelope,
 };
 
 /// A machine whose journal is being read.
@@ -82,6 +82,8 @@ impl Machine {
         let account = device.guest_account();
         let machine = Self {
             sealer: Sealer::new(&key, &settings.game, &account, &settings.server_keys),
+            keys: ServerKeys::pinned(settings.server_keys.iter().copied()),
+            keys_saved: 0,
             offline: settings.offline,
             settings,
             key,
@@ -143,6 +145,10 @@ impl Opening {
                     open.order.provisional = true;
                 }
             }
+            Record::Keys(token) => match machine.learn(&token) {
+                Ok(()) => machine.keys_saved = machine.keys.number(),
+                Err(trouble) => self.troubles.push(format!("in the journal, {trouble}")),
+            },
             Record::Consumed(_) if seeded(Bug::ForgetConsumed) => {}
             Record::Consumed(consumed) => {
                 machine.inventory.consume(&consumed.item, consumed.quantity);
@@ -209,8 +215,8 @@ impl Opening {
             }
             None => {
                 self.broken_seals += u64::from(!signed.seal().is_empty());
-                let (token, keys) = (signed.token(), &machine.settings.server_keys);
-                match Receipt::verify_for(&token, keys, &machine.settings.game, &machine.account) {
+                let token = signed.token();
+                match Receipt::verify_for(&token, &machine.keys.vouched(), &machine.settings.game, &machine.account) {
                     Ok(claims) => {
                         self.verified += u64::from(claims.status.is_final());
                         let summary = ReceiptSummary::new(&claims, &token);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
+use crate::client::seal::Sealer;
 use crate::client::transport::{Request, Response};
 use crate::client::view::Connection;
 use crate::protocol::problem::Problem;
@@ -87,7 +88,7 @@ impl Machine {
             id: ReceiptId(tick.random),
             cursor: self.cursor,
             orders: tokens,
-            keys: 0,
+            keys: self.keys.number(),
         };
         self.sync_wanted = false;
         let token = request.sign(&self.key).map_err(|error| error.to_string())?;
@@ -141,11 +142,19 @@ impl Machine {
     }
 
     /// Verifies an answer and everything in it. Believes all of it or nothing.
-    fn read_answer(&self, sync: &Sync, response: &Response) -> Result<Waiting, String> {
+    fn read_answer(&mut self, sync: &Sync, response: &Response) -> Result<Waiting, String> {
         let text = std::str::from_utf8(&response.body).map_err(|_| "the answer is not text".to_owned())?;
-        let keys = &self.settings.server_keys;
+        let text = match text.split_once('\n') {
+            Some((list, text)) => {
+                // A root's own word, whatever comes of the rest.
+                self.learn(&Token::from_text(list))?;
+                text
+            }
+            None => text,
+        };
+        let keys = self.keys.as_of(self.server_time);
         let answer =
-            SyncResponse::verify(&Token::from_text(text), keys, &self.account, &self.settings.game, &sync.token)
+            SyncResponse::verify(&Token::from_text(text), &keys, &self.account, &self.settings.game, &sync.token)
                 .map_err(|error| match error {
                     SyncError::Envelope(EnvelopeError::UnknownKey(_)) => format!(
                         "the answer is not believed: {error}; if this is the right server, put the key that \
@@ -155,7 +164,7 @@ impl Machine {
                 })?;
         let mut receipts = Vec::new();
         for token in &answer.receipts {
-            let claims = Receipt::verify_for(token, keys, &self.settings.game, &self.account)
+            let claims = Receipt::verify_for(token, &self.keys.vouched(), &self.settings.game, &self.account)
                 .map_err(|error| format!("a receipt is not believed: {error}"))?;
             if !self.answers_what_was_signed(claims.order, claims.order_sha256) {
                 return Err(format!("a receipt for the order {} answers another order than was signed", claims.order));
@@ -175,14 +184,25 @@ impl Machine {
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
         let follow = ((broken || behind) && all_answered && !signing).then_some(Follow { last: answer.chain });
         let synced = Synced { cursor: answer.cursor, wallet: answer.wallet, server_time: answer.issued_at, follow };
-        Ok(Waiting::Receipts { receipts, synced, more: answer.more })
+        let keys = if self.keys.number() > self.keys_saved { self.keys.list().cloned() } else { None };
+        Ok(Waiting::Receipts { keys, receipts, synced, more: answer.more })
+    }
+
+    /// Takes a list of keys, if it is newer than what is known.
+    pub(super) fn learn(&mut self, list: &Token) -> Result<(), String> {
+        let game = &self.settings.game;
+        let newer = self.keys.learn(list, game).map_err(|error| format!("a list of keys is not believed: {error}"))?;
+        if newer {
+            self.sealer = Sealer::new(&self.key, game, &self.account, &self.keys.all());
+        }
+        Ok(())
     }
 
     /// Whether an answer says anything that the journal does not: most polls bring nothing, and must cost no disk.
     fn is_news(&self, waiting: &Waiting) -> bool {
-        let Waiting::Receipts { receipts, synced, more } = waiting else { return true };
+        let Waiting::Receipts { keys, receipts, synced, more } = waiting else { return true };
         let same = synced.cursor == self.cursor && synced.wallet == self.wallet && synced.follow.is_none();
-        !receipts.is_empty() || !same || *more
+        keys.is_some() || !receipts.is_empty() || !same || *more
     }
 
     /// What came of a request was not an answer to believe: wait, and send the same bytes again.
