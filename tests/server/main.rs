@@ -25,4 +25,5 @@ mod refusals;
 mod settings;
 mod statements;
 mod stopping;
+mod storm;
 mod support;
