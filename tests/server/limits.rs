@@ -183,6 +183,29 @@ fn silent_and_slow_connections_make_room_for_whoever_wants_something() {
 }
 
 #[test]
+fn clients_that_come_all_at_once_wait_for_their_turn_and_need_not_knock_again() {
+    let shop = Shop::with(|config| {
+        config.limits.connections = 1;
+        config.limits.time = Duration::from_secs(60);
+    });
+    let address = shop.address();
+    let other = Connection::open(shop.folder.path().join("store.sqlite")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    // The only connection there is room for, and it works, so that no other one is accepted.
+    let enrolling = thread::spawn(move || Device::new().enrol(address).status);
+    thread::sleep(Duration::from_millis(300));
+    // Whoever is turned away by the operating system tries again after a second at the earliest.
+    let patience = Duration::from_millis(900);
+    let knock = || TcpStream::connect_timeout(&address, patience);
+    let waiting: Vec<_> = (0..400).map_while(|_| knock().ok()).collect();
+    assert_eq!(waiting.len(), 400);
+    other.execute_batch("ROLLBACK").expect("unlocks");
+    assert_eq!(enrolling.join().expect("ends"), 201);
+    drop(waiting);
+    assert_eq!(get(address, "/healthz").status, 200);
+}
+
+#[test]
 fn address_has_only_so_many_connections() {
     let shop = Shop::with(|config| {
         config.limits.loopback = true;
