@@ -9,7 +9,7 @@ use bevy_iap::protocol::sync::Enrolment;
 use bevy_iap::server::{Limits, Rate, Server, ServerConfig, ServerError};
 use rusqlite::Connection;
 
-use crate::support::{Answer, Device, Shop, catalog, game, get, post, send, send_sync};
+use crate::support::{Answer, Device, Shop, catalog, game, get, post, read_answer, send, send_sync};
 
 /// A shop behind a proxy on this computer, with limits.
 fn shop(change: impl FnOnce(&mut Limits)) -> Shop {
@@ -180,6 +180,31 @@ fn silent_and_slow_connections_make_room_for_whoever_wants_something() {
     let oldest = silent.first_mut().expect("there are some");
     oldest.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
     assert_eq!(oldest.read(&mut [0]).expect("it is closed, and not only forgotten"), 0);
+}
+
+#[test]
+fn connection_that_was_answered_makes_room_for_whoever_came_while_it_was_worked_on() {
+    let shop = Shop::with(|config| {
+        config.limits.connections = 1;
+        config.limits.time = Duration::from_secs(60);
+    });
+    let address = shop.address();
+    let other = Connection::open(shop.folder.path().join("store.sqlite")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let mut first = TcpStream::connect(address).expect("connects");
+    let enrolment = Enrolment::sign(&Device::new().key, &game(), 0).expect("signs");
+    let body = serde_json::to_string(&enrolment).expect("serialises");
+    let head = "POST /v1/devices HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+    write!(first, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).expect("writes");
+    thread::sleep(Duration::from_millis(300));
+    let second = thread::spawn(move || get(address, "/healthz").status);
+    thread::sleep(Duration::from_millis(300));
+    other.execute_batch("ROLLBACK").expect("unlocks");
+    let started = Instant::now();
+    assert_eq!(second.join().expect("ends"), 200);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let answer = read_answer(&mut first).expect("it is answered before it has to go");
+    assert_eq!(answer.status, 201);
 }
 
 #[test]
