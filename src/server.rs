@@ -74,7 +74,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use ipnet::IpNet;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use self::backup::{BackupError, backup, restore};
@@ -187,7 +186,7 @@ impl Server {
         let opened = opening.await.map_err(|error| ServerError::Threads(io::Error::other(error)))?;
         let (folder, lock, keys, ledger, reader, totals) = opened?;
         // Last, so that nobody reaches a server that then does not start.
-        let listener = TcpListener::bind(config.listen).await.map_err(|source| match source.kind() {
+        let listener = http::listen(config.listen).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServerError::AddressInUse(config.listen),
             _ => ServerError::Listen { address: config.listen, source },
         })?;

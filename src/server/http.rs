@@ -32,7 +32,7 @@ pub(crate) use self::admin::AdminToken;
 pub(crate) use self::caller::Callers;
 use self::caller::{Caller, Peer};
 use self::description::Description;
-pub(crate) use self::listener::serve;
+pub(crate) use self::listener::{listen, serve};
 pub use self::origins::AllowedOrigins;
 pub(crate) use self::rate_limits::RateLimits;
 use super::Limits;

@@ -4,6 +4,7 @@ mod catalog_asset;
 mod copies;
 mod crash;
 mod disk;
+mod elsewhere;
 mod end_to_end;
 mod formats;
 mod keys;

@@ -10,8 +10,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
+
 use self::attacks::Attack;
-use self::honest::Figures;
+use self::honest::{Figures, Player};
 use crate::process::Process;
 use crate::support::CATALOG;
 
@@ -40,15 +42,44 @@ fn memory(process: &Process) -> (u64, u64) {
     (kibibytes("VmRSS:"), kibibytes("VmHWM:"))
 }
 
-fn row(name: &str, figures: &Figures, memory: u64) {
-    println!(
-        "{name:<44} {:>8} {:>8.1} {:>8.1} {:>8} {:>8}",
-        figures.answered,
-        figures.median.as_secs_f64() * 1_000.0,
-        figures.slowest_hundredth.as_secs_f64() * 1_000.0,
-        figures.failed,
-        memory / 1024
-    );
+/// How long the processors have worked for a process.
+fn worked(process: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("Linux tells");
+    let (_, after_name) = stat.rsplit_once(") ").expect("Linux tells");
+    // The 14th and 15th of all; Linux tells them in hundredths of a second.
+    let ticks = after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
+/// A server, and players who buy from it.
+struct Scene {
+    process: Process,
+    players: Vec<Player>,
+    /// Where the players run: apart from those who abuse the server, or each would wait for the others' turns.
+    apart: Runtime,
+}
+
+impl Scene {
+    /// Measures what the players feel, and tells it with what the processors did meanwhile.
+    async fn measure(&self, name: &str) -> Figures {
+        let processes = [self.process.child.id().to_string(), "self".to_owned()];
+        let before = processes.each_ref().map(|process| worked(process));
+        let figures = honest::measure(self.apart.handle(), &self.players, self.process.address, TIME).await;
+        let after = processes.each_ref().map(|process| worked(process));
+        let share = |of: usize| (after[of] - before[of]).as_secs_f64() / TIME.as_secs_f64() * 100.0;
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1_000.0;
+        println!(
+            "{name:<44} {:>8} {:>8.1} {:>8.1} {:>8} {:>8} {:>8.0} {:>8.0}",
+            figures.answered,
+            milliseconds(figures.median),
+            milliseconds(figures.slowest_hundredth),
+            figures.failed,
+            memory(&self.process).0 / 1024,
+            share(0),
+            share(1),
+        );
+        figures
+    }
 }
 
 fn serve(folder: &Path) -> Process {
@@ -64,14 +95,18 @@ fn honest_players_hardly_feel_that_the_server_is_abused() {
     rlimit::increase_nofile_limit(12_000).expect("files may be opened");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let process = serve(folder.path());
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    println!("{:<44} {:>8} {:>8} {:>8} {:>8} {:>8}", "", "answered", "p50 ms", "p99 ms", "failed", "MiB");
+    let server = process.address;
+    let runtime = Runtime::new().expect("a runtime");
+    let apart = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    println!(
+        "{:<44} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "", "answered", "p50 ms", "p99 ms", "failed", "MiB", "server %", "clients %"
+    );
     let mut broken = Vec::new();
-    runtime.block_on(async {
-        let players = honest::players(process.address).await;
-        let undisturbed = honest::measure(&players, process.address, TIME).await;
-        row("undisturbed", &undisturbed, memory(&process).0);
-        let mut measured = Vec::new();
+    let most = runtime.block_on(async {
+        let scene = Scene { process, players: honest::players(server).await, apart };
+        let undisturbed = scene.measure("undisturbed").await;
+        let limit = MOST.max(undisturbed.slowest_hundredth * 10);
         for (name, attacks) in [
             ("ten times the load in bad signatures", &[Attack::BadSignatures][..]),
             ("the same from one address", &[Attack::BadSignaturesOfOne]),
@@ -80,24 +115,19 @@ fn honest_players_hardly_feel_that_the_server_is_abused() {
             ("oversized bodies", &[Attack::Oversized]),
             ("all of it at once", &[Attack::BadSignatures, Attack::Silent, Attack::Slow, Attack::Oversized]),
         ] {
-            let under_way = attacks::begin(attacks, process.address).await;
+            let under_way = attacks::begin(attacks, server).await;
             tokio::time::sleep(BEFORE).await;
-            let figures = honest::measure(&players, process.address, TIME).await;
+            let figures = scene.measure(name).await;
             under_way.end().await;
-            row(name, &figures, memory(&process).0);
-            measured.push((name, figures));
-        }
-        // It tells whether the machine did something else too.
-        let again = honest::measure(&players, process.address, TIME).await;
-        row("undisturbed again", &again, memory(&process).0);
-        let limit = MOST.max(undisturbed.slowest_hundredth * 10);
-        for (name, figures) in measured {
             if figures.slowest_hundredth > limit || figures.failed > 0 {
                 broken.push(format!("{name}: {figures:?}; p99 may be {limit:?}"));
             }
         }
+        // It tells whether the machine did something else too.
+        scene.measure("undisturbed again").await;
+        scene.apart.shutdown_background();
+        memory(&scene.process).1
     });
-    let (_, most) = memory(&process);
     println!("the most that the server took up: {} MiB", most / 1024);
     if most > MOST_MEMORY {
         broken.push(format!("the server took up {most} KiB"));

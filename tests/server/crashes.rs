@@ -5,7 +5,7 @@
 
 mod answered;
 mod buyer;
-mod database;
+pub mod database;
 
 use std::fs;
 use std::net::TcpListener;

@@ -9,7 +9,7 @@ use bevy_iap::protocol::sync::Enrolment;
 use bevy_iap::server::{Limits, Rate, Server, ServerConfig, ServerError};
 use rusqlite::Connection;
 
-use crate::support::{Answer, Device, Shop, catalog, game, get, post, send, send_sync};
+use crate::support::{Answer, Device, Shop, catalog, game, get, post, read_answer, send, send_sync};
 
 /// A shop behind a proxy on this computer, with limits.
 fn shop(change: impl FnOnce(&mut Limits)) -> Shop {
@@ -180,6 +180,54 @@ fn silent_and_slow_connections_make_room_for_whoever_wants_something() {
     let oldest = silent.first_mut().expect("there are some");
     oldest.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
     assert_eq!(oldest.read(&mut [0]).expect("it is closed, and not only forgotten"), 0);
+}
+
+#[test]
+fn connection_that_was_answered_makes_room_for_whoever_came_while_it_was_worked_on() {
+    let shop = Shop::with(|config| {
+        config.limits.connections = 1;
+        config.limits.time = Duration::from_secs(60);
+    });
+    let address = shop.address();
+    let other = Connection::open(shop.folder.path().join("store.sqlite")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    let mut first = TcpStream::connect(address).expect("connects");
+    let enrolment = Enrolment::sign(&Device::new().key, &game(), 0).expect("signs");
+    let body = serde_json::to_string(&enrolment).expect("serialises");
+    let head = "POST /v1/devices HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+    write!(first, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).expect("writes");
+    thread::sleep(Duration::from_millis(300));
+    let second = thread::spawn(move || get(address, "/healthz").status);
+    thread::sleep(Duration::from_millis(300));
+    other.execute_batch("ROLLBACK").expect("unlocks");
+    let started = Instant::now();
+    assert_eq!(second.join().expect("ends"), 200);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let answer = read_answer(&mut first).expect("it is answered before it has to go");
+    assert_eq!(answer.status, 201);
+}
+
+#[test]
+fn clients_that_come_all_at_once_wait_for_their_turn_and_need_not_knock_again() {
+    let shop = Shop::with(|config| {
+        config.limits.connections = 1;
+        config.limits.time = Duration::from_secs(60);
+    });
+    let address = shop.address();
+    let other = Connection::open(shop.folder.path().join("store.sqlite")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    // The only connection there is room for, and it works, so that no other one is accepted.
+    let enrolling = thread::spawn(move || Device::new().enrol(address).status);
+    thread::sleep(Duration::from_millis(300));
+    // Whoever is turned away by the operating system tries again after a second at the earliest.
+    let patience = Duration::from_millis(900);
+    let knock = || TcpStream::connect_timeout(&address, patience);
+    let waiting: Vec<_> = (0..400).map_while(|_| knock().ok()).collect();
+    assert_eq!(waiting.len(), 400);
+    other.execute_batch("ROLLBACK").expect("unlocks");
+    assert_eq!(enrolling.join().expect("ends"), 201);
+    drop(waiting);
+    assert_eq!(get(address, "/healthz").status, 200);
 }
 
 #[test]

@@ -26,4 +26,5 @@ mod refusals;
 mod settings;
 mod statements;
 mod stopping;
+mod storm;
 mod support;

@@ -263,6 +263,11 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
             Err(_) => return None,
         }
     }
+    whole_answer(&bytes)
+}
+
+/// The answer that these bytes are; none if it was cut off.
+pub fn whole_answer(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
     let mut lines = head.lines();
@@ -271,6 +276,5 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
     let headers: Vec<(String, String)> = lines.filter_map(split).collect();
     let answer = Answer { status, headers, body: bytes[end + 4..].to_vec() };
     let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap_or(usize::MAX));
-    // An answer that was cut off is none.
     (length == answer.body.len() || answer.status == 304).then_some(answer)
 }

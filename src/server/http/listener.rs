@@ -1,5 +1,7 @@
 //! Accepting connections: no more than there is room for, none for longer than it takes to send a request.
 
+use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -25,6 +27,20 @@ use super::room::{Room, Seat};
 const BREATH: Duration = Duration::from_millis(100);
 /// The largest head of a request, and how much of a body is read at once.
 const BUFFER: usize = 16 * 1024;
+
+/// How many connections may wait until they are accepted, if the operating system allows it. Clients that find no room
+/// here try again after a second, so it must hold all that come in the time in which none is accepted.
+const BACKLOG: u32 = 4_096;
+
+/// Listens at an address.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a server can start again where one has just stopped. On Windows it would mean to share the address.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves connections until `stop` says so, or whoever could say it is gone; then finishes what was begun.
 pub(crate) async fn serve(listener: TcpListener, router: Router, app: Arc<App>, mut stop: watch::Receiver<bool>) {

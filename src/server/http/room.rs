@@ -1,8 +1,8 @@
 //! The open connections: how many there are, whose they are, and which one has to go when there is no room.
 //!
 //! A connection waits for its client, or works on a request that has arrived whole. When there is no room for a new
-//! one, the connection that has waited the longest is closed, so that silent and slow clients cannot keep the others
-//! out, however many they are.
+//! one, the connection that has waited the longest is told to leave, and the new one takes its seat at once: silent and
+//! slow clients cannot keep the others out, nor keep them waiting, however many they are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -15,6 +15,10 @@ use super::caller::{Caller, Callers};
 use crate::server::Limits;
 use crate::server::metrics::{Closed, Metrics};
 
+/// How many connections may be on their way out while others have their seats already. Each has a file open until it is
+/// gone, so there are few of them.
+const LEAVING: usize = 32;
+
 /// All open connections.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -22,12 +26,15 @@ pub(super) struct Room {
     callers: Callers,
     metrics: Arc<Metrics>,
     inner: Mutex<Inner>,
-    left: Notify,
+    /// Somebody left, or could be told to.
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     open: usize,
+    /// How many of these were told to leave.
+    leaving: usize,
     next_turn: u64,
     /// Connections that wait for their clients, the one that has waited the longest first.
     waiting: BTreeMap<u64, Arc<Notify>>,
@@ -36,17 +43,17 @@ struct Inner {
 
 impl Room {
     pub(super) fn new(limits: Limits, callers: Callers, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { limits, callers, metrics, inner: Mutex::default(), left: Notify::new() })
+        Arc::new(Self { limits, callers, metrics, inner: Mutex::default(), changed: Notify::new() })
     }
 
     /// A seat for a new connection from `peer`, as soon as there is one; none if the address has too many already.
     pub(super) async fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
         loop {
-            let left = self.left.notified();
+            let changed = self.changed.notified();
             if let Some(entered) = self.try_enter(peer) {
                 return entered;
             }
-            left.await;
+            changed.await;
         }
     }
 
@@ -61,12 +68,14 @@ impl Room {
             self.metrics.count_closed(Closed::TooManyOfAddress);
             return Some(None);
         }
-        if inner.open >= self.limits.connections {
-            if let Some((_, leave)) = inner.waiting.pop_first() {
-                self.metrics.count_closed(Closed::NoRoom);
-                leave.notify_one();
+        if inner.open - inner.leaving >= self.limits.connections {
+            if inner.leaving >= LEAVING {
+                return None;
             }
-            return None;
+            let (_, leave) = inner.waiting.pop_first()?;
+            self.metrics.count_closed(Closed::NoRoom);
+            inner.leaving += 1;
+            leave.notify_one();
         }
         inner.open += 1;
         if let Some(address) = address {
@@ -110,17 +119,19 @@ impl Seat {
         // Always in this order: first the seat, then the room.
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut inner = self.room.inner();
-        if let Some(turn) = turn.take()
+        if let Some(turn) = *turn
             && inner.waiting.remove(&turn).is_none()
         {
             // It was told to leave, and does at its next step.
             return;
         }
+        *turn = None;
         if waiting {
             let next = inner.next_turn;
             inner.next_turn += 1;
             inner.waiting.insert(next, Arc::clone(&self.leave));
             *turn = Some(next);
+            self.room.changed.notify_one();
         }
     }
 
@@ -140,8 +151,10 @@ impl Drop for Seat {
         let turn = self.turn.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let mut inner = self.room.inner();
         inner.open -= 1;
-        if let Some(turn) = turn {
-            inner.waiting.remove(&turn);
+        if let Some(turn) = turn
+            && inner.waiting.remove(&turn).is_none()
+        {
+            inner.leaving -= 1;
         }
         if let Some(address) = self.address
             && let Some(count) = inner.addresses.get_mut(&address)
@@ -153,6 +166,6 @@ impl Drop for Seat {
         }
         drop(inner);
         self.room.metrics.connections.dec();
-        self.room.left.notify_one();
+        self.room.changed.notify_one();
     }
 }

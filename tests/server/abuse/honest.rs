@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bevy_iap::protocol::sync::Enrolment;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, interval, timeout};
 
@@ -17,7 +18,14 @@ pub const EVERY: Duration = Duration::from_millis(200);
 /// When a request has failed, at the latest.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub type Player = Arc<Mutex<(Device, IpAddr)>>;
+/// Somebody who buys, from where, and how many receipts they have: an answer holds what is new, and not all of them again.
+pub struct Buyer {
+    device: Device,
+    from: IpAddr,
+    receipts: u64,
+}
+
+pub type Player = Arc<Mutex<Buyer>>;
 
 /// What honest players felt.
 #[derive(Debug)]
@@ -34,7 +42,7 @@ pub async fn players(server: SocketAddr) -> Vec<Player> {
     for number in 0..PLAYERS {
         let (device, from) = (Device::new(), address(1, number));
         enrol(&device, from, server).await;
-        players.push(Arc::new(Mutex::new((device, from))));
+        players.push(Arc::new(Mutex::new(Buyer { device, from, receipts: 0 })));
     }
     players
 }
@@ -46,10 +54,10 @@ pub async fn enrol(device: &Device, from: IpAddr, server: SocketAddr) {
     assert_eq!(status.expect("an answer"), 201);
 }
 
-/// Lets all of them buy for a time.
-pub async fn measure(players: &[Player], server: SocketAddr, time: Duration) -> Figures {
+/// Lets all of them buy for a time, on a runtime of their own.
+pub async fn measure(on: &Handle, players: &[Player], server: SocketAddr, time: Duration) -> Figures {
     let until = Instant::now() + time;
-    let buying: Vec<_> = players.iter().map(|player| tokio::spawn(buy(Arc::clone(player), server, until))).collect();
+    let buying: Vec<_> = players.iter().map(|player| on.spawn(buy(Arc::clone(player), server, until))).collect();
     let (mut times, mut failed) = (Vec::new(), 0);
     for buying in buying {
         let (answered, refused) = buying.await.expect("ends");
@@ -67,13 +75,16 @@ async fn buy(player: Player, server: SocketAddr, until: Instant) -> (Vec<Duratio
     let mut now_and_then = interval(EVERY);
     while Instant::now() < until {
         now_and_then.tick().await;
-        let (device, from) = &mut *player;
+        let Buyer { device, from, receipts } = &mut *player;
         let order = device.order("gift", 1);
-        let request = device.request(u64::MAX >> 1, &[order]).sign(&device.key).expect("signs");
+        let request = device.request(*receipts, &[order]).sign(&device.key).expect("signs");
         let request = wire::post("/v1/sync", "application/jose", request.as_str().as_bytes());
         let started = Instant::now();
         match timeout(PATIENCE, wire::ask(*from, server, &request)).await {
-            Ok(Ok(200)) => times.push(started.elapsed()),
+            Ok(Ok(200)) => {
+                times.push(started.elapsed());
+                *receipts += 1;
+            }
             _ => failed += 1,
         }
     }
