@@ -102,7 +102,15 @@ pub enum OperationError {
     /// There is no such account.
     #[error("there is no account {0}; a device opens one when it first reaches this server")]
     UnknownAccount(AccountId),
-    /// The books could not be read.
+    /// The books failed while it was done. It may have been done: the same again under the same id is done once.
+    #[error("{source}; it may have been done: do the same again under the id {id}, and it is done once")]
+    Undecided {
+        /// The id that it was to be done under.
+        id: OperationId,
+        /// What is wrong with the books.
+        source: LedgerError,
+    },
+    /// The books could not be read; nothing was done.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The data folder could not be read.
@@ -113,12 +121,13 @@ pub enum OperationError {
     Unavailable,
 }
 
-impl From<OperateError> for OperationError {
-    fn from(error: OperateError) -> Self {
+impl OperationError {
+    /// Why the operation `id` was not done.
+    pub(crate) fn of(id: OperationId, error: OperateError) -> Self {
         match error {
             OperateError::Refused(refused) => Self::Refused(refused),
             OperateError::IdUsed(id) => Self::IdUsed(id),
-            OperateError::Ledger(error) => Self::Ledger(error),
+            OperateError::Ledger(source) => Self::Undecided { id, source },
         }
     }
 }
