@@ -72,7 +72,7 @@ pub enum Refused {
         credit: OperationId,
         /// What was to be refunded.
         money: Money,
-        /// What is neither spent nor held.
+        /// What is neither spent, nor held, nor needed for what the wallet owes elsewhere.
         unspent: Money,
     },
     /// The wallet has less.

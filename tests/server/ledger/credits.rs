@@ -20,6 +20,7 @@ suite!(
     credit_goes_back_to_its_source_in_parts_and_no_further,
     credit_that_was_spent_is_owed_and_nothing_is_sold_until_it_is_covered,
     spent_credit_can_be_spared,
+    credit_that_covers_what_is_owed_can_be_spared,
     credit_is_refundable_until_its_time_unless_it_is_forced,
     creator_is_paid_what_is_payable_and_may_owe_after_a_refund,
     worked_example_of_the_document_is_what_happens,
@@ -175,6 +176,20 @@ fn spent_credit_can_be_spared(desk: &mut Desk, device: &mut Device) {
     assert!(matches!(desk.refused(2, spare(None)), Refused::Spent { .. }));
     assert!(matches!(desk.refused(3, spare(Some(80_001))), Refused::Spent { .. }));
     assert_eq!(desk.done(4, spare(Some(80_000))), (0, 0));
+}
+
+fn credit_that_covers_what_is_owed_can_be_spared(desk: &mut Desk, device: &mut Device) {
+    desk.buy(device, "shield", 200);
+    desk.credit(device, "0.05EUR", 1);
+    desk.buy(device, "shield", 10);
+    assert_eq!(desk.done(2, refund(1)), (-50_000, 0));
+    desk.credit(device, "0.07EUR", 3);
+    let spare = |credit: RefundCredit| RefundCredit { only_unspent: true, ..credit };
+    let Refused::Spent { unspent, .. } = desk.refused(4, spare(refund(3))) else { panic!("another") };
+    assert_eq!(unspent.to_string(), "0.02 EUR", "the rest of it covers what is owed");
+    assert!(matches!(desk.refused(5, spare(part(3, 20_001))), Refused::Spent { .. }));
+    assert_eq!(desk.done(6, spare(part(3, 20_000))), (0, 0));
+    assert!(matches!(desk.refused(7, spare(part(3, 1))), Refused::Spent { .. }));
 }
 
 fn credit_is_refundable_until_its_time_unless_it_is_forced(desk: &mut Desk, device: &mut Device) {

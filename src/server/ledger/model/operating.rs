@@ -180,12 +180,12 @@ impl ModelLedger {
             _ => {}
         }
         let amount = wanted.micros.value();
-        let unspent = (lot.balance - lot.held).max(0);
+        let before = self.accounts.wallet_balance(&lot.account, lot.currency);
+        let unspent = (lot.balance - lot.held).clamp(0, before.available.value().max(0));
         if asked.only_unspent && amount > unspent {
             let unspent = money(unspent, lot.currency)?;
             return Err(Refused::Spent { credit, money: wanted, unspent }.into());
         }
-        let before = self.accounts.wallet_balance(&lot.account, lot.currency);
         let balance = changed(before, -amount, 0).ok_or(Refused::TooMuch(wanted))?;
         let source = self.accounts.house(lot.house());
         self.post_operation(id, TransferKind::CreditRefund, lot.number(), source, amount, now)?;

@@ -188,7 +188,9 @@ impl<F: Facts> Plan<'_, F> {
         if let Some(until) = lot.refundable_until.filter(|until| self.now >= *until && !asked.forced) {
             return Err(Refused::TooLate { credit, until }.into());
         }
-        let unspent = lot.available().max(0);
+        // A lot that is owed takes from the others, so what covers it is not there to be given back.
+        let available = self.balance(&lot.account, lot.currency)?.available.value();
+        let unspent = lot.available().min(available).max(0);
         if asked.only_unspent && unspent < amount {
             let unspent = money(unspent, lot.currency)?;
             return Err(Refused::Spent { credit, money: wanted, unspent }.into());
