@@ -20,6 +20,7 @@ mod error;
 mod hold;
 pub mod lot;
 mod model;
+mod money;
 pub mod operation;
 mod plan;
 #[cfg(feature = "postgres")]
@@ -38,6 +39,7 @@ pub use error::LedgerError;
 pub use hold::{HoldRecord, HoldStatus};
 pub use lot::Lot;
 pub use model::ModelLedger;
+pub use money::LedgerMoney;
 pub use operation::{Action, Answer, Credit, Operation};
 pub use refused::{OperateError, Refused};
 pub use sqlite::SqliteLedger;

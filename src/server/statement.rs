@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::date::Date;
 use super::ledger::{
-    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow, ReceiptRow, TransferId,
-    TransferKind, TransferRow,
+    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, LedgerMoney, OperationRow, OrderRow, ReceiptRow,
+    TransferId, TransferKind, TransferRow,
 };
-use crate::protocol::{CreatorId, Currency, Micros, Money, UnixSeconds};
+use crate::protocol::{CreatorId, Currency, UnixSeconds};
 
 /// What a creator has earned and was paid in one currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,11 +24,11 @@ pub struct CreatorStatement {
     /// Until when; what was written then or later is left out.
     pub until: Date,
     /// What was payable at the beginning. Below zero, the creator owes it.
-    pub opening: Money,
+    pub opening: LedgerMoney,
     /// What has changed it, in the order of time; of one second, first sales, then refunds, then payouts.
     pub lines: Vec<StatementLine>,
     /// What was payable at the end.
-    pub closing: Money,
+    pub closing: LedgerMoney,
 }
 
 /// One transfer in a statement.
@@ -44,9 +44,9 @@ pub struct StatementLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<TransferId>,
     /// What it adds; below zero, what it takes.
-    pub amount: Money,
+    pub amount: LedgerMoney,
     /// What was payable after it.
-    pub balance: Money,
+    pub balance: LedgerMoney,
 }
 
 /// What players have paid for and not used, as of a moment.
@@ -57,9 +57,9 @@ pub struct UnusedStatement {
     /// Every lot that somebody paid for and that is not empty.
     pub lots: Vec<UnusedLot>,
     /// The sum of what is unused, per currency.
-    pub unused: Vec<Money>,
+    pub unused: Vec<LedgerMoney>,
     /// The sum of what is owed, because more was given back than was left, per currency.
-    pub owed: Vec<Money>,
+    pub owed: Vec<LedgerMoney>,
 }
 
 /// A lot that is not empty.
@@ -74,9 +74,9 @@ pub struct UnusedLot {
     /// When it was opened.
     pub opened_at: Date,
     /// What it was opened with.
-    pub opened_with: Money,
+    pub opened_with: LedgerMoney,
     /// What is in it, held or not; below zero, what is owed.
-    pub unused: Money,
+    pub unused: LedgerMoney,
 }
 
 /// What a creator has earned and was paid from `from` until `until`: a statement per currency.
@@ -162,9 +162,8 @@ fn currency(account: &AccountRow) -> Result<Currency, LedgerError> {
     account.currency.parse().map_err(LedgerError::damaged)
 }
 
-fn money(micros: i128, currency: Currency) -> Result<Money, LedgerError> {
-    let micros = i64::try_from(micros).map_err(LedgerError::damaged)?;
-    Ok(Money::new(Micros::new(micros).map_err(LedgerError::damaged)?, currency))
+fn money(micros: i128, currency: Currency) -> Result<LedgerMoney, LedgerError> {
+    Ok(LedgerMoney::new(i64::try_from(micros).map_err(LedgerError::damaged)?, currency))
 }
 
 /// The accounts, and the transfers in the order of time.

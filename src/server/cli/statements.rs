@@ -5,8 +5,9 @@ use std::io::Write;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Data, Outcome, SUCCESS};
-use crate::protocol::{CreatorId, Money};
+use crate::protocol::CreatorId;
 use crate::server::date::Date;
+use crate::server::ledger::LedgerMoney;
 use crate::server::statement::{self, CreatorStatement, UnusedStatement};
 
 #[derive(Debug, Subcommand)]
@@ -75,8 +76,8 @@ pub(super) fn statement(command: StatementCommand, out: &mut dyn Write) -> Outco
 }
 
 /// An amount without its currency, which has a column of its own.
-fn number(money: Money) -> String {
-    money.micros.to_string()
+fn number(money: LedgerMoney) -> String {
+    money.decimal().to_string()
 }
 
 fn creator_csv(statements: &[CreatorStatement], out: &mut dyn Write) -> csv::Result<()> {
@@ -84,7 +85,7 @@ fn creator_csv(statements: &[CreatorStatement], out: &mut dyn Write) -> csv::Res
     csv.write_record(["creator", "currency", "at", "kind", "transfer", "order", "amount", "balance"])?;
     for CreatorStatement { creator, from, until, opening, lines, closing } in statements {
         let (creator, currency) = (creator.to_string(), opening.currency.code().to_owned());
-        let mut row = |at: &Date, kind: &str, transfer: String, order: String, amount: String, balance: Money| {
+        let mut row = |at: &Date, kind: &str, transfer: String, order: String, amount: String, balance: LedgerMoney| {
             let (at, balance) = (at.to_string(), number(balance));
             let cells: [&str; 8] = [&creator, &currency, &at, kind, &transfer, &order, &amount, &balance];
             csv.write_record(cells)

@@ -6,6 +6,7 @@ use thiserror::Error;
 use super::LedgerError;
 use super::OperationId;
 use super::hold::HoldStatus;
+use super::money::LedgerMoney;
 use crate::protocol::{AccountId, Money, OrderId, UnixSeconds};
 
 /// Why an operation was refused. Nothing was done, and nothing ever will be under its id.
@@ -113,7 +114,7 @@ pub enum Refused {
         /// What was to be paid.
         money: Money,
         /// What is owed to the creator; below zero after refunds of what was paid out already.
-        payable: Money,
+        payable: LedgerMoney,
     },
 }
 

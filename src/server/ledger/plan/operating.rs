@@ -9,7 +9,7 @@ use super::super::operation::{
 };
 use super::super::refused::{OperateError, Refused};
 use super::super::transfer::{Transfer, TransferKind};
-use super::super::{AccountNumber, LedgerError, OperationId, Origin, TransferId, books, refund};
+use super::super::{AccountNumber, LedgerError, LedgerMoney, OperationId, Origin, TransferId, books, refund};
 use super::{Facts, Plan};
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Currency, GameId, Micros, Money, UnixSeconds};
@@ -290,12 +290,11 @@ impl<F: Facts> Plan<'_, F> {
     fn payout(&mut self, id: OperationId, asked: &Payout) -> Decided {
         let Payout { creator, money: wanted, source } = asked;
         let amount = positive(*wanted)?;
-        let owed = self.facts.payable(creator, wanted.currency)?;
-        let payable = money(owed, wanted.currency)?;
-        if owed < amount {
+        let payable = LedgerMoney::new(self.facts.payable(creator, wanted.currency)?, wanted.currency);
+        if payable.micros < amount {
             return Err(Refused::AbovePayable { money: *wanted, payable }.into());
         }
-        let left = money(owed.saturating_sub(amount), wanted.currency)?;
+        let left = LedgerMoney::new(payable.micros.saturating_sub(amount), wanted.currency);
         let from = self.changes.house(House::payable(creator, wanted.currency));
         let to = self.changes.house(House::origin(Origin::Paid, source, wanted.currency));
         self.moved(TransferId::of_operation(TransferKind::Payout, id, 0), TransferKind::Payout, from, to, amount);
