@@ -1,7 +1,8 @@
 //! The operator's commands that move money, and statements: their totals are those of the books.
 
-use bevy_iap::server::cli;
 use bevy_iap::server::ledger::{BookReader, Ledger, SqliteLedger};
+use bevy_iap::server::{cli, statement};
+use rusqlite::Connection;
 
 use crate::support::{Device, Shop, game};
 
@@ -159,4 +160,24 @@ fn refused_operation_is_told_alike_under_its_id_for_ever() {
     assert_eq!(fails(&shop, &payout), told);
     let other = fails(&shop, &["credit", account.as_str(), "1", "EUR", "--id", &id("8")]);
     assert!(other.contains("was used for another operation; use each id for one"), "{other}");
+}
+
+#[test]
+fn statement_keeps_in_memory_what_it_tells_and_nothing_else() {
+    let (shop, _) = busy_shop();
+    let path = shop.folder.path().join("store.sqlite");
+    let others = "WITH RECURSIVE numbers (number) AS (VALUES (1) UNION ALL SELECT number + 1 FROM numbers LIMIT 20000)
+        INSERT INTO transfers SELECT randomblob(16), zeroblob(16), zeroblob(16), 1, 'purchase', zeroblob(16), NULL, 1
+        FROM numbers";
+    let books = Connection::open(&path).expect("opens");
+    assert_eq!(books.execute(others, []).expect("they are written"), 20_000);
+    let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
+    let (ann, now) = ("ann".parse().expect("a creator"), i64::MAX);
+    let used = allocation_counter::measure(|| {
+        let statement = statement::creator(&mut ledger, &ann, 0, now).expect("reads");
+        assert_eq!(statement[0].lines.len(), 3);
+    });
+    assert!(used.bytes_max < 50_000, "{used:?}");
+    let used = allocation_counter::measure(|| assert!(statement::unused(&mut ledger, now).is_ok()));
+    assert!(used.bytes_max < 50_000, "{used:?}");
 }

@@ -9,6 +9,10 @@ use crate::protocol::{Receipt, Status, Token, envelope};
 /// Orders of one device come in the order in which they were settled, receipts by account and then by place in the feed.
 /// The rest come in any order.
 pub trait BookReader {
+    /// Whether nothing after the transfers is to be read. Everything is, unless it is said.
+    fn ends_after_transfers(&self) -> bool {
+        false
+    }
     /// An account of the ledger.
     fn account(&mut self, row: AccountRow);
     /// A transfer.

@@ -4,8 +4,14 @@ use bevy_iap::server::ledger::{
     AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, Total, TransferRow,
 };
 
+use super::{Desk, suite};
+use crate::support::Device;
+
+suite!(reader_that_ends_after_the_transfers_is_shown_nothing_else,);
+
 #[derive(Debug, Default, PartialEq)]
 pub struct Rows {
+    ends_after_transfers: bool,
     pub accounts: Vec<AccountRow>,
     pub transfers: Vec<TransferRow>,
     pub devices: Vec<DeviceRow>,
@@ -41,6 +47,10 @@ impl Rows {
 macro_rules! collects {
     ($($row:ident: $type:ident in $rows:ident,)*) => {
         impl BookReader for Rows {
+            fn ends_after_transfers(&self) -> bool {
+                self.ends_after_transfers
+            }
+
             $(fn $row(&mut self, row: $type) {
                 self.$rows.push(row);
             })*
@@ -56,4 +66,13 @@ collects! {
     receipt: ReceiptRow in receipts,
     hold: HoldRow in holds,
     operation: OperationRow in operations,
+}
+
+fn reader_that_ends_after_the_transfers_is_shown_nothing_else(desk: &mut Desk, device: &mut Device) {
+    desk.buy(device, "shield", 1);
+    let mut rows = Rows { ends_after_transfers: true, ..Rows::default() };
+    desk.ledger.read(&mut rows).expect("reads");
+    assert_eq!((rows.accounts.len(), rows.transfers.len()), (3, 2));
+    assert_eq!((rows.devices.len(), rows.orders.len(), rows.receipts.len()), (0, 0, 0));
+    assert_eq!(Rows::of(&mut *desk.ledger).orders.len(), 1);
 }

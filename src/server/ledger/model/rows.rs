@@ -22,6 +22,9 @@ impl ModelLedger {
                 created_at: transfer.at,
             });
         }
+        if reader.ends_after_transfers() {
+            return;
+        }
         for (id, device) in &self.devices {
             reader.device(DeviceRow {
                 id: id.to_string(),

@@ -36,11 +36,13 @@ pub(super) fn read(session: &Session, reader: &mut dyn BookReader) -> Result<(),
     }
     each(session, ACCOUNTS, account, |row| reader.account(row))?;
     each(session, TRANSFERS, transfer, |row| reader.transfer(row))?;
-    each(session, DEVICES, device, |row| reader.device(row))?;
-    each(session, ORDERS, order, |row| reader.order(row))?;
-    each(session, RECEIPTS, receipt, |row| reader.receipt(row))?;
-    each(session, HOLDS, hold, |row| reader.hold(row))?;
-    each(session, OPERATIONS, operation, |row| reader.operation(row))?;
+    if !reader.ends_after_transfers() {
+        each(session, DEVICES, device, |row| reader.device(row))?;
+        each(session, ORDERS, order, |row| reader.order(row))?;
+        each(session, RECEIPTS, receipt, |row| reader.receipt(row))?;
+        each(session, HOLDS, hold, |row| reader.hold(row))?;
+        each(session, OPERATIONS, operation, |row| reader.operation(row))?;
+    }
     wait(async { Ok(session.client.batch_execute("COMMIT").await?) })
 }
 

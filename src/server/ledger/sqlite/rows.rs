@@ -15,6 +15,9 @@ pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Resu
         "SELECT id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at FROM transfers
                      ORDER BY rowid";
     each(connection, transfers, transfer, |row| reader.transfer(row))?;
+    if reader.ends_after_transfers() {
+        return Ok(());
+    }
     let devices = "SELECT id, account, public_key, sequence, chain_head FROM devices ORDER BY id";
     each(connection, devices, device, |row| reader.device(row))?;
     let orders =
