@@ -34,7 +34,9 @@ mod values;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresLedger, PostgresUrl, PostgresUrlError};
 pub use account::{AccountKind, AccountNumber, House, Origin};
-pub use books::{AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow};
+pub use books::{
+    AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
+};
 pub use error::LedgerError;
 pub use hold::{HoldRecord, HoldStatus};
 pub use lot::Lot;

@@ -2,6 +2,7 @@
 
 use bevy_iap::server::ledger::{
     AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, Total, TransferRow,
+    WalletRow,
 };
 
 use super::{Desk, suite};
@@ -13,6 +14,7 @@ suite!(reader_that_ends_after_the_transfers_is_shown_nothing_else,);
 pub struct Rows {
     ends_after_transfers: bool,
     pub accounts: Vec<AccountRow>,
+    pub wallets: Vec<WalletRow>,
     pub transfers: Vec<TransferRow>,
     pub devices: Vec<DeviceRow>,
     pub orders: Vec<OrderRow>,
@@ -28,6 +30,7 @@ impl Rows {
         ledger.read(&mut rows).expect("reads");
         rows.totals = ledger.totals().expect("adds up");
         rows.accounts.sort_by_key(|row| row.id);
+        rows.wallets.sort_by_key(|row| (row.account.clone(), row.currency.clone()));
         rows.transfers.sort_by_key(|row| row.id);
         rows.devices.sort_by_key(|row| row.id.clone());
         // Orders of one device are in the order in which they were settled; a stable sort keeps that.
@@ -60,6 +63,7 @@ macro_rules! collects {
 
 collects! {
     account: AccountRow in accounts,
+    wallet: WalletRow in wallets,
     transfer: TransferRow in transfers,
     device: DeviceRow in devices,
     order: OrderRow in orders,
