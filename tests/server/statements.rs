@@ -1,5 +1,7 @@
 //! The operator's commands that move money, and statements: their totals are those of the books.
 
+use bevy_iap::server::clock::{Clock as _, SystemClock};
+use bevy_iap::server::date::Date;
 use bevy_iap::server::ledger::{BookReader, Ledger, SqliteLedger};
 use bevy_iap::server::{cli, statement};
 use rusqlite::Connection;
@@ -180,4 +182,21 @@ fn statement_keeps_in_memory_what_it_tells_and_nothing_else() {
     assert!(used.bytes_max < 50_000, "{used:?}");
     let used = allocation_counter::measure(|| assert!(statement::unused(&mut ledger, now).is_ok()));
     assert!(used.bytes_max < 50_000, "{used:?}");
+}
+
+#[test]
+fn statement_that_may_still_change_is_refused() {
+    let (shop, _) = busy_shop();
+    let ago = |seconds: i64| Date(SystemClock.now() - seconds).to_string();
+    let refused = "transfers of before it may still be written";
+    for at in [ago(20), "9000-01-01".to_owned()] {
+        let told = fails(&shop, &["statement", "creator", "ann", "--until", &at]);
+        assert!(told.contains(refused) && told.contains("leave --until out"), "{told}");
+        let told = fails(&shop, &["statement", "unused", "--at", &at]);
+        assert!(told.contains(refused) && told.contains("leave --at out"), "{told}");
+    }
+    works(&shop, &["statement", "creator", "ann", "--until", &ago(70)]);
+    works(&shop, &["statement", "unused", "--at", &ago(70)]);
+    let csv = works(&shop, &["statement", "creator", "ann"]);
+    assert!(csv.contains("closing,,,,0.047"), "{csv}");
 }

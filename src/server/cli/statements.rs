@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Data, Outcome, SUCCESS};
 use crate::protocol::CreatorId;
+use crate::server::clock::{Clock as _, SystemClock};
 use crate::server::date::Date;
 use crate::server::ledger::LedgerMoney;
 use crate::server::statement::{self, CreatorStatement, UnusedStatement};
@@ -32,9 +33,10 @@ pub(super) struct CreatorArguments {
     /// From when on, for example 2026-01-01; what was before is the opening balance
     #[arg(long, value_name = "DATE", default_value = "1970-01-01")]
     from: Date,
-    /// Until when, for example 2026-02-01; what was written then or later is left out
-    #[arg(long, value_name = "DATE", default_value = "9999-12-31")]
-    until: Date,
+    /// Until when, for example 2026-02-01; what was written then or later is left out. All that is written by now unless
+    /// it is given
+    #[arg(long, value_name = "DATE")]
+    until: Option<Date>,
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
     #[command(flatten)]
@@ -43,19 +45,40 @@ pub(super) struct CreatorArguments {
 
 #[derive(Args, Debug)]
 pub(super) struct UnusedArguments {
-    /// As of when, for example 2026-01-01; what was written then or later is left out
-    #[arg(long, value_name = "DATE", default_value = "9999-12-31")]
-    at: Date,
+    /// As of when, for example 2026-01-01; what was written then or later is left out. All that is written by now unless
+    /// it is given
+    #[arg(long, value_name = "DATE")]
+    at: Option<Date>,
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
     #[command(flatten)]
     data: Data,
 }
 
+/// After how many seconds nothing of before a moment is written any more. A transfer says when it was decided, and may
+/// then have waited for others, or for a database that was away.
+const CLOSED_AFTER: i64 = 60;
+
+/// The end of a statement of all that is written by now: 9999-12-31.
+const BY_NOW: Date = Date(253_402_214_400);
+
+/// The end of a statement; nothing of before it may still be written, or the next statement would begin with another
+/// balance than this one ends with.
+fn end(asked: Option<Date>, flag: &str) -> Result<Date, String> {
+    match asked {
+        Some(asked) if asked.0 > SystemClock.now().saturating_sub(CLOSED_AFTER) => Err(format!(
+            "{asked} is not over for a minute: transfers of before it may still be written; wait, or leave --{flag} out \
+             for what is written by now"
+        )),
+        asked => Ok(asked.unwrap_or(BY_NOW)),
+    }
+}
+
 pub(super) fn statement(command: StatementCommand, out: &mut dyn Write) -> Outcome {
     match command {
         StatementCommand::Creator(arguments) => {
             let CreatorArguments { creator, from, until, format, data } = arguments;
+            let until = end(until, "until")?;
             let mut ledger = data.folder()?.books()?;
             let statements = statement::creator(&mut *ledger, &creator, from.0, until.0)?;
             match format {
@@ -64,6 +87,7 @@ pub(super) fn statement(command: StatementCommand, out: &mut dyn Write) -> Outco
             }
         }
         StatementCommand::Unused(UnusedArguments { at, format, data }) => {
+            let at = end(at, "at")?;
             let mut ledger = data.folder()?.books()?;
             let statement = statement::unused(&mut *ledger, at.0)?;
             match format {
