@@ -69,6 +69,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::TcpListener;
@@ -95,6 +96,9 @@ use crate::protocol::{Catalog, Money, PublicKey};
 
 /// Where the command line's server listens unless it is told otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7878);
+
+/// How often the writer is woken where nobody asks for anything.
+const WAKING: Duration = Duration::from_secs(5);
 
 /// How a server is set up. [`ServerConfig::new`] says what each is unless it is set.
 #[derive(Clone)]
@@ -229,11 +233,20 @@ impl Server {
             stopping: AtomicBool::new(false),
         });
         let (stop, stopping) = watch::channel(false);
+        tokio::spawn(keep_awake(app.pipeline.clone(), stop.subscribe()));
         let router = http::router(Arc::clone(&app), &config.allowed_origins);
         let serving = tokio::spawn(http::serve(listener, router, Arc::clone(&app), stopping));
         tracing::info!("serving `{}` at `{address}`", app.catalog.game);
         let running = Some((serving, writer));
         Ok(RunningServer { address, app, books: Arc::new(books), stop, running })
+    }
+}
+
+/// Wakes the writer now and then until the server stops: holds end at their time also where nobody asks for anything.
+async fn keep_awake(pipeline: Pipeline, mut stopping: watch::Receiver<bool>) {
+    // An error says that whoever could stop the server is gone.
+    while tokio::time::timeout(WAKING, stopping.changed()).await.is_err() {
+        pipeline.wake();
     }
 }
 
