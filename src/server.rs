@@ -83,7 +83,7 @@ pub use self::folder::DataFolder;
 pub use self::http::AllowedOrigins;
 use self::http::{AdminToken, App, Callers, RateLimits};
 use self::known_devices::KnownDevices;
-pub use self::limits::{Limits, Rate, RateError};
+pub use self::limits::{LimitError, Limits, Rate, RateError};
 pub use self::local::LocalServer;
 use self::memory::Memory;
 use self::metrics::Metrics;
@@ -167,12 +167,12 @@ impl Server {
     /// Starts a server, and returns when it can be reached.
     ///
     /// # Errors
-    /// The data folder cannot be used, or the address cannot be listened at.
+    /// A limit is out of its range, the data folder cannot be used, or the address cannot be listened at.
     pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         if let Some(welcome) = config.welcome.filter(|money| money.micros.is_negative()) {
             return Err(ServerError::NegativeWelcome(welcome));
         }
-        let limits = config.limits.usable();
+        let limits = config.limits.checked()?;
         let (folder, game) = (config.data.clone(), config.catalog.game.clone());
         let database = config.database.clone();
         // A database may take a while to answer.

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::database::Database;
 use super::ledger::{LedgerError, OperateError, OperationId, Refused};
+use super::limits::LimitError;
 use crate::protocol::{AccountId, KeyId, Money};
 
 /// Why a server does not start, or a data folder is not opened.
@@ -17,6 +18,9 @@ pub enum ServerError {
     /// Nobody is welcomed by being charged.
     #[error("the welcome credit is {0}; write an amount above zero, or leave it out")]
     NegativeWelcome(Money),
+    /// A limit is out of its range.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The data folder cannot be made, read or written.
     #[error("the data folder `{}` cannot be used: {source}; make it writable or pass another", path.display())]
     Folder {
