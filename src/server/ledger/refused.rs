@@ -33,7 +33,7 @@ pub enum Refused {
     #[error("the order {0} was declined, so there is nothing to refund")]
     NotGranted(OrderId),
     /// The order was refunded in full before.
-    #[error("the order {0} was refunded before; an order is refunded once")]
+    #[error("the order {0} was refunded before; nothing is left of it to refund")]
     AlreadyRefunded(OrderId),
     /// Fewer than that are left of the order.
     #[error("{quantity} of the order {order} cannot be refunded; write 1 up to the {left} that are left")]
