@@ -72,6 +72,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::watch;
@@ -84,7 +85,7 @@ pub use self::folder::DataFolder;
 pub use self::http::AllowedOrigins;
 use self::http::{AdminToken, App, Callers, RateLimits};
 use self::known_devices::KnownDevices;
-pub use self::limits::{Limits, Rate, RateError};
+pub use self::limits::{LimitError, Limits, Rate, RateError};
 pub use self::local::LocalServer;
 use self::memory::Memory;
 use self::metrics::Metrics;
@@ -99,6 +100,9 @@ use crate::protocol::{Catalog, Money, PublicKey};
 
 /// Where the command line's server listens unless it is told otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7878);
+
+/// How often the writer is woken where nobody asks for anything.
+const WAKING: Duration = Duration::from_secs(5);
 
 /// How a server is set up. [`ServerConfig::new`] says what each is unless it is set.
 #[derive(Clone)]
@@ -167,12 +171,12 @@ impl Server {
     /// Starts a server, and returns when it can be reached.
     ///
     /// # Errors
-    /// The data folder cannot be used, or the address cannot be listened at.
+    /// A limit is out of its range, the data folder cannot be used, or the address cannot be listened at.
     pub async fn start(config: ServerConfig) -> Result<RunningServer, ServerError> {
         if let Some(welcome) = config.welcome.filter(|money| money.micros.is_negative()) {
             return Err(ServerError::NegativeWelcome(welcome));
         }
-        let limits = config.limits.usable();
+        let limits = config.limits.checked()?;
         let (folder, game) = (config.data.clone(), config.catalog.game.clone());
         let database = config.database.clone();
         // A database may take a while to answer.
@@ -237,11 +241,20 @@ impl Server {
         });
         let watching = tokio::spawn(keys.watch()).abort_handle();
         let (stop, stopping) = watch::channel(false);
+        tokio::spawn(keep_awake(app.pipeline.clone(), stop.subscribe()));
         let router = http::router(Arc::clone(&app), &config.allowed_origins);
         let serving = tokio::spawn(http::serve(listener, router, Arc::clone(&app), stopping));
         tracing::info!("serving `{}` at `{address}`", app.catalog.game);
         let running = Some((serving, writer));
         Ok(RunningServer { address, app, books: Arc::new(books), stop, running, watching })
+    }
+}
+
+/// Wakes the writer now and then until the server stops: holds end at their time also where nobody asks for anything.
+async fn keep_awake(pipeline: Pipeline, mut stopping: watch::Receiver<bool>) {
+    // An error says that whoever could stop the server is gone.
+    while tokio::time::timeout(WAKING, stopping.changed()).await.is_err() {
+        pipeline.wake();
     }
 }
 

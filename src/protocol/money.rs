@@ -60,20 +60,20 @@ impl Micros {
     pub fn checked_mul(self, count: u32) -> Option<Self> {
         Self::new(self.0.checked_mul(i64::from(count))?).ok()
     }
+}
 
-    /// Writes the amount as decimal text with at least `decimals` places after the point.
-    fn write(self, f: &mut fmt::Formatter<'_>, decimals: usize) -> fmt::Result {
-        let magnitude = self.0.unsigned_abs();
-        let unit = MICROS_PER_UNIT.unsigned_abs();
-        let digits = format!("{:06}", magnitude % unit);
-        let shown = digits.trim_end_matches('0').len().max(decimals.min(DECIMALS));
-        let sign = if self.0 < 0 { "-" } else { "" };
-        write!(f, "{sign}{}", magnitude / unit)?;
-        if shown > 0 {
-            write!(f, ".{}", &digits[..shown])?;
-        }
-        Ok(())
+/// Writes micros as decimal text with at least `decimals` places after the point.
+pub(crate) fn write_decimal(f: &mut fmt::Formatter<'_>, micros: i64, decimals: usize) -> fmt::Result {
+    let magnitude = micros.unsigned_abs();
+    let unit = MICROS_PER_UNIT.unsigned_abs();
+    let digits = format!("{:06}", magnitude % unit);
+    let shown = digits.trim_end_matches('0').len().max(decimals.min(DECIMALS));
+    let sign = if micros < 0 { "-" } else { "" };
+    write!(f, "{sign}{}", magnitude / unit)?;
+    if shown > 0 {
+        write!(f, ".{}", &digits[..shown])?;
     }
+    Ok(())
 }
 
 impl TryFrom<i64> for Micros {
@@ -93,7 +93,7 @@ impl From<Micros> for i64 {
 /// The shortest exact decimal text: `0.005`, `12`, `-3.5`.
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, 0)
+        write_decimal(f, self.0, 0)
     }
 }
 
@@ -232,7 +232,7 @@ impl Money {
 /// Exact text with the currency's usual decimals or as many more as it takes: `0.05 EUR`, `0.005 EUR`, `100 JPY`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.micros.write(f, self.currency.decimals())?;
+        write_decimal(f, self.micros.0, self.currency.decimals())?;
         write!(f, " {}", self.currency)
     }
 }

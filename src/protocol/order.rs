@@ -50,6 +50,9 @@ pub struct Order {
 
 impl Claims for Order {
     const TYPE: &'static str = "iap-order+jwt";
+    /// Servers keep every order for ever, declined ones too. With the longest names one is below 1 KiB; the rest is for
+    /// claims to come.
+    const MAX_LENGTH: usize = 2 * 1024;
 }
 
 impl Order {

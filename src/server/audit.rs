@@ -1,10 +1,13 @@
 //! The audit: reads every row of the books and checks it against all the others, and every signature once more.
 //!
-//! It trusts nothing that is stored: sums are added again from the transfers, and what a row says about an order or a
-//! receipt is compared with what was signed.
+//! It trusts nothing that is stored: sums are added again from the transfers, what a row says about an order or a receipt
+//! is compared with what was signed, and what an operation says with what it has moved. Operations are signed by nobody:
+//! an operation with all that belongs to it can be made up by whoever can write the books, and is not told from one that
+//! the operator wanted.
 
 mod holds;
 mod money;
+mod operations;
 mod signatures;
 
 use std::collections::BTreeMap;
@@ -14,6 +17,7 @@ use self::money::MoneyAudit;
 use self::signatures::SignatureAudit;
 use super::ledger::{
     AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow, ReceiptRow, TransferRow,
+    WalletRow,
 };
 use crate::protocol::{GameId, OrderId, TrustedKeys};
 
@@ -88,6 +92,7 @@ struct Paid {
     currency: String,
     amount: i64,
     refunded: i64,
+    settled_at: i64,
 }
 
 struct Auditor<'a> {
@@ -103,6 +108,10 @@ impl BookReader for Auditor<'_> {
         self.money.account(row, &mut self.report);
     }
 
+    fn wallet(&mut self, row: WalletRow) {
+        self.money.wallet(row);
+    }
+
     fn transfer(&mut self, row: TransferRow) {
         self.report.transfers += 1;
         self.money.transfer(row, &mut self.report);
@@ -110,6 +119,7 @@ impl BookReader for Auditor<'_> {
 
     fn device(&mut self, row: DeviceRow) {
         self.report.devices += 1;
+        self.money.device(&row);
         self.signatures.device(row, &mut self.report);
     }
 
@@ -117,7 +127,8 @@ impl BookReader for Auditor<'_> {
         self.report.orders += 1;
         if row.status == "granted" || row.status == "refunded" {
             let (account, currency) = (row.account.clone(), row.currency.clone());
-            let paid = Paid { account, currency, amount: row.amount, refunded: row.refunded_amount };
+            let (amount, refunded, settled_at) = (row.amount, row.refunded_amount, row.settled_at);
+            let paid = Paid { account, currency, amount, refunded, settled_at };
             self.paid.insert(OrderId(row.id), paid);
         }
         self.signatures.order(&row, &mut self.report);
@@ -136,6 +147,7 @@ impl BookReader for Auditor<'_> {
     fn operation(&mut self, row: OperationRow) {
         self.report.operations += 1;
         self.money.operation(&row, &mut self.report);
+        self.signatures.operation(&row, &mut self.report);
     }
 }
 

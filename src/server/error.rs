@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::database::Database;
 use super::ledger::{LedgerError, OperateError, OperationId, Refused};
+use super::limits::LimitError;
 use crate::protocol::{AccountId, KeyId, Money};
 
 /// Why a server does not start, or a data folder is not opened.
@@ -17,6 +18,9 @@ pub enum ServerError {
     /// Nobody is welcomed by being charged.
     #[error("the welcome credit is {0}; write an amount above zero, or leave it out")]
     NegativeWelcome(Money),
+    /// A limit is out of its range.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The data folder cannot be made, read or written.
     #[error("the data folder `{}` cannot be used: {source}; make it writable or pass another", path.display())]
     Folder {
@@ -111,7 +115,15 @@ pub enum OperationError {
     /// There is no such account.
     #[error("there is no account {0}; a device opens one when it first reaches this server")]
     UnknownAccount(AccountId),
-    /// The books could not be read.
+    /// The books failed while it was done. It may have been done: the same again under the same id is done once.
+    #[error("{source}; it may have been done: do the same again under the id {id}, and it is done once")]
+    Undecided {
+        /// The id that it was to be done under.
+        id: OperationId,
+        /// What is wrong with the books.
+        source: LedgerError,
+    },
+    /// The books could not be read; nothing was done.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The data folder could not be read.
@@ -122,12 +134,13 @@ pub enum OperationError {
     Unavailable,
 }
 
-impl From<OperateError> for OperationError {
-    fn from(error: OperateError) -> Self {
+impl OperationError {
+    /// Why the operation `id` was not done.
+    pub(crate) fn of(id: OperationId, error: OperateError) -> Self {
         match error {
             OperateError::Refused(refused) => Self::Refused(refused),
             OperateError::IdUsed(id) => Self::IdUsed(id),
-            OperateError::Ledger(error) => Self::Ledger(error),
+            OperateError::Ledger(source) => Self::Undecided { id, source },
         }
     }
 }

@@ -20,6 +20,7 @@ mod error;
 mod hold;
 pub mod lot;
 mod model;
+mod money;
 pub mod operation;
 mod plan;
 #[cfg(feature = "postgres")]
@@ -33,11 +34,14 @@ mod values;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresLedger, PostgresUrl, PostgresUrlError};
 pub use account::{AccountKind, AccountNumber, House, Origin};
-pub use books::{AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow};
+pub use books::{
+    AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
+};
 pub use error::LedgerError;
 pub use hold::{HoldRecord, HoldStatus};
 pub use lot::Lot;
 pub use model::ModelLedger;
+pub use money::LedgerMoney;
 pub use operation::{Action, Answer, Credit, Operation};
 pub use refused::{OperateError, Refused};
 pub use sqlite::SqliteLedger;

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections. When there is no room for another one, the one that has kept the server waiting the longest
-    /// for a whole request is closed. 8,192 unless it is set.
+    /// for a whole request is closed. 8,192 unless it is set. This and the next three are from 1 to a million.
     pub connections: usize,
     /// Open connections of one address; more are closed at once. 256 unless it is set.
     pub connections_per_address: usize,
@@ -25,10 +25,10 @@ pub struct Limits {
     /// The number of orders at which a batch is full, counted in the same way. 1,000 unless it is set.
     pub batch: usize,
     /// Bytes of the bodies of requests and answers that are held at once, beyond the first 16 KiB of each; what has no
-    /// room is told to come back. 64 MiB unless it is set.
+    /// room is told to come back. 64 MiB unless it is set; from 1 byte to just below 4 GiB.
     pub memory: usize,
     /// How long a request's head, and then its body, may take to arrive, how long a connection may be idle, and how
-    /// long a client may take to read an answer. Ten seconds unless it is set.
+    /// long a client may take to read an answer. Ten seconds unless it is set; from a millisecond to a day.
     pub time: Duration,
     /// Orders of one device. 600 a minute, and 2,048 at once, unless it is set.
     pub orders_per_device: Option<Rate>,
@@ -44,16 +44,58 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The same limits, with room for at least one of each, and no more than can be counted.
-    pub(crate) fn usable(self) -> Self {
-        let usable = |limit: usize| limit.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Self {
-            connections: usable(self.connections),
-            connections_per_address: usable(self.connections_per_address),
-            queue: usable(self.queue),
-            memory: usable(self.memory),
-            ..self
+    /// The most of what is counted.
+    pub(crate) const MOST: usize = 1_000_000;
+    /// The most bytes.
+    pub(crate) const MOST_MEMORY: usize =
+        if (u32::MAX as usize) < Semaphore::MAX_PERMITS { u32::MAX as usize } else { Semaphore::MAX_PERMITS };
+    /// The shortest time.
+    pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
+    /// The longest time.
+    pub(crate) const LONGEST: Duration = Duration::from_secs(86_400);
+
+    /// The same limits, if a server can keep all of them.
+    pub(crate) fn checked(self) -> Result<Self, LimitError> {
+        for (name, value) in [
+            ("connections", self.connections),
+            ("connections_per_address", self.connections_per_address),
+            ("queue", self.queue),
+            ("batch", self.batch),
+        ] {
+            LimitError::check(name, (1..=Self::MOST).contains(&value), value, format_args!("1 to {}", Self::MOST))?;
         }
+        let (memory, most) = (self.memory, Self::MOST_MEMORY);
+        let in_range = (1..=most).contains(&memory);
+        LimitError::check("memory", in_range, format_args!("{memory} bytes"), format_args!("1 to {most} bytes"))?;
+        let (shortest, longest) = (Self::SHORTEST, Self::LONGEST);
+        let in_range = (shortest..=longest).contains(&self.time);
+        LimitError::check(
+            "time",
+            in_range,
+            format_args!("{:?}", self.time),
+            format_args!("{shortest:?} to {longest:?}"),
+        )?;
+        Ok(self)
+    }
+}
+
+/// A limit that no server can keep.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the limit {name} cannot be {value}; write {range}")]
+pub struct LimitError {
+    name: &'static str,
+    value: String,
+    range: String,
+}
+
+impl LimitError {
+    fn check(
+        name: &'static str,
+        in_range: bool,
+        value: impl fmt::Display,
+        range: impl fmt::Display,
+    ) -> Result<(), Self> {
+        if in_range { Ok(()) } else { Err(Self { name, value: value.to_string(), range: range.to_string() }) }
     }
 }
 

@@ -65,15 +65,16 @@ impl LocalServer {
     /// Does something under the id that it carries, once, and returns what it came to.
     ///
     /// # Errors
-    /// It is refused, its id was used otherwise, or the server is stopping.
+    /// As [`Books::operate`].
     pub fn operate(&self, operation: Operation) -> Result<Answer, OperationError> {
         self.ask(move |books| async move { books.operate(operation).await })
     }
 
-    /// Adds money that was paid to an account's wallet, and returns the balance after it.
+    /// Adds money that was paid to an account's wallet, under a new id, and returns the balance after it. Asked again, it
+    /// is done again: see [`Books::credit`].
     ///
     /// # Errors
-    /// The account or the amount cannot be credited, or the server is stopping.
+    /// As [`Books::credit`].
     pub fn credit(&self, account: &AccountId, money: Money) -> Result<Balance, OperationError> {
         let account = account.clone();
         self.ask(|books| async move { books.credit(account, money).await })
@@ -82,7 +83,7 @@ impl LocalServer {
     /// Gives back what a granted order cost, and returns the receipt that says so.
     ///
     /// # Errors
-    /// The order cannot be refunded, or the server is stopping.
+    /// As [`Books::refund`].
     pub fn refund(&self, order: OrderId) -> Result<Receipt, OperationError> {
         self.ask(move |books| async move { books.refund(order).await })
     }

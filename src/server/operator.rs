@@ -36,17 +36,21 @@ impl Books {
     /// Does something under the id that it carries, once, and returns what it came to.
     ///
     /// # Errors
-    /// It is refused, its id was used otherwise, or the server is stopping.
+    /// It is refused, its id was used otherwise, or the server is stopping; nothing was done. Or the books failed, and
+    /// it may have been done: [`OperationError::Undecided`] says under which id to do it again.
     pub async fn operate(&self, operation: Operation) -> Result<Answer, OperationError> {
-        let clock = Arc::clone(&self.clock);
+        let (clock, id) = (Arc::clone(&self.clock), operation.id);
         let done = self.pipeline.operate(move |ledger, signer| ledger.operate(&operation, signer, clock.now())).await;
-        Ok(done.map_err(|_| OperationError::Unavailable)??)
+        done.map_err(|_| OperationError::Unavailable)?.map_err(|error| OperationError::of(id, error))
     }
 
     /// Adds money that was paid to an account's wallet, under a new id, and returns the balance after it.
     ///
+    /// Whoever may have to ask again, after a crash for example, chooses an id and calls [`Books::operate`]: what is
+    /// asked here again has another id, and is done again.
+    ///
     /// # Errors
-    /// The account or the amount cannot be credited, or the server is stopping.
+    /// The account or the amount cannot be credited, or as for [`Books::operate`].
     pub async fn credit(&self, account: AccountId, money: Money) -> Result<Balance, OperationError> {
         let credit = Credit::paid(account, money).map_err(LedgerError::damaged)?;
         match self.operate(Operation::new(random_operation_id()?, credit)).await? {
@@ -55,10 +59,11 @@ impl Books {
         }
     }
 
-    /// Gives back everything that is left of a granted order, under a new id, and returns the receipt that says so.
+    /// Gives back everything that is left of a granted order, under a new id, and returns the receipt that says so. It is
+    /// done once, however often it is asked.
     ///
     /// # Errors
-    /// The order cannot be refunded, or the server is stopping.
+    /// The order cannot be refunded, or as for [`Books::operate`].
     pub async fn refund(&self, order: OrderId) -> Result<Receipt, OperationError> {
         match self.operate(Operation::new(random_operation_id()?, RefundOrder { order, quantity: None })).await? {
             Answer::Order { receipt, .. } => Ok(*receipt),

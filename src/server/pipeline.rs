@@ -53,6 +53,7 @@ enum Job {
     Sync(SyncJob, Reply<Answer>),
     Enrol(PublicKey, Reply<Enrolled>),
     Operate(Operation),
+    Wake,
     Stop,
 }
 
@@ -62,7 +63,7 @@ impl Job {
         match self {
             Self::Sync(job, _) => job.orders.len() + 1,
             Self::Enrol(..) | Self::Operate(_) => 1,
-            Self::Stop => 0,
+            Self::Wake | Self::Stop => 0,
         }
     }
 }
@@ -127,6 +128,12 @@ impl Pipeline {
         .await
     }
 
+    /// Lets the writer do what is due, though nobody asks for anything.
+    pub(crate) fn wake(&self) {
+        // An error says that it has ended.
+        let _ = self.jobs.send(Queued { job: Job::Wake, _room: None });
+    }
+
     /// Lets the writer finish what is queued, and end.
     pub(crate) fn stop(&self) {
         // An error says that it has ended already.
@@ -186,6 +193,7 @@ impl Batch {
             Job::Sync(job, reply) => self.syncs.push((job, reply)),
             Job::Enrol(key, reply) => self.enrolments.push((key, reply)),
             Job::Operate(operation) => self.operations.push(operation),
+            Job::Wake => {}
             Job::Stop => self.stop = true,
         }
     }

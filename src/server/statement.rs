@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::date::Date;
 use super::ledger::{
-    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow, ReceiptRow, TransferId,
-    TransferKind, TransferRow,
+    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, LedgerMoney, LotRow, OperationRow, OrderRow,
+    Origin, ReceiptRow, TransferId, TransferKind, TransferRow,
 };
-use crate::protocol::{CreatorId, Currency, Micros, Money, UnixSeconds};
+use crate::protocol::{CreatorId, Currency, UnixSeconds};
 
 /// What a creator has earned and was paid in one currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,11 +24,11 @@ pub struct CreatorStatement {
     /// Until when; what was written then or later is left out.
     pub until: Date,
     /// What was payable at the beginning. Below zero, the creator owes it.
-    pub opening: Money,
+    pub opening: LedgerMoney,
     /// What has changed it, in the order of time; of one second, first sales, then refunds, then payouts.
     pub lines: Vec<StatementLine>,
     /// What was payable at the end.
-    pub closing: Money,
+    pub closing: LedgerMoney,
 }
 
 /// One transfer in a statement.
@@ -44,9 +44,9 @@ pub struct StatementLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<TransferId>,
     /// What it adds; below zero, what it takes.
-    pub amount: Money,
+    pub amount: LedgerMoney,
     /// What was payable after it.
-    pub balance: Money,
+    pub balance: LedgerMoney,
 }
 
 /// What players have paid for and not used, as of a moment.
@@ -57,9 +57,9 @@ pub struct UnusedStatement {
     /// Every lot that somebody paid for and that is not empty.
     pub lots: Vec<UnusedLot>,
     /// The sum of what is unused, per currency.
-    pub unused: Vec<Money>,
+    pub unused: Vec<LedgerMoney>,
     /// The sum of what is owed, because more was given back than was left, per currency.
-    pub owed: Vec<Money>,
+    pub owed: Vec<LedgerMoney>,
 }
 
 /// A lot that is not empty.
@@ -74,9 +74,9 @@ pub struct UnusedLot {
     /// When it was opened.
     pub opened_at: Date,
     /// What it was opened with.
-    pub opened_with: Money,
+    pub opened_with: LedgerMoney,
     /// What is in it, held or not; below zero, what is owed.
-    pub unused: Money,
+    pub unused: LedgerMoney,
 }
 
 /// What a creator has earned and was paid from `from` until `until`: a statement per currency.
@@ -89,37 +89,11 @@ pub fn creator(
     from: UnixSeconds,
     until: UnixSeconds,
 ) -> Result<Vec<CreatorStatement>, LedgerError> {
-    let rows = Rows::read(ledger)?;
-    let own = rows.accounts.iter().filter(|row| row.kind == "payable" && row.owner == creator.as_str());
-    let statement = |account: &AccountRow| {
-        let currency = currency(account)?;
-        let mut balance: i128 = 0;
-        let mut opening = money(0, currency)?;
-        let mut lines = Vec::new();
-        for row in rows.transfers.iter().filter(|row| row.created_at < until) {
-            let amount = match (row.credit_account == account.id, row.debit_account == account.id) {
-                (true, _) => i128::from(row.amount),
-                (_, true) => -i128::from(row.amount),
-                _ => continue,
-            };
-            balance += amount;
-            if row.created_at < from {
-                opening = money(balance, currency)?;
-                continue;
-            }
-            lines.push(StatementLine {
-                at: Date(row.created_at),
-                kind: row.kind.clone(),
-                transfer: TransferId(row.id),
-                order: row.order.map(TransferId),
-                amount: money(amount, currency)?,
-                balance: money(balance, currency)?,
-            });
-        }
-        let (creator, closing) = (creator.clone(), money(balance, currency)?);
-        Ok(CreatorStatement { creator, from: Date(from), until: Date(until), opening, lines, closing })
-    };
-    own.map(statement).collect()
+    let mut reader = CreatorReader { creator, from, until, accounts: BTreeMap::new() };
+    ledger.read(&mut reader)?;
+    let mut accounts: Vec<Payable> = reader.accounts.into_values().collect();
+    accounts.sort_by(|one, other| one.currency.cmp(&other.currency));
+    accounts.into_iter().map(|account| account.statement(creator, from, until)).collect()
 }
 
 /// What players have paid for and not used, as it was before `at`.
@@ -127,26 +101,23 @@ pub fn creator(
 /// # Errors
 /// The books cannot be read, or are damaged.
 pub fn unused(ledger: &mut dyn Ledger, at: UnixSeconds) -> Result<UnusedStatement, LedgerError> {
-    let rows = Rows::read(ledger)?;
-    let mut balances: BTreeMap<[u8; 16], i128> = BTreeMap::new();
-    for row in rows.transfers.iter().filter(|row| row.created_at < at && row.kind != "hold") {
-        *balances.entry(row.credit_account).or_default() += i128::from(row.amount);
-        *balances.entry(row.debit_account).or_default() -= i128::from(row.amount);
-    }
+    let mut reader = UnusedReader { at, paid: BTreeMap::new() };
+    ledger.read(&mut reader)?;
     let mut lots = Vec::new();
     let mut sums: BTreeMap<Currency, [i128; 2]> = BTreeMap::new();
-    for account in &rows.accounts {
-        let balance = balances.get(&account.id).copied().unwrap_or_default();
-        let Some(lot) = account.lot.as_ref().filter(|lot| lot.origin == "paid" && balance != 0) else { continue };
-        let currency = currency(account)?;
+    for (number, Paid { row, lot, balance }) in reader.paid {
+        if balance == 0 {
+            continue;
+        }
+        let currency = currency(&row.currency)?;
         let [unused, owed] = sums.entry(currency).or_default();
         *(if balance > 0 { unused } else { owed }) += balance.abs();
         lots.push(UnusedLot {
-            account: account.owner.clone(),
-            source: lot.source.clone(),
-            lot: TransferId(account.id),
+            account: row.owner,
+            source: lot.source,
+            lot: TransferId(number),
             opened_at: Date(lot.opened_at),
-            opened_with: money(i128::from(lot.opened_with), currency)?,
+            opened_with: LedgerMoney::new(lot.opened_with, currency),
             unused: money(balance, currency)?,
         });
     }
@@ -158,41 +129,128 @@ pub fn unused(ledger: &mut dyn Ledger, at: UnixSeconds) -> Result<UnusedStatemen
     Ok(UnusedStatement { at: Date(at), lots, unused, owed })
 }
 
-fn currency(account: &AccountRow) -> Result<Currency, LedgerError> {
-    account.currency.parse().map_err(LedgerError::damaged)
+fn currency(text: &str) -> Result<Currency, LedgerError> {
+    text.parse().map_err(LedgerError::damaged)
 }
 
-fn money(micros: i128, currency: Currency) -> Result<Money, LedgerError> {
-    let micros = i64::try_from(micros).map_err(LedgerError::damaged)?;
-    Ok(Money::new(Micros::new(micros).map_err(LedgerError::damaged)?, currency))
+fn money(micros: i128, currency: Currency) -> Result<LedgerMoney, LedgerError> {
+    Ok(LedgerMoney::new(i64::try_from(micros).map_err(LedgerError::damaged)?, currency))
 }
 
-/// The accounts, and the transfers in the order of time.
-#[derive(Default)]
-struct Rows {
-    accounts: Vec<AccountRow>,
-    transfers: Vec<TransferRow>,
+/// Keeps what one creator's statements tell, and adds up what was before them: there may be millions of other transfers.
+struct CreatorReader<'a> {
+    creator: &'a CreatorId,
+    from: UnixSeconds,
+    until: UnixSeconds,
+    /// What is payable to the creator, by the numbers of the accounts.
+    accounts: BTreeMap<[u8; 16], Payable>,
 }
 
-impl Rows {
-    fn read(ledger: &mut dyn Ledger) -> Result<Self, LedgerError> {
-        let mut rows = Self::default();
-        ledger.read(&mut rows)?;
-        rows.accounts.sort_by_key(|row| (row.currency.clone(), row.id));
+/// What is payable to a creator in one currency.
+struct Payable {
+    currency: String,
+    opening: i128,
+    /// What each transfer adds.
+    transfers: Vec<(i128, TransferRow)>,
+}
+
+impl Payable {
+    fn statement(
+        self,
+        creator: &CreatorId,
+        from: UnixSeconds,
+        until: UnixSeconds,
+    ) -> Result<CreatorStatement, LedgerError> {
+        let Self { currency: code, opening, mut transfers } = self;
+        let currency = currency(&code)?;
         // Of one second, sales come first, then refunds, then payouts: only what is there is given.
-        let turn = |row: &TransferRow| TransferKind::parse(&row.kind);
-        rows.transfers.sort_by_key(|row| (row.created_at, turn(row), row.id));
-        Ok(rows)
+        transfers.sort_by_key(|(_, row)| (row.created_at, TransferKind::parse(&row.kind), row.id));
+        let mut balance = opening;
+        let mut lines = Vec::with_capacity(transfers.len());
+        for (amount, row) in transfers {
+            balance += amount;
+            lines.push(StatementLine {
+                at: Date(row.created_at),
+                kind: row.kind,
+                transfer: TransferId(row.id),
+                order: row.order.map(TransferId),
+                amount: money(amount, currency)?,
+                balance: money(balance, currency)?,
+            });
+        }
+        let (opening, closing) = (money(opening, currency)?, money(balance, currency)?);
+        Ok(CreatorStatement { creator: creator.clone(), from: Date(from), until: Date(until), opening, lines, closing })
     }
 }
 
-impl BookReader for Rows {
+impl BookReader for CreatorReader<'_> {
+    fn ends_after_transfers(&self) -> bool {
+        true
+    }
+
     fn account(&mut self, row: AccountRow) {
-        self.accounts.push(row);
+        if row.kind == "payable" && row.owner == self.creator.as_str() {
+            self.accounts.insert(row.id, Payable { currency: row.currency, opening: 0, transfers: Vec::new() });
+        }
     }
 
     fn transfer(&mut self, row: TransferRow) {
-        self.transfers.push(row);
+        if row.created_at >= self.until {
+            return;
+        }
+        let amount = i128::from(row.amount);
+        for (number, amount) in [(row.credit_account, amount), (row.debit_account, -amount)] {
+            match self.accounts.get_mut(&number) {
+                Some(account) if row.created_at < self.from => account.opening += amount,
+                Some(account) => account.transfers.push((amount, row.clone())),
+                None => {}
+            }
+        }
+    }
+
+    fn device(&mut self, _: DeviceRow) {}
+    fn order(&mut self, _: OrderRow) {}
+    fn receipt(&mut self, _: ReceiptRow) {}
+    fn hold(&mut self, _: HoldRow) {}
+    fn operation(&mut self, _: OperationRow) {}
+}
+
+/// Adds up what is in the lots that somebody paid for, and keeps no transfer.
+struct UnusedReader {
+    at: UnixSeconds,
+    /// The lots, by their numbers.
+    paid: BTreeMap<[u8; 16], Paid>,
+}
+
+/// A lot that somebody paid for.
+struct Paid {
+    row: AccountRow,
+    lot: LotRow,
+    balance: i128,
+}
+
+impl BookReader for UnusedReader {
+    fn ends_after_transfers(&self) -> bool {
+        true
+    }
+
+    fn account(&mut self, mut row: AccountRow) {
+        if let Some(lot) = row.lot.take().filter(|lot| lot.origin == Origin::Paid.as_str()) {
+            self.paid.insert(row.id, Paid { row, lot, balance: 0 });
+        }
+    }
+
+    fn transfer(&mut self, row: TransferRow) {
+        // What is only set aside is not used.
+        if row.created_at >= self.at || row.kind == TransferKind::Hold.as_str() {
+            return;
+        }
+        let amount = i128::from(row.amount);
+        for (number, amount) in [(row.credit_account, amount), (row.debit_account, -amount)] {
+            if let Some(paid) = self.paid.get_mut(&number) {
+                paid.balance += amount;
+            }
+        }
     }
 
     fn device(&mut self, _: DeviceRow) {}

@@ -1,10 +1,17 @@
 //! The operator: credits, refunds, and the paths that need a token.
 
-use bevy_iap::protocol::{OrderId, Reason, Receipt, Status};
-use bevy_iap::server::OperationError;
-use bevy_iap::server::ledger::Refused;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Device, Shop, get, post, send};
+use bevy_iap::protocol::{Micros, OrderId, Reason, Receipt, Status};
+use bevy_iap::server::OperationError;
+use bevy_iap::server::clock::Clock;
+use bevy_iap::server::ledger::operation::Hold;
+use bevy_iap::server::ledger::{Ledger as _, Operation, OperationId, Refused, SqliteLedger};
+
+use crate::support::{Answer, Device, Shop, game, get, post, send};
 
 const TOKEN: &str = "a long and secret token";
 
@@ -134,6 +141,33 @@ fn holds_are_made_taken_and_given_free_over_http_once_per_id() {
     let unknown = format!(r#"{{"id":"{}","hold":"{}"}}"#, id('6'), id('9'));
     admin(&shop, "/v1/admin/post", TOKEN, &unknown).assert_refused("/problems/not-found", 404);
     assert!(shop.server.audit().expect("audits").is_clean());
+}
+
+/// A clock that a test sets.
+#[derive(Debug, Default)]
+struct Watch(AtomicI64);
+
+impl Clock for Watch {
+    fn now(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn hold_ends_by_itself_on_a_server_of_which_nobody_asks_anything() {
+    let watch = Arc::new(Watch::default());
+    let shop = Shop::with(|config| config.clock = watch.clone());
+    let account = shop.device().account();
+    let hold = Hold { account: account.clone(), money: "0.4EUR".parse().expect("money"), expires_at: 100 };
+    shop.server.operate(Operation::new(OperationId([1; 16]), hold)).expect("is set aside");
+    watch.0.store(100, Ordering::SeqCst);
+    let mut books = SqliteLedger::open(&shop.folder.path().join("store.sqlite"), &game()).expect("opens");
+    let mut held = || books.show(&account).expect("reads").expect("is there").wallet[0].held;
+    let end = Instant::now() + Duration::from_secs(20);
+    while held() != Micros::ZERO {
+        assert!(Instant::now() < end, "it is still set aside");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

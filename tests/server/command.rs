@@ -25,7 +25,8 @@ fn run(arguments: &[&str]) -> (u8, String, String) {
 /// Checks that a command works, and returns what it printed.
 pub fn works(arguments: &[&str]) -> String {
     let (code, out, err) = run(arguments);
-    assert_eq!((code, err.as_str()), (cli::SUCCESS, ""), "{arguments:?}");
+    // The id that was chosen is told before anything is done.
+    assert!(code == cli::SUCCESS && (err.is_empty() || err.starts_with("id  ")), "{arguments:?}: {err}");
     out
 }
 
@@ -142,6 +143,34 @@ fn commands_work_beside_a_server_that_is_running() {
     assert!(fails(&["refund", &id, "--data", data]).contains("was refunded before"));
     assert_eq!(device.receipts(&shop, 1, &[]).len(), 1);
     assert!(works(&["audit", "--data", data]).ends_with("no differences\n"));
+}
+
+#[test]
+fn operation_that_fails_has_told_the_id_under_which_it_is_done_once() {
+    let shop = Shop::open();
+    let (device, data) = (shop.device(), text(shop.folder.path()));
+    let account = device.account();
+    let store = Connection::open(shop.folder.path().join("store.sqlite")).expect("opens");
+    let set_source = |source: &str| store.execute("UPDATE accounts SET source = ?1", [source]).expect("changes");
+    set_source("no source at all");
+    let credit = ["credit", account.as_str(), "1", "EUR", "--data", data];
+    let (code, out, err) = run(&credit);
+    assert_eq!((code, out.as_str()), (cli::FAILURE, ""));
+    let id = err.lines().next().and_then(|line| line.strip_prefix("id  ")).expect("the id comes first");
+    assert!(err.contains(&format!("do the same again under the id {id}, and it is done once")), "{err}");
+    set_source("welcome");
+    for _ in 0..2 {
+        let told = works(&[&credit[..], &["--id", id]].concat());
+        assert!(told.contains("now holds 2.00 EUR") && told.ends_with(&format!("id  {id}\n")), "{told}");
+    }
+    assert_eq!(device.euros(&shop), 2_000_000);
+}
+
+#[test]
+fn refund_of_a_part_needs_an_id() {
+    let (code, out, err) = run(&["refund", &"1".repeat(32), "--quantity", "1", "--data", "."]);
+    assert_eq!((code, out.as_str()), (cli::USAGE, ""));
+    assert!(err.contains("--id <ID>"), "{err}");
 }
 
 #[test]

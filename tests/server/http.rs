@@ -146,7 +146,7 @@ fn health_counts_and_description_are_there_for_whoever_runs_it() {
 
 #[test]
 fn server_that_has_no_room_says_when_to_come_back() {
-    let shop = Shop::with(|config| (config.limits.queue, config.limits.batch) = (0, 0));
+    let shop = Shop::with(|config| (config.limits.queue, config.limits.batch) = (1, 1));
     let mut device = shop.device();
     let mut request = || {
         let order = device.order("gift", 1);

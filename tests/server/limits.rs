@@ -97,6 +97,21 @@ fn address_that_sends_too_much_is_refused_and_its_neighbour_is_not() {
 }
 
 #[test]
+fn caller_whose_name_no_proxy_can_read_is_counted_all_the_same() {
+    let shop = shop(|limits| limits.requests_per_address = Rate::new(1, 10));
+    let send = |client: &str| send_for(client, &shop, "/v1/sync", "application/jose", b"x");
+    // Before the address that a proxy adds there may be anything.
+    let pretended = "\u{ff}, 203.0.113.1";
+    send(pretended).assert_refused("/problems/bad-token", 400);
+    assert_too_many(&send(pretended));
+    assert_too_many(&send("203.0.113.1"));
+    // Where nobody can be told, it is the proxy.
+    send("\u{ff}").assert_refused("/problems/bad-token", 400);
+    assert_too_many(&send("nobody, 127.0.0.1"));
+    send("203.0.113.2").assert_refused("/problems/bad-token", 400);
+}
+
+#[test]
 fn large_body_counts_as_many_requests() {
     let shop = shop(|limits| limits.requests_per_address = Rate::new(1, 20));
     let body = vec![b'x'; 400_000];

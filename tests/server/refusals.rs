@@ -1,8 +1,8 @@
 //! Sync requests that are refused, each with its own type.
 
 use bevy_iap::protocol::envelope::{self, Claims};
-use bevy_iap::protocol::sync::SyncRequest;
-use bevy_iap::protocol::{GameId, Token};
+use bevy_iap::protocol::sync::{ChainHead, SyncRequest};
+use bevy_iap::protocol::{GameId, Order, Token};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Device, Shop, post, send_sync};
@@ -147,4 +147,49 @@ fn text_that_is_no_token_is_refused() {
         let answer = post(shop.address(), "/v1/sync", "application/jose", body);
         assert_eq!(answer.status, 400, "{body:?}: {}", answer.text());
     }
+}
+
+/// An order with a claim that nobody knows.
+#[derive(Serialize, Deserialize)]
+struct Padded {
+    #[serde(flatten)]
+    order: Order,
+    padding: String,
+}
+
+impl Claims for Padded {
+    const TYPE: &'static str = Order::TYPE;
+}
+
+#[test]
+fn order_is_long_enough_for_claims_to_come_and_no_longer() {
+    let shop = Shop::open();
+    let mut device = shop.device();
+    let padded = |device: &Device, length| {
+        let (order, padding) = (device.claims("gift", 1), "x".repeat(length));
+        envelope::sign(&Padded { order, padding }, &device.key).expect("signs")
+    };
+    let long = padded(&device, 1_000);
+    assert!((1_900..=2_048).contains(&long.as_str().len()), "{}", long.as_str().len());
+    device.chain = Some(ChainHead { sequence: 1, order_sha256: long.sha256() });
+    assert_eq!(device.sync(&shop, 0, &[long]).receipts.len(), 1);
+    let too_long = padded(&device, 1_200);
+    let request = device.request(1, &[too_long]).sign(&device.key).expect("signs");
+    let problem = send_sync(shop.address(), &request).assert_refused(BAD_TOKEN, 400);
+    assert!(problem.detail.contains("order 0: ") && problem.detail.contains("2048"), "{problem:?}");
+    assert_eq!(shop.server.show(&device.account()).expect("is there").receipts, 1, "nothing is kept of it");
+
+    let name = |first: char| format!("{first}{}", "n".repeat(63));
+    let longest = Order {
+        account: name('A').parse().expect("an account"),
+        game: name('g').parse().expect("a game"),
+        product: name('p').parse().expect("a product"),
+        issued_at: i64::MAX,
+        sequence: i64::MAX.unsigned_abs(),
+        quantity: u32::MAX,
+        price: "9007199254.740991EUR".parse().expect("money"),
+        ..device.claims("gift", 1)
+    };
+    let longest = longest.sign(&device.key).expect("signs");
+    assert!(longest.as_str().len() <= 1_024, "{}", longest.as_str().len());
 }

@@ -3,8 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
+use bevy_iap::server::{Limits, LocalServer, ServerConfig};
 use tempfile::TempDir;
+
+use crate::support::catalog;
 
 /// Runs `iap-server serve --print-config` with a file of settings, and returns what it printed.
 fn printed(file: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<String, String> {
@@ -104,6 +108,48 @@ fn wrong_setting_is_told_with_its_line_and_the_nearest_right_one() {
         .output()
         .expect("the program starts");
     assert!(String::from_utf8(output.stderr).expect("text").contains("`nowhere.ron` cannot be read"));
+}
+
+#[test]
+fn setting_out_of_its_range_is_refused_with_the_range() {
+    for (name, wrong, range) in [
+        ("connections", &["0", "1000001"][..], "1 to 1000000"),
+        ("connections_per_address", &["0", "1000001"], "1 to 1000000"),
+        ("queue", &["0", "1000001"], "1 to 1000000"),
+        ("batch", &["0", "1000001"], "1 to 1000000"),
+        ("memory", &["0", "4096", "18446744073709551615"], "1 to 4095"),
+        ("time", &["0", "86401", "18446744073709551615"], "1 to 86400"),
+    ] {
+        for value in wrong {
+            let told = format!("\"{value}\" is not a whole number from {range}; write one");
+            let error = printed(&format!("Server({name}: {value})"), &[], &[]).expect_err(name);
+            assert!(error.contains(&told), "{told} is not in {error}");
+            let flag = format!("--{}", name.replace('_', "-"));
+            let error = printed("Server()", &[&flag, value], &[]).expect_err(name);
+            assert!(error.contains(&told), "{told} is not in {error}");
+        }
+        for right in range.split(" to ") {
+            assert_line(
+                &printed(&format!("Server({name}: {right})"), &[], &[]).expect("it is in range"),
+                &format!("{name}: {right}, // file"),
+            );
+        }
+    }
+}
+
+#[test]
+fn server_with_a_limit_out_of_its_range_does_not_start() {
+    let refused = |change: &dyn Fn(&mut Limits)| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut config = ServerConfig::new(folder.path(), catalog());
+        change(&mut config.limits);
+        LocalServer::start(config).expect_err("it is refused").to_string()
+    };
+    assert!(refused(&|limits| limits.batch = 0).contains("batch cannot be 0; write 1 to 1000000"));
+    assert!(refused(&|limits| limits.queue = usize::MAX).contains("queue cannot be"));
+    assert!(refused(&|limits| limits.memory = 1 << 32).contains("memory cannot be 4294967296 bytes"));
+    assert!(refused(&|limits| limits.time = Duration::ZERO).contains("time cannot be 0ns"));
+    assert!(refused(&|limits| limits.time = Duration::MAX).contains("write 1ms to 86400s"));
 }
 
 #[test]

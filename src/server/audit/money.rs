@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::holds::HoldAudit;
+use super::operations::OperationAudit;
 use super::{AuditReport, Paid};
 use crate::protocol::{GameId, OrderId};
 use crate::server::ledger::{
-    AccountKind, AccountRow, HoldRow, House, OperationId, OperationRow, TransferId, TransferKind, TransferRow,
+    AccountKind, AccountRow, DeviceRow, HoldRow, House, OperationId, OperationRow, Origin, TransferId, TransferKind,
+    TransferRow, WalletRow,
 };
 
 /// The sums of an account, as stored and as added again.
@@ -18,8 +20,8 @@ struct Account {
     credits_pending: i128,
     /// What was given back to the source of a lot.
     refunded: i128,
-    /// What a lot's opening transfer says.
-    opened_with: Option<i64>,
+    /// What a lot's opening transfer says: with how much, and when.
+    opened: Option<(i64, i64)>,
 }
 
 pub(super) struct MoneyAudit {
@@ -28,8 +30,11 @@ pub(super) struct MoneyAudit {
     /// The transfers of each order that has not accounted for them yet.
     orders: BTreeMap<OrderId, Vec<TransferRow>>,
     holds: HoldAudit,
-    /// The lots that credits opened, and those that operations say they opened.
-    credits: [BTreeSet<TransferId>; 2],
+    operations: OperationAudit,
+    /// The account and the currency of each wallet.
+    wallets: BTreeSet<(String, String)>,
+    /// The accounts that devices have opened.
+    players: BTreeSet<String>,
 }
 
 /// From which kinds of account to which each kind of transfer goes.
@@ -54,7 +59,9 @@ impl MoneyAudit {
             accounts: BTreeMap::new(),
             orders: BTreeMap::new(),
             holds: HoldAudit::default(),
-            credits: [BTreeSet::new(), BTreeSet::new()],
+            operations: OperationAudit::default(),
+            wallets: BTreeSet::new(),
+            players: BTreeSet::new(),
         }
     }
 
@@ -70,16 +77,17 @@ impl MoneyAudit {
         if !right {
             report.differs(format_args!("{}: its number or its kind is not its own", name(&row)));
         }
-        let account = Account {
-            row,
-            debits: 0,
-            credits: 0,
-            debits_pending: 0,
-            credits_pending: 0,
-            refunded: 0,
-            opened_with: None,
-        };
+        let account =
+            Account { row, debits: 0, credits: 0, debits_pending: 0, credits_pending: 0, refunded: 0, opened: None };
         self.accounts.insert(account.row.id, account);
+    }
+
+    pub(super) fn wallet(&mut self, row: WalletRow) {
+        self.wallets.insert((row.account, row.currency));
+    }
+
+    pub(super) fn device(&mut self, row: &DeviceRow) {
+        self.players.insert(row.account.clone());
     }
 
     pub(super) fn transfer(&mut self, row: TransferRow, report: &mut AuditReport) {
@@ -102,10 +110,10 @@ impl MoneyAudit {
             report.differs(format_args!("transfer {id}: a {} moves from {} to {}", row.kind, debit.0, credit.0));
         }
         self.add(kind, &row, report);
+        self.operations.transfer(kind, &row);
         match kind {
             TransferKind::Hold => self.holds.leg(&row),
             TransferKind::Post => self.holds.post(&row),
-            TransferKind::Credit => drop(self.credits[0].insert(id)),
             _ => {}
         }
         match (kind, row.order) {
@@ -138,18 +146,23 @@ impl MoneyAudit {
         if matches!(kind, TransferKind::Credit | TransferKind::Welcome)
             && let Some(account) = self.accounts.get_mut(&row.credit_account)
         {
-            account.opened_with = Some(row.amount);
+            account.opened = Some((row.amount, row.created_at));
         }
         let (lot, house) = match kind {
             TransferKind::Credit | TransferKind::Welcome => (row.credit_account, row.debit_account),
             TransferKind::CreditRefund => (row.debit_account, row.credit_account),
             _ => return,
         };
-        let source = |number| self.accounts.get(&number).map(|account| &account.row);
-        let from = source(lot).and_then(|row| row.lot.as_ref()).map(|lot| lot.source.as_str());
+        let id = TransferId(row.id);
+        let lot_row = self.accounts.get(&lot).map(|account| &account.row);
         let opens = kind == TransferKind::CreditRefund || lot == row.id;
-        if !opens || from != source(house).map(|row| row.owner.as_str()) {
-            report.differs(format_args!("transfer {}: the lot that it names has another source", TransferId(row.id)));
+        if !opens || lot_row.and_then(origin).map(|origin| origin.number().0) != Some(house) {
+            report.differs(format_args!("transfer {id}: the lot that it names has another source or origin"));
+        }
+        let welcome = |row: &AccountRow| row.owner.parse().is_ok_and(|owner| TransferId::of_welcome(&owner) == id);
+        if kind == TransferKind::Welcome && !lot_row.is_some_and(welcome) {
+            let owner = lot_row.map_or("", |row| &row.owner);
+            report.differs(format_args!("transfer {id}: it is not the welcome of the account {owner}"));
         }
     }
 
@@ -176,6 +189,7 @@ impl MoneyAudit {
             right &= found(lot).is_some_and(|row| row.owner == paid.account && row.currency == paid.currency);
             right &= found(house).is_some_and(|row| row.kind == "payable" || row.owner == self.game);
         }
+        self.expect_times(order, paid, &rows, report);
         if bought != i128::from(paid.amount) {
             let amount = paid.amount;
             report.differs(format_args!(
@@ -193,7 +207,26 @@ impl MoneyAudit {
         }
     }
 
+    /// Checks that an order's purchase is of the time when it was settled, and its refunds of operations.
+    fn expect_times(&self, order: OrderId, paid: &Paid, rows: &[TransferRow], report: &mut AuditReport) {
+        let (refunds, purchases): (Vec<_>, Vec<_>) =
+            rows.iter().partition(|row| row.kind == TransferKind::Refund.as_str());
+        if let Some(row) = purchases.iter().find(|row| row.created_at != paid.settled_at) {
+            let (at, settled_at) = (row.created_at, paid.settled_at);
+            report.differs(format_args!("order {order}: it was settled at {settled_at}, and paid for at {at}"));
+        }
+        // Books of version 1 know no operation for a refund, which was one of everything.
+        let nobodys: Vec<_> = refunds.iter().filter(|row| self.operations.is_nobodys(TransferId(row.id))).collect();
+        if paid.refunded != paid.amount || nobodys.len() != refunds.len() {
+            for row in nobodys {
+                let id = TransferId(row.id);
+                report.differs(format_args!("transfer {id}: no operation accounts for this refund"));
+            }
+        }
+    }
+
     pub(super) fn hold(&mut self, row: HoldRow, report: &mut AuditReport) {
+        self.operations.hold(&row);
         if row.status == "pending" {
             for (lot, house, amount) in self.holds.legs_of(row.id) {
                 if let Some(account) = self.accounts.get_mut(&lot) {
@@ -212,10 +245,28 @@ impl MoneyAudit {
     }
 
     pub(super) fn operation(&mut self, row: &OperationRow, report: &mut AuditReport) {
-        if row.done && row.action == "credit" {
-            self.credits[1].insert(TransferId::of_credit(OperationId(row.id)));
+        let account = |number: [u8; 16]| self.accounts.get(&number).map(|account| &account.row);
+        self.operations.operation(row, account, report);
+        self.holds.operation(row);
+    }
+
+    /// Checks that the wallets are those of the lots, and that each was opened by a device.
+    fn expect_wallets(&self, report: &mut AuditReport) {
+        let lots = self.accounts.values().filter(|account| account.row.lot.is_some());
+        let lots: BTreeSet<(String, String)> =
+            lots.map(|lot| (lot.row.owner.clone(), lot.row.currency.clone())).collect();
+        for (account, currency) in lots.difference(&self.wallets) {
+            report
+                .differs(format_args!("wallet of {account} in {currency}: there are lots in it, and it is not listed"));
         }
-        self.holds.operation(row, report);
+        for (account, currency) in self.wallets.difference(&lots) {
+            report
+                .differs(format_args!("wallet of {account} in {currency}: it is listed, and there are no lots in it"));
+        }
+        let owners: BTreeSet<&String> = lots.iter().map(|(account, _)| account).collect();
+        for account in owners.into_iter().filter(|account| !self.players.contains(*account)) {
+            report.differs(format_args!("no device has opened the account {account}, and there are lots of it"));
+        }
     }
 
     pub(super) fn finish(self, report: &mut AuditReport) {
@@ -225,11 +276,8 @@ impl MoneyAudit {
                 report.differs(format_args!("transfer {id}: no order accounts for this {kind} (it names {order})"));
             }
         }
-        let [found, said] = &self.credits;
-        for id in found.symmetric_difference(said) {
-            report
-                .differs(format_args!("credit {id}: there is a transfer without an operation, or the other way round"));
-        }
+        self.expect_wallets(report);
+        self.operations.finish(report);
         self.holds.finish(report);
         let mut totals: BTreeMap<&str, [i128; 4]> = BTreeMap::new();
         for account in self.accounts.values() {
@@ -248,6 +296,13 @@ impl MoneyAudit {
             }
         }
     }
+}
+
+/// Where the money of a lot comes from, by what the lot says.
+fn origin(row: &AccountRow) -> Option<House> {
+    let lot = row.lot.as_ref()?;
+    let (origin, source) = (Origin::parse(&lot.origin)?, lot.source.parse().ok()?);
+    Some(House::origin(origin, &source, row.currency.parse().ok()?))
 }
 
 fn name(row: &AccountRow) -> String {
@@ -272,7 +327,16 @@ impl Account {
         compare("pending credits", row.credits_pending, self.credits_pending);
         let Some(lot) = &row.lot else { return };
         compare("refunds", lot.refunded, self.refunded);
-        compare("opening credits", lot.opened_with, self.opened_with.map_or(0, i128::from));
+        compare("opening credits", lot.opened_with, self.opened.map_or(0, |(amount, _)| i128::from(amount)));
+        if let Some((_, at)) = self.opened.filter(|(_, at)| *at != lot.opened_at) {
+            report.differs(format_args!("{name}: it was opened at {}, and its transfer is of {at}", lot.opened_at));
+        }
+        let filled = row.credits_posted != row.debits_posted || row.debits_pending != 0;
+        match (lot.open, filled) {
+            (true, false) => report.differs(format_args!("{name}: it is open, and empty")),
+            (false, true) => report.differs(format_args!("{name}: it is not open, and not empty")),
+            _ => {}
+        }
         if lot.refunded > lot.opened_with {
             report.differs(format_args!("{name}: more of it was refunded than it was opened with"));
         }

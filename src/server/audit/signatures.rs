@@ -8,7 +8,8 @@ use crate::protocol::{
     AccountId, GameId, Grant, Order, OrderId, ProductId, PublicKey, Receipt, ReceiptId, Sha256, Status, Token,
     TrustedKeys,
 };
-use crate::server::ledger::{DeviceRow, OrderRow, ReceiptRow, VerifiedOrder, books};
+use crate::server::ledger::operation::OperationRecord;
+use crate::server::ledger::{Answer, DeviceRow, OperationId, OperationRow, OrderRow, ReceiptRow, VerifiedOrder, books};
 
 pub(super) struct SignatureAudit<'a> {
     keys: &'a dyn TrustedKeys,
@@ -43,6 +44,7 @@ struct OrderFacts {
     until: Option<i64>,
     refunded_quantity: i64,
     refunded_amount: i64,
+    settled_at: i64,
     /// The product, if the order verifies.
     bought: Option<ProductId>,
     receipts: Vec<Told>,
@@ -50,7 +52,9 @@ struct OrderFacts {
 
 /// What a receipt says of its order.
 struct Told {
+    id: ReceiptId,
     feed: i64,
+    issued_at: i64,
     status: Status,
     quantity: i64,
     amount: i64,
@@ -113,6 +117,7 @@ impl<'a> SignatureAudit<'a> {
             until: row.until,
             refunded_quantity: row.refunded_quantity,
             refunded_amount: row.refunded_amount,
+            settled_at: row.settled_at,
             bought: order.map(|order| order.product),
             receipts: Vec::new(),
         };
@@ -167,12 +172,34 @@ impl<'a> SignatureAudit<'a> {
             differs(&"it does not say what became of its order");
         }
         facts.receipts.push(Told {
+            id: receipt.id,
             feed: row.feed,
+            issued_at: receipt.issued_at,
             status: receipt.status,
             quantity: i64::from(receipt.quantity),
             amount: receipt.amount.micros.value(),
             grants: receipt.grants,
         });
+    }
+
+    /// Compares the receipt in the answer of an operation with the feed.
+    pub(super) fn operation(&self, row: &OperationRow, report: &mut AuditReport) {
+        let Ok(Ok(Answer::Order { receipt, .. })) = OperationRecord::parse_decision(row.done, &row.answer) else {
+            return;
+        };
+        let is_it = |told: &&Told| told.id == receipt.id && i64::try_from(receipt.feed) == Ok(told.feed);
+        let told = self.orders.get(&receipt.order).and_then(|facts| facts.receipts.iter().find(is_it));
+        let right = told.is_some_and(|told| {
+            let same_goods = told.quantity == i64::from(receipt.quantity) && told.grants == receipt.grants;
+            told.issued_at == row.created_at
+                && told.status == receipt.status
+                && told.amount == receipt.amount.micros.value()
+                && same_goods
+        });
+        if !right {
+            let id = OperationId(row.id);
+            report.differs(format_args!("operation {id}: the receipt in its answer is not in the feed"));
+        }
     }
 
     pub(super) fn finish(self, report: &mut AuditReport) {
@@ -226,6 +253,9 @@ impl OrderFacts {
         }
         if first.feed != self.feed {
             return Err(", and the first one is not at the place that it names");
+        }
+        if first.issued_at != self.settled_at {
+            return Err(", and the first one another time");
         }
         let full = self.quantity == first.quantity && self.amount == first.amount;
         if !full {

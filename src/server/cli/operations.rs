@@ -7,19 +7,19 @@ use clap::{ArgAction, Args};
 use super::commands::shown;
 use super::{Data, Outcome, SUCCESS};
 use crate::protocol::{AccountId, CreatorId, Currency, Micros, Money, OrderId, SourceId};
-use crate::server::SigningKeys;
 use crate::server::clock::{Clock as _, SystemClock};
 use crate::server::date::Date;
 use crate::server::ledger::operation::{Hold, Payout, Post, RefundCredit, RefundOrder, Void};
 use crate::server::ledger::{Action, Answer, Credit, Ledger, Operation, OperationId, Origin};
 use crate::server::operator::random_operation_id;
 use crate::server::signing::Signer;
+use crate::server::{OperationError, SigningKeys};
 
 /// The id of an operation.
 #[derive(Args, Debug)]
 pub(super) struct Id {
     /// The id to do it under, 32 hexadecimal digits: done again under it, it is done once. One is chosen if it is left
-    /// out
+    /// out, and told before anything is done
     #[arg(long, value_name = "ID")]
     id: Option<OperationId>,
 }
@@ -61,8 +61,9 @@ pub(super) struct CreditArguments {
 pub(super) struct RefundArguments {
     /// The order's id, 32 hexadecimal digits; `show` lists them
     order: OrderId,
-    /// How many of what was ordered; all that are left unless it is given
-    #[arg(long, value_name = "NUMBER")]
+    /// How many of what was ordered; all that are left unless it is given. A part may be refunded again, so it needs an
+    /// --id
+    #[arg(long, value_name = "NUMBER", requires = "id")]
     quantity: Option<u32>,
     #[command(flatten)]
     id: Id,
@@ -152,7 +153,7 @@ pub(super) struct PayoutArguments {
     data: Data,
 }
 
-pub(super) fn credit(arguments: CreditArguments, out: &mut dyn Write) -> Outcome {
+pub(super) fn credit(arguments: CreditArguments, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let CreditArguments { account, amount, currency, id, promotional, source, refundable_until, fee, data, .. } =
         arguments;
     let paid = Credit::paid(account, Money::new(amount, currency))?;
@@ -163,45 +164,61 @@ pub(super) fn credit(arguments: CreditArguments, out: &mut dyn Write) -> Outcome
         fee,
         ..paid
     };
-    operate(&data, &id, credit, "credited", out)
+    operate(&data, &id, credit, "credited", out, err)
 }
 
-pub(super) fn refund(arguments: RefundArguments, out: &mut dyn Write) -> Outcome {
+pub(super) fn refund(arguments: RefundArguments, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let RefundArguments { order, quantity, id, data } = arguments;
-    operate(&data, &id, RefundOrder { order, quantity }, "refunded", out)
+    operate(&data, &id, RefundOrder { order, quantity }, "refunded", out, err)
 }
 
-pub(super) fn refund_credit(arguments: RefundCreditArguments, out: &mut dyn Write) -> Outcome {
+pub(super) fn refund_credit(arguments: RefundCreditArguments, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let RefundCreditArguments { credit, amount, only_unspent, force: forced, id, data } = arguments;
-    operate(&data, &id, RefundCredit { credit, amount, only_unspent, forced }, "gave back", out)
+    operate(&data, &id, RefundCredit { credit, amount, only_unspent, forced }, "gave back", out, err)
 }
 
-pub(super) fn hold(arguments: HoldArguments, out: &mut dyn Write) -> Outcome {
+pub(super) fn hold(arguments: HoldArguments, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let HoldArguments { account, amount, currency, expires_at, id, data, .. } = arguments;
     let money = Money::new(amount, currency);
-    operate(&data, &id, Hold { account, money, expires_at: expires_at.0 }, "set aside", out)
+    operate(&data, &id, Hold { account, money, expires_at: expires_at.0 }, "set aside", out, err)
 }
 
-pub(super) fn post(arguments: PostArguments, out: &mut dyn Write) -> Outcome {
+pub(super) fn post(arguments: PostArguments, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let PostArguments { hold, amount, id, data } = arguments;
-    operate(&data, &id, Post { hold, amount }, "took", out)
+    operate(&data, &id, Post { hold, amount }, "took", out, err)
 }
 
-pub(super) fn void(arguments: VoidArguments, out: &mut dyn Write) -> Outcome {
+pub(super) fn void(arguments: VoidArguments, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let VoidArguments { hold, id, data } = arguments;
-    operate(&data, &id, Void { hold }, "gave free", out)
+    operate(&data, &id, Void { hold }, "gave free", out, err)
 }
 
-pub(super) fn payout(arguments: PayoutArguments, out: &mut dyn Write) -> Outcome {
+pub(super) fn payout(arguments: PayoutArguments, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let PayoutArguments { creator, amount, currency, source, id, data } = arguments;
-    operate(&data, &id, Payout { creator, money: Money::new(amount, currency), source }, "paid", out)
+    operate(&data, &id, Payout { creator, money: Money::new(amount, currency), source }, "paid", out, err)
 }
 
 /// Does it, and tells what came of it.
-fn operate(data: &Data, id: &Id, action: impl Into<Action>, done: &str, out: &mut dyn Write) -> Outcome {
+fn operate(
+    data: &Data,
+    id: &Id,
+    action: impl Into<Action>,
+    done: &str,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Outcome {
     let (mut ledger, mut signer) = open(data)?;
-    let id = id.id.map_or_else(random_operation_id, Ok)?;
-    match ledger.operate(&Operation::new(id, action), &mut signer, SystemClock.now())? {
+    let id = match id.id {
+        Some(id) => id,
+        None => {
+            let id = random_operation_id()?;
+            // Before it is done: should its answer be lost, this is what to do it again under.
+            writeln!(err, "id  {id}")?;
+            id
+        }
+    };
+    let answer = ledger.operate(&Operation::new(id, action), &mut signer, SystemClock.now());
+    match answer.map_err(|error| OperationError::of(id, error))? {
         Answer::Wallet { account, balance, money } => {
             writeln!(out, "{done} {money}; {account} now {}", shown(&balance))?;
         }

@@ -17,6 +17,9 @@ use thiserror::Error;
 use crate::protocol::Money;
 use crate::server::{AllowedOrigins, DEFAULT_ADDRESS, Database, Limits, Rate};
 
+/// What memory is set in.
+const MEBIBYTE: usize = 1024 * 1024;
+
 /// Where the file's own text form differs in nothing from a flag's: both are parsed by the same function.
 struct Text<T>(T);
 
@@ -137,11 +140,11 @@ settings! {
     /// The origins of web pages that may use the store from a browser, with commas between them, for example
     /// https://games.example; or * for all
     allow_origin: AllowedOrigins, "ORIGINS", "IAP_ALLOW_ORIGIN";
-    /// Open connections. Without room for another one, the one that has kept the server waiting the longest is closed
-    /// [default: 8192]
-    connections: usize, "N", "IAP_CONNECTIONS";
+    /// Open connections. Without room for another one, the one that has kept the server waiting the longest is closed.
+    /// This and other numbers are 1 to 1000000 [default: 8192]
+    connections: Count<{ Limits::MOST }>, "N", "IAP_CONNECTIONS";
     /// Open connections of one address; more are closed at once [default: 256]
-    connections_per_address: usize, "N", "IAP_CONNECTIONS_PER_ADDRESS";
+    connections_per_address: Count<{ Limits::MOST }>, "N", "IAP_CONNECTIONS_PER_ADDRESS";
     /// Orders of one device, as how many a minute and how many at once, or off [default: 600:2048]
     orders_per_device: RateOrOff, "RATE", "IAP_ORDERS_PER_DEVICE";
     /// Orders from one address [default: 6000:8192]
@@ -154,14 +157,14 @@ settings! {
     limit_loopback: bool, "BOOL", "IAP_LIMIT_LOOPBACK";
     /// Orders that wait to be settled, where a request counts as one more than its orders; more are told to come back
     /// [default: 16384]
-    queue: usize, "N", "IAP_QUEUE";
+    queue: Count<{ Limits::MOST }>, "N", "IAP_QUEUE";
     /// The number of orders at which a batch is full [default: 1000]
-    batch: usize, "N", "IAP_BATCH";
-    /// Mebibytes of bodies that are held at once [default: 64]
-    memory: usize, "MIB", "IAP_MEMORY";
+    batch: Count<{ Limits::MOST }>, "N", "IAP_BATCH";
+    /// Mebibytes of bodies that are held at once, 1 to 4095 [default: 64]
+    memory: Count<{ Limits::MOST_MEMORY / MEBIBYTE }>, "MIB", "IAP_MEMORY";
     /// Seconds that a request's head, its body and the reading of its answer may take each, and that a connection may
-    /// be idle; a server that stops waits as long for what was begun [default: 10]
-    time: u64, "SECONDS", "IAP_TIME";
+    /// be idle, 1 to 86400; a server that stops waits as long for what was begun [default: 10]
+    time: Count<{ Limits::LONGEST.as_secs() as usize }>, "SECONDS", "IAP_TIME";
 }
 
 /// Why the settings cannot be used.
@@ -186,13 +189,14 @@ impl Settings {
     pub(super) fn limits(&self) -> Limits {
         let default = Limits::default();
         let rate = |set: Option<RateOrOff>, default| set.map_or(default, |set| set.0);
+        let per_address = self.connections_per_address;
         Limits {
-            connections: self.connections.unwrap_or(default.connections),
-            connections_per_address: self.connections_per_address.unwrap_or(default.connections_per_address),
-            queue: self.queue.unwrap_or(default.queue),
-            batch: self.batch.unwrap_or(default.batch),
-            memory: self.memory.map_or(default.memory, |mebibytes| mebibytes.saturating_mul(1024 * 1024)),
-            time: self.time.map_or(default.time, Duration::from_secs),
+            connections: self.connections.map_or(default.connections, |count| count.0),
+            connections_per_address: per_address.map_or(default.connections_per_address, |count| count.0),
+            queue: self.queue.map_or(default.queue, |count| count.0),
+            batch: self.batch.map_or(default.batch, |count| count.0),
+            memory: self.memory.map_or(default.memory, |mebibytes| mebibytes.0.saturating_mul(MEBIBYTE)),
+            time: self.time.map_or(default.time, |seconds| Duration::from_secs(seconds.0 as u64)),
             orders_per_device: rate(self.orders_per_device, default.orders_per_device),
             orders_per_address: rate(self.orders_per_address, default.orders_per_address),
             requests_per_address: rate(self.requests_per_address, default.requests_per_address),
@@ -231,7 +235,7 @@ impl Settings {
                 "limit_loopback" => Some(limits.loopback.to_string()),
                 "queue" => Some(limits.queue.to_string()),
                 "batch" => Some(limits.batch.to_string()),
-                "memory" => Some((limits.memory / 1024 / 1024).to_string()),
+                "memory" => Some((limits.memory / MEBIBYTE).to_string()),
                 _ => Some(limits.time.as_secs().to_string()),
             };
             let line = match value {
@@ -264,6 +268,19 @@ fn unknown_key(found: &str, expected: &[&str]) -> String {
     match expected.iter().min_by_key(distance).filter(|name| distance(name) <= 1 + found.len() / 3) {
         Some(nearest) => format!("there is no setting {found:?}; did you mean {nearest:?}?"),
         None => format!("there is no setting {found:?}; `iap-server help serve` lists them"),
+    }
+}
+
+/// A whole number from 1 to `MOST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Count<const MOST: usize>(pub(super) usize);
+
+impl<const MOST: usize> FromStr for Count<MOST> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let count = text.parse().ok().filter(|count| (1..=MOST).contains(count));
+        count.map(Self).ok_or_else(|| format!("{text:?} is not a whole number from 1 to {MOST}; write one"))
     }
 }
 

@@ -5,8 +5,10 @@ use std::io::Write;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Data, Outcome, SUCCESS};
-use crate::protocol::{CreatorId, Money};
+use crate::protocol::CreatorId;
+use crate::server::clock::{Clock as _, SystemClock};
 use crate::server::date::Date;
+use crate::server::ledger::LedgerMoney;
 use crate::server::statement::{self, CreatorStatement, UnusedStatement};
 
 #[derive(Debug, Subcommand)]
@@ -31,9 +33,10 @@ pub(super) struct CreatorArguments {
     /// From when on, for example 2026-01-01; what was before is the opening balance
     #[arg(long, value_name = "DATE", default_value = "1970-01-01")]
     from: Date,
-    /// Until when, for example 2026-02-01; what was written then or later is left out
-    #[arg(long, value_name = "DATE", default_value = "9999-12-31")]
-    until: Date,
+    /// Until when, for example 2026-02-01; what was written then or later is left out. All that is written by now unless
+    /// it is given
+    #[arg(long, value_name = "DATE")]
+    until: Option<Date>,
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
     #[command(flatten)]
@@ -42,19 +45,40 @@ pub(super) struct CreatorArguments {
 
 #[derive(Args, Debug)]
 pub(super) struct UnusedArguments {
-    /// As of when, for example 2026-01-01; what was written then or later is left out
-    #[arg(long, value_name = "DATE", default_value = "9999-12-31")]
-    at: Date,
+    /// As of when, for example 2026-01-01; what was written then or later is left out. All that is written by now unless
+    /// it is given
+    #[arg(long, value_name = "DATE")]
+    at: Option<Date>,
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
     #[command(flatten)]
     data: Data,
 }
 
+/// After how many seconds nothing of before a moment is written any more. A transfer says when it was decided, and may
+/// then have waited for others, or for a database that was away.
+const CLOSED_AFTER: i64 = 60;
+
+/// The end of a statement of all that is written by now: 9999-12-31.
+const BY_NOW: Date = Date(253_402_214_400);
+
+/// The end of a statement; nothing of before it may still be written, or the next statement would begin with another
+/// balance than this one ends with.
+fn end(asked: Option<Date>, flag: &str) -> Result<Date, String> {
+    match asked {
+        Some(asked) if asked.0 > SystemClock.now().saturating_sub(CLOSED_AFTER) => Err(format!(
+            "{asked} is not over for a minute: transfers of before it may still be written; wait, or leave --{flag} out \
+             for what is written by now"
+        )),
+        asked => Ok(asked.unwrap_or(BY_NOW)),
+    }
+}
+
 pub(super) fn statement(command: StatementCommand, out: &mut dyn Write) -> Outcome {
     match command {
         StatementCommand::Creator(arguments) => {
             let CreatorArguments { creator, from, until, format, data } = arguments;
+            let until = end(until, "until")?;
             let mut ledger = data.folder()?.books()?;
             let statements = statement::creator(&mut *ledger, &creator, from.0, until.0)?;
             match format {
@@ -63,6 +87,7 @@ pub(super) fn statement(command: StatementCommand, out: &mut dyn Write) -> Outco
             }
         }
         StatementCommand::Unused(UnusedArguments { at, format, data }) => {
+            let at = end(at, "at")?;
             let mut ledger = data.folder()?.books()?;
             let statement = statement::unused(&mut *ledger, at.0)?;
             match format {
@@ -75,8 +100,8 @@ pub(super) fn statement(command: StatementCommand, out: &mut dyn Write) -> Outco
 }
 
 /// An amount without its currency, which has a column of its own.
-fn number(money: Money) -> String {
-    money.micros.to_string()
+fn number(money: LedgerMoney) -> String {
+    money.decimal().to_string()
 }
 
 fn creator_csv(statements: &[CreatorStatement], out: &mut dyn Write) -> csv::Result<()> {
@@ -84,7 +109,7 @@ fn creator_csv(statements: &[CreatorStatement], out: &mut dyn Write) -> csv::Res
     csv.write_record(["creator", "currency", "at", "kind", "transfer", "order", "amount", "balance"])?;
     for CreatorStatement { creator, from, until, opening, lines, closing } in statements {
         let (creator, currency) = (creator.to_string(), opening.currency.code().to_owned());
-        let mut row = |at: &Date, kind: &str, transfer: String, order: String, amount: String, balance: Money| {
+        let mut row = |at: &Date, kind: &str, transfer: String, order: String, amount: String, balance: LedgerMoney| {
             let (at, balance) = (at.to_string(), number(balance));
             let cells: [&str; 8] = [&creator, &currency, &at, kind, &transfer, &order, &amount, &balance];
             csv.write_record(cells)

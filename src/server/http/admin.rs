@@ -63,10 +63,12 @@ impl From<OperationError> for Refusal {
             },
             OperationError::IdUsed(_) => ProblemType::Conflict,
             OperationError::UnknownAccount(_) => ProblemType::NotFound,
-            OperationError::Unavailable | OperationError::Ledger(LedgerError::Unavailable(_)) => {
-                return Self::unavailable();
+            OperationError::Unavailable
+            | OperationError::Ledger(LedgerError::Unavailable(_))
+            | OperationError::Undecided { source: LedgerError::Unavailable(_), .. } => return Self::unavailable(),
+            OperationError::Undecided { .. } | OperationError::Ledger(_) | OperationError::Server(_) => {
+                ProblemType::Internal
             }
-            OperationError::Ledger(_) | OperationError::Server(_) => ProblemType::Internal,
         };
         if kind == ProblemType::Internal {
             tracing::error!("an operation failed: `{error}`");

@@ -19,7 +19,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(super) enum Caller {
     /// Somebody at this address.
     At(IpAddr),
-    /// Somebody for whom no limit holds: this computer, or a proxy that does not say for whom it speaks.
+    /// Somebody for whom no limit of addresses holds: this computer, or all that come through one proxy together.
     Unlimited,
 }
 
@@ -47,17 +47,21 @@ impl Callers {
             return self.at(peer);
         }
         // Each proxy adds the address that it hears from at the end, so the last one that is no proxy of ours is the
-        // first that nobody else can have made up.
+        // first that nobody else can have made up. Before it there may be anything, also what is no text.
         let lines: Vec<_> = headers.get_all("x-forwarded-for").into_iter().collect();
-        let named = lines.iter().rev().filter_map(|line| line.to_str().ok()).flat_map(|line| line.rsplit(','));
-        for text in named {
-            match address(text.trim()) {
-                Some(address) if self.is_proxy(address) => {}
+        if lines.is_empty() {
+            return self.at(peer);
+        }
+        let mut proxy = peer;
+        for named in lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')) {
+            match std::str::from_utf8(named).ok().and_then(|text| address(text.trim())) {
+                Some(address) if self.is_proxy(address) => proxy = address,
                 Some(address) => return self.at(address),
                 None => break,
             }
         }
-        Caller::Unlimited
+        // Whoever hides behind a proxy shares its limits: else hiding would be a way around them.
+        Caller::At(customer(proxy))
     }
 
     fn is_proxy(&self, address: IpAddr) -> bool {
@@ -70,11 +74,15 @@ impl Callers {
         if address.is_loopback() && !self.loopback {
             return Caller::Unlimited;
         }
-        Caller::At(match address {
-            IpAddr::V4(_) => address,
-            // A customer of a provider has 64 bits of addresses for themselves.
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        })
+        Caller::At(customer(address))
+    }
+}
+
+/// What stands for a customer of a provider, who has one IPv4 address, or 64 bits of IPv6 addresses.
+fn customer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address => address,
     }
 }
 
@@ -117,8 +125,32 @@ mod tests {
     fn what_a_client_made_up_before_its_proxy_is_passed_over() {
         assert_eq!(caller("10.1.2.3", &["192.0.2.7, 198.51.100.1, 10.9.9.9"]), at("198.51.100.1"));
         assert_eq!(caller("10.1.2.3", &["192.0.2.7", "198.51.100.1"]), at("198.51.100.1"));
-        assert_eq!(caller("10.1.2.3", &["192.0.2.7, nonsense"]), Caller::Unlimited);
-        assert_eq!(caller("10.1.2.3", &[]), Caller::Unlimited);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_nobody() {
+        let callers = callers();
+        let mut headers = HeaderMap::new();
+        let line = b"\xff, 198.51.100.1, 10.9.9.9";
+        headers.append("x-forwarded-for", axum::http::HeaderValue::from_bytes(line).expect("a header"));
+        let peer = "10.1.2.3".parse().expect("an address");
+        assert_eq!(callers.of_request(peer, &headers), at("198.51.100.1"));
+    }
+
+    #[test]
+    fn whoever_no_proxy_names_counts_as_the_proxy() {
+        assert_eq!(caller("10.1.2.3", &["192.0.2.7, nonsense"]), at("10.1.2.3"));
+        assert_eq!(caller("10.1.2.3", &["nonsense, 10.9.9.9"]), at("10.9.9.9"));
+        assert_eq!(caller("10.1.2.3", &["10.4.5.6"]), at("10.4.5.6"));
+        assert_eq!(caller("10.1.2.3", &[""]), at("10.1.2.3"));
+        assert_eq!(caller("10.1.2.3", &[]), at("10.1.2.3"));
+        let here: IpAddr = "127.0.0.1".parse().expect("an address");
+        let callers = Callers::new(vec![IpNet::from(here)], &Limits::default());
+        let headers = |text: &'static str| {
+            HeaderMap::from_iter([("x-forwarded-for".parse().expect("a name"), text.parse().expect("a header"))])
+        };
+        assert_eq!(callers.of_request(here, &headers("nonsense")), at("127.0.0.1"));
+        assert_eq!(callers.of_request(here, &HeaderMap::new()), Caller::Unlimited, "this computer itself");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{App, answer, body};
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, CreatorId, Micros, Money, OrderId, Receipt, SourceId, UnixSeconds};
 use crate::server::ledger::operation::{Hold, Payout, Post, RefundCredit, RefundOrder, Void};
-use crate::server::ledger::{Action, Answer, Credit, Operation, OperationId, Origin};
+use crate::server::ledger::{Action, Answer, Credit, LedgerMoney, Operation, OperationId, Origin};
 use crate::server::operator::random_operation_id;
 use crate::server::problem::Refusal;
 
@@ -121,7 +121,7 @@ pub(super) struct PayoutBody {
 /// What is payable to a creator.
 #[derive(Serialize, ToSchema)]
 struct Payable {
-    payable: Money,
+    payable: LedgerMoney,
 }
 
 async fn operate(app: &App, id: OperationId, action: impl Into<Action>) -> Result<Response, Refusal> {

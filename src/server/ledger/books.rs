@@ -3,14 +3,20 @@
 use super::LedgerError;
 use crate::protocol::{Receipt, Status, Token, envelope};
 
-/// Is shown every row of the books: first all accounts, then all transfers, devices, orders, receipts, holds and
-/// operations.
+/// Is shown every row of the books: first all accounts, then all wallets, transfers, devices, orders, receipts, holds
+/// and operations.
 ///
 /// Orders of one device come in the order in which they were settled, receipts by account and then by place in the feed.
 /// The rest come in any order.
 pub trait BookReader {
+    /// Whether nothing after the transfers is to be read. Everything is, unless it is said.
+    fn ends_after_transfers(&self) -> bool {
+        false
+    }
     /// An account of the ledger.
     fn account(&mut self, row: AccountRow);
+    /// A wallet. It is passed over, unless it is said.
+    fn wallet(&mut self, _row: WalletRow) {}
     /// A transfer.
     fn transfer(&mut self, row: TransferRow);
     /// A device.
@@ -63,6 +69,17 @@ pub struct LotRow {
     pub opened_with: i64,
     /// What of that was given back to its source, in micros.
     pub refunded: i64,
+    /// Whether it is looked at when its wallet is: while there is, or is held, something in it, or it is owed.
+    pub open: bool,
+}
+
+/// A wallet: a currency that a player ever held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalletRow {
+    /// The player's account.
+    pub account: String,
+    /// The currency.
+    pub currency: String,
 }
 
 /// A transfer.
@@ -138,6 +155,8 @@ pub struct OrderRow {
     pub refunded_quantity: i64,
     /// What was refunded, in micros.
     pub refunded_amount: i64,
+    /// When it was settled.
+    pub settled_at: i64,
 }
 
 /// A receipt.

@@ -53,6 +53,7 @@ struct OrderRecord {
     refunded_amount: i64,
     /// The place in the account's feed of the receipt that answered it first.
     feed: u64,
+    settled_at: UnixSeconds,
 }
 
 #[derive(Clone, Debug)]
@@ -126,8 +127,19 @@ impl ModelLedger {
         let (chained, verified) = (decision.chained, verified.clone());
         self.settled.push(receipt.order);
         let (refunded_quantity, refunded_amount) = (0, 0);
-        let record =
-            OrderRecord { verified, chained, status, amount, owned, until, refunded_quantity, refunded_amount, feed };
+        let settled_at = context.now;
+        let record = OrderRecord {
+            verified,
+            chained,
+            status,
+            amount,
+            owned,
+            until,
+            refunded_quantity,
+            refunded_amount,
+            feed,
+            settled_at,
+        };
         self.orders.insert(receipt.order, record);
         Ok(Outcome::Settled { entry: self.append(&receipt, context.signer)?, status })
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OperationId;
 use super::account::{OPERATOR, Origin, source};
+use super::money::LedgerMoney;
 use super::refused::Refused;
 use crate::protocol::sync::Balance;
 use crate::protocol::{
@@ -203,7 +204,7 @@ pub enum Answer {
         /// What was paid.
         money: Money,
         /// What is payable after it.
-        payable: Money,
+        payable: LedgerMoney,
     },
 }
 

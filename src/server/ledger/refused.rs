@@ -6,6 +6,7 @@ use thiserror::Error;
 use super::LedgerError;
 use super::OperationId;
 use super::hold::HoldStatus;
+use super::money::LedgerMoney;
 use crate::protocol::{AccountId, Money, OrderId, UnixSeconds};
 
 /// Why an operation was refused. Nothing was done, and nothing ever will be under its id.
@@ -32,7 +33,7 @@ pub enum Refused {
     #[error("the order {0} was declined, so there is nothing to refund")]
     NotGranted(OrderId),
     /// The order was refunded in full before.
-    #[error("the order {0} was refunded before; an order is refunded once")]
+    #[error("the order {0} was refunded before; nothing is left of it to refund")]
     AlreadyRefunded(OrderId),
     /// Fewer than that are left of the order.
     #[error("{quantity} of the order {order} cannot be refunded; write 1 up to the {left} that are left")]
@@ -72,7 +73,7 @@ pub enum Refused {
         credit: OperationId,
         /// What was to be refunded.
         money: Money,
-        /// What is neither spent nor held.
+        /// What is neither spent, nor held, nor needed for what the wallet owes elsewhere.
         unspent: Money,
     },
     /// The wallet has less.
@@ -113,7 +114,7 @@ pub enum Refused {
         /// What was to be paid.
         money: Money,
         /// What is owed to the creator; below zero after refunds of what was paid out already.
-        payable: Money,
+        payable: LedgerMoney,
     },
 }
 

@@ -1,12 +1,13 @@
 //! Credits, their lots, and their way back to the source, on every engine.
 
-use bevy_iap::protocol::{Micros, Reason};
+use bevy_iap::protocol::{Catalog, Micros, Reason};
 use bevy_iap::server::ledger::operation::{Payout, RefundCredit, RefundOrder};
 use bevy_iap::server::ledger::{Answer, Credit, OperateError, OperationId, Origin, Refused};
+use bevy_iap::server::statement;
 
 use super::rows::Rows;
-use super::{Desk, paid, suite};
-use crate::support::{Device, game};
+use super::{Desk, paid, receipt, suite, verified};
+use crate::support::{CATALOG, Device, game};
 
 suite!(
     credits_that_make_no_sense_are_refused,
@@ -20,8 +21,10 @@ suite!(
     credit_goes_back_to_its_source_in_parts_and_no_further,
     credit_that_was_spent_is_owed_and_nothing_is_sold_until_it_is_covered,
     spent_credit_can_be_spared,
+    credit_that_covers_what_is_owed_can_be_spared,
     credit_is_refundable_until_its_time_unless_it_is_forced,
     creator_is_paid_what_is_payable_and_may_owe_after_a_refund,
+    creator_may_be_owed_and_may_owe_more_than_an_amount_can_be,
     worked_example_of_the_document_is_what_happens,
 );
 
@@ -177,6 +180,20 @@ fn spent_credit_can_be_spared(desk: &mut Desk, device: &mut Device) {
     assert_eq!(desk.done(4, spare(Some(80_000))), (0, 0));
 }
 
+fn credit_that_covers_what_is_owed_can_be_spared(desk: &mut Desk, device: &mut Device) {
+    desk.buy(device, "shield", 200);
+    desk.credit(device, "0.05EUR", 1);
+    desk.buy(device, "shield", 10);
+    assert_eq!(desk.done(2, refund(1)), (-50_000, 0));
+    desk.credit(device, "0.07EUR", 3);
+    let spare = |credit: RefundCredit| RefundCredit { only_unspent: true, ..credit };
+    let Refused::Spent { unspent, .. } = desk.refused(4, spare(refund(3))) else { panic!("another") };
+    assert_eq!(unspent.to_string(), "0.02 EUR", "the rest of it covers what is owed");
+    assert!(matches!(desk.refused(5, spare(part(3, 20_001))), Refused::Spent { .. }));
+    assert_eq!(desk.done(6, spare(part(3, 20_000))), (0, 0));
+    assert!(matches!(desk.refused(7, spare(part(3, 1))), Refused::Spent { .. }));
+}
+
 fn credit_is_refundable_until_its_time_unless_it_is_forced(desk: &mut Desk, device: &mut Device) {
     let until = Some(desk.now + 100);
     desk.done(1, Credit { refundable_until: until, ..paid(device, "1EUR") });
@@ -202,6 +219,51 @@ fn creator_is_paid_what_is_payable_and_may_owe_after_a_refund(desk: &mut Desk, d
     desk.operate(5, RefundOrder { order, quantity: None }).expect("refunds");
     let Refused::AbovePayable { payable, .. } = desk.refused(6, payout("0.01EUR")) else { panic!("another") };
     assert_eq!(payable.to_string(), "-0.04 EUR");
+}
+
+fn creator_may_be_owed_and_may_owe_more_than_an_amount_can_be(desk: &mut Desk, _: &mut Device) {
+    let dear = CATALOG.replace(
+        r#"Unlock(title: "Palace", prices: { "EUR": "1000" })"#,
+        r#"Unlock(title: "Palace", prices: { "EUR": "9000000000" }, shares: { "ann": "100" })"#,
+    );
+    desk.catalog = Catalog::parse("dear.ron", &dear).expect("a good catalogue");
+    let payout = |money: &str| Payout {
+        creator: "ann".parse().expect("a creator"),
+        money: money.parse().expect("money"),
+        source: "bank".parse().expect("a source"),
+    };
+    let mut orders = Vec::new();
+    for id in 1..=3 {
+        let mut player = Device::new();
+        desk.enrol(&player);
+        desk.credit(&player, "9000000000EUR", id);
+        let mut claims = player.claims("palace", 1);
+        (claims.price, claims.catalog) = ("9000000000EUR".parse().expect("money"), desk.catalog.digest());
+        orders.push(claims.id);
+        let token = player.sign(&claims);
+        let outcome = desk.settle(&[verified(&player, &token)]).remove(0);
+        assert_eq!(receipt(desk, &outcome).reason, None);
+    }
+    let paid = |answer: Answer| match answer {
+        Answer::Creator { payable, .. } => payable.to_string(),
+        answer => panic!("{answer:?}"),
+    };
+    let most = || payout("9007199254.740991EUR");
+    assert_eq!(paid(desk.operate(4, most()).expect("pays")), "17992800745.259009 EUR");
+    assert_eq!(paid(desk.operate(5, most()).expect("pays")), "8985601490.518018 EUR");
+    assert_eq!(paid(desk.operate(4, most()).expect("as before")), "17992800745.259009 EUR");
+    assert!(matches!(desk.refused(6, payout("8985601490.518019EUR")), Refused::AbovePayable { .. }));
+    for (id, order) in (7..).zip(&orders) {
+        desk.operate(id, RefundOrder { order: *order, quantity: None }).expect("refunds");
+    }
+    let Refused::AbovePayable { payable, .. } = desk.refused(10, payout("1EUR")) else { panic!("another") };
+    assert_eq!(payable.to_string(), "-18014398509.481982 EUR");
+    assert!(matches!(desk.refused(10, payout("1EUR")), Refused::AbovePayable { .. }), "it is read back");
+    let ann = "ann".parse().expect("a creator");
+    let statement = statement::creator(&mut *desk.ledger, &ann, 0, desk.now + 1).expect("adds up").remove(0);
+    assert_eq!(statement.closing.to_string(), "-18014398509.481982 EUR");
+    let unused = statement::unused(&mut *desk.ledger, desk.now + 1).expect("adds up");
+    assert_eq!(unused.unused[0].to_string(), "27000000000.00 EUR");
 }
 
 fn worked_example_of_the_document_is_what_happens(desk: &mut Desk, device: &mut Device) {

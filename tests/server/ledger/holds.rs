@@ -130,4 +130,8 @@ fn credit_can_be_charged_back_while_it_is_held(desk: &mut Desk, device: &mut Dev
     assert_eq!(desk.done(4, refund(false)), (-300_000, 300_000));
     desk.assert_right();
     assert_eq!(desk.done(5, post(2, 100_000)), (-100_000, 0));
+    let rows = Rows::of(&mut *desk.ledger);
+    let owed = rows.accounts.iter().find(|row| row.lot.as_ref().is_some_and(|lot| lot.origin == "paid"));
+    let owed = owed.expect("the lot");
+    assert_eq!(owed.credits_posted - owed.debits_posted, -100_000, "what was held was taken of what was given back");
 }

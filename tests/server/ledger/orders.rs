@@ -35,7 +35,10 @@ fn refund_takes_back_everything_once(desk: &mut Desk, device: &mut Device) {
     assert_eq!((told.status, told.reason, told.feed, money), (Status::Refunded, Some(Reason::Operator), 2, 50_000));
     assert_eq!((&told.amount, &told.grants, told.quantity), (&granted.amount, &granted.grants, 1));
     assert_eq!(desk.feed(device).last(), Some(&told));
-    assert!(matches!(desk.refused(2, refund(order, None)), Refused::AlreadyRefunded(_)));
+    let refused = desk.refused(2, refund(order, None));
+    assert!(matches!(refused, Refused::AlreadyRefunded(_)));
+    let told = format!("the order {order} was refunded before; nothing is left of it to refund");
+    assert_eq!(refused.to_string(), told);
     assert_eq!(desk.euros(device), 1_000_000);
     assert_eq!(desk.buy(device, "double_jump", 1).1.status, Status::Granted);
 }

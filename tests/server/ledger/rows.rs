@@ -2,11 +2,19 @@
 
 use bevy_iap::server::ledger::{
     AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, Total, TransferRow,
+    WalletRow,
 };
+
+use super::{Desk, suite};
+use crate::support::Device;
+
+suite!(reader_that_ends_after_the_transfers_is_shown_nothing_else,);
 
 #[derive(Debug, Default, PartialEq)]
 pub struct Rows {
+    ends_after_transfers: bool,
     pub accounts: Vec<AccountRow>,
+    pub wallets: Vec<WalletRow>,
     pub transfers: Vec<TransferRow>,
     pub devices: Vec<DeviceRow>,
     pub orders: Vec<OrderRow>,
@@ -22,6 +30,7 @@ impl Rows {
         ledger.read(&mut rows).expect("reads");
         rows.totals = ledger.totals().expect("adds up");
         rows.accounts.sort_by_key(|row| row.id);
+        rows.wallets.sort_by_key(|row| (row.account.clone(), row.currency.clone()));
         rows.transfers.sort_by_key(|row| row.id);
         rows.devices.sort_by_key(|row| row.id.clone());
         // Not every engine keeps it; those that do are audited for it.
@@ -43,6 +52,10 @@ impl Rows {
 macro_rules! collects {
     ($($row:ident: $type:ident in $rows:ident,)*) => {
         impl BookReader for Rows {
+            fn ends_after_transfers(&self) -> bool {
+                self.ends_after_transfers
+            }
+
             $(fn $row(&mut self, row: $type) {
                 self.$rows.push(row);
             })*
@@ -52,10 +65,20 @@ macro_rules! collects {
 
 collects! {
     account: AccountRow in accounts,
+    wallet: WalletRow in wallets,
     transfer: TransferRow in transfers,
     device: DeviceRow in devices,
     order: OrderRow in orders,
     receipt: ReceiptRow in receipts,
     hold: HoldRow in holds,
     operation: OperationRow in operations,
+}
+
+fn reader_that_ends_after_the_transfers_is_shown_nothing_else(desk: &mut Desk, device: &mut Device) {
+    desk.buy(device, "shield", 1);
+    let mut rows = Rows { ends_after_transfers: true, ..Rows::default() };
+    desk.ledger.read(&mut rows).expect("reads");
+    assert_eq!((rows.accounts.len(), rows.transfers.len()), (3, 2));
+    assert_eq!((rows.devices.len(), rows.orders.len(), rows.receipts.len()), (0, 0, 0));
+    assert_eq!(Rows::of(&mut *desk.ledger).orders.len(), 1);
 }

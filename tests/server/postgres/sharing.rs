@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use bevy_iap::protocol::GameId;
+use bevy_iap::protocol::{GameId, SecretKey};
+use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::operation::{Hold, Payout};
 use bevy_iap::server::ledger::{
     Action, Ledger, LedgerError, OperateError, Operation, OperationId, PostgresLedger, PostgresUrl,
@@ -251,4 +252,23 @@ fn two_servers_serve_one_device_and_share_one_key() {
     assert_eq!(cli::run(arguments, &mut out, &mut err), 0, "{}", String::from_utf8_lossy(&err));
     assert!(String::from_utf8_lossy(&out).contains("1 orders"), "{}", String::from_utf8_lossy(&out));
     assert!(first.audit().expect("audits").is_clean());
+}
+
+#[test]
+fn lot_that_is_taken_for_empty_or_for_full_is_found_by_the_audit() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, schema) = cluster.fresh_books();
+    let mut till = Till::at(&url);
+    let mut devices = till.devices(2);
+    till.settle(&orders(&mut devices[..1], "shield", 200)).expect("settles");
+    till.assert_right();
+    for (device, told) in devices.iter().zip(["it is open, and empty", "it is not open, and not empty"]) {
+        let swap = format!("UPDATE accounts SET open = NOT open WHERE owner = '{}'", device.account());
+        cluster.admin_at(&schema, &swap);
+        let key = SecretKey::from_seed(&[42; 32]).public();
+        let report = audit(&mut till.ledger, &[key], &game()).expect("audits");
+        assert!(report.differences.len() == 1 && report.differences[0].contains(told), "{report}");
+        cluster.admin_at(&schema, &swap);
+    }
+    till.assert_right();
 }

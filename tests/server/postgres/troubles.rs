@@ -17,8 +17,11 @@ use crate::support::game;
 /// A way to the database that loses the connection right after the database has committed, before it can say so.
 struct Cutter {
     url: PostgresUrl,
+    port: u16,
     armed: Arc<AtomicBool>,
     cuts: Arc<AtomicUsize>,
+    /// Whether it lets nobody through after that.
+    stays_shut: Arc<AtomicBool>,
 }
 
 impl Cutter {
@@ -27,9 +30,19 @@ impl Cutter {
         let (own, port) = (listener.local_addr().expect("an address").port(), cluster.port());
         let url = cluster.text_url(schema).replace(&format!(":{port}/"), &format!(":{own}/"));
         let (armed, cuts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let cutter = Self { url: url.parse().expect("a URL"), armed: Arc::clone(&armed), cuts: Arc::clone(&cuts) };
+        let stays_shut = Arc::new(AtomicBool::new(false));
+        let cutter = Self {
+            url: url.parse().expect("a URL"),
+            port: own,
+            armed: Arc::clone(&armed),
+            cuts: Arc::clone(&cuts),
+            stays_shut: Arc::clone(&stays_shut),
+        };
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                if stays_shut.load(Ordering::SeqCst) && cuts.load(Ordering::SeqCst) > 0 {
+                    continue;
+                }
                 let database = TcpStream::connect(("127.0.0.1", port)).expect("connects");
                 let (mut up, mut down) = (client.try_clone().expect("clones"), database.try_clone().expect("clones"));
                 thread::spawn(move || std::io::copy(&mut up, &mut down));
@@ -76,6 +89,38 @@ fn commit_whose_answer_is_lost_is_not_done_twice() {
         assert_eq!(receipts(&batch, &outcomes), receipts(&batch, &till.settle(&batch).expect("settles")));
         assert_eq!(till.euros(&devices[0]), 1_000_000 - 10_000 * round as i64);
     }
+    till.assert_right();
+}
+
+#[test]
+fn command_whose_commit_is_not_answered_is_done_once_under_the_id_that_it_told() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, schema) = cluster.fresh_books();
+    let cutter = Cutter::before(cluster, &schema);
+    let mut till = Till::at(&url);
+    let device = till.devices(1).remove(0);
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("server.key"), format!("{}Kio\n", "Kioq".repeat(10))).expect("writes");
+    let data = folder.path().display().to_string();
+    let credit = |port: u16, id: &[&str]| {
+        let database = cluster.text_url(&schema).replace(&format!(":{}/", cluster.port()), &format!(":{port}/"));
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let account = device.account();
+        let arguments =
+            ["iap-server", "credit", account.as_str(), "1", "EUR", "--data", &data, "--database", &database];
+        let code = cli::run(arguments.iter().chain(id), &mut out, &mut err);
+        (code, String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
+    };
+    let port = cutter.port;
+    cutter.stays_shut.store(true, Ordering::SeqCst);
+    cutter.armed.store(true, Ordering::SeqCst);
+    let (code, out, err) = credit(port, &[]);
+    assert_eq!((code, out.as_str(), cutter.cuts.load(Ordering::SeqCst)), (cli::FAILURE, "", 1), "{err}");
+    assert_eq!(till.euros(&device), 2_000_000, "it was done, and nobody was told");
+    let id = err.lines().next().and_then(|line| line.strip_prefix("id  ")).expect("the id comes first");
+    let (code, out, err) = credit(cluster.port(), &["--id", id]);
+    assert!(code == cli::SUCCESS && out.contains("now holds 2.00 EUR"), "{out}{err}");
+    assert_eq!(till.euros(&device), 2_000_000);
     till.assert_right();
 }
 

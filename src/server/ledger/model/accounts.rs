@@ -16,7 +16,7 @@ pub(super) struct Accounts {
     /// Every lot, with a balance that [`Accounts::sums`] knows and the lot does not.
     lots: BTreeMap<TransferId, Lot>,
     /// The lots of each wallet.
-    wallets: BTreeMap<(AccountId, Currency), BTreeSet<TransferId>>,
+    pub(super) wallets: BTreeMap<(AccountId, Currency), BTreeSet<TransferId>>,
     pub(super) sums: BTreeMap<AccountNumber, Sums>,
     pub(super) transfers: BTreeMap<TransferId, Transfer>,
 }

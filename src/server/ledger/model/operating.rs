@@ -1,5 +1,6 @@
 //! What an operator does, in memory: each action is written out as the documents tell it, on its own.
 
+use super::super::LedgerMoney;
 use super::super::account::House;
 use super::super::operation::{Action, Credit, Hold, Payout, Post, RefundCredit, RefundOrder};
 use super::super::refund::{self, PaidOrder};
@@ -180,12 +181,12 @@ impl ModelLedger {
             _ => {}
         }
         let amount = wanted.micros.value();
-        let unspent = (lot.balance - lot.held).max(0);
+        let before = self.accounts.wallet_balance(&lot.account, lot.currency);
+        let unspent = (lot.balance - lot.held).clamp(0, before.available.value().max(0));
         if asked.only_unspent && amount > unspent {
             let unspent = money(unspent, lot.currency)?;
             return Err(Refused::Spent { credit, money: wanted, unspent }.into());
         }
-        let before = self.accounts.wallet_balance(&lot.account, lot.currency);
         let balance = changed(before, -amount, 0).ok_or(Refused::TooMuch(wanted))?;
         let source = self.accounts.house(lot.house());
         self.post_operation(id, TransferKind::CreditRefund, lot.number(), source, amount, now)?;
@@ -300,11 +301,12 @@ impl ModelLedger {
         let account = House::payable(&creator, currency);
         let owed = self.accounts.balance(account.number());
         if wanted.micros.value() > owed {
-            return Err(Refused::AbovePayable { money: wanted, payable: money(owed, currency)? }.into());
+            return Err(Refused::AbovePayable { money: wanted, payable: LedgerMoney::new(owed, currency) }.into());
         }
         let from = self.accounts.house(account);
         let to = self.accounts.house(House::origin(Origin::Paid, &source, currency));
         self.post_operation(id, TransferKind::Payout, from, to, wanted.micros.value(), now)?;
-        Ok(Answer::Creator { creator, money: wanted, payable: money(owed - wanted.micros.value(), currency)? })
+        let payable = LedgerMoney::new(owed - wanted.micros.value(), currency);
+        Ok(Answer::Creator { creator, money: wanted, payable })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::{
     AccountKind, AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
-    books,
+    WalletRow, books,
 };
 use super::ModelLedger;
 use super::accounts::Sums;
@@ -10,6 +10,9 @@ use super::accounts::Sums;
 impl ModelLedger {
     pub(super) fn read_rows(&self, reader: &mut dyn BookReader) {
         self.read_accounts(reader);
+        for (account, currency) in self.accounts.wallets.keys() {
+            reader.wallet(WalletRow { account: account.to_string(), currency: currency.code().to_owned() });
+        }
         for (id, transfer) in &self.accounts.transfers {
             reader.transfer(TransferRow {
                 id: id.0,
@@ -21,6 +24,9 @@ impl ModelLedger {
                 hold: transfer.hold.map(|hold| hold.0),
                 created_at: transfer.at,
             });
+        }
+        if reader.ends_after_transfers() {
+            return;
         }
         for (id, device) in &self.devices {
             reader.device(DeviceRow {
@@ -51,6 +57,7 @@ impl ModelLedger {
                 until: record.until,
                 refunded_quantity: i64::from(record.refunded_quantity),
                 refunded_amount: record.refunded_amount,
+                settled_at: record.settled_at,
             });
         }
         for (account, feed) in &self.feeds {
@@ -113,6 +120,7 @@ impl ModelLedger {
                 refundable_until: lot.refundable_until,
                 opened_with: lot.opened_with,
                 refunded: lot.refunded,
+                open: lot.balance != 0 || lot.held != 0,
             };
             let owner = lot.account.as_str();
             reader.account(row(lot.id.0, AccountKind::Wallet, owner, lot.currency.code(), sums, Some(remembered)));

@@ -9,7 +9,7 @@ use super::super::operation::{
 };
 use super::super::refused::{OperateError, Refused};
 use super::super::transfer::{Transfer, TransferKind};
-use super::super::{AccountNumber, LedgerError, OperationId, Origin, TransferId, books, refund};
+use super::super::{AccountNumber, LedgerError, LedgerMoney, OperationId, Origin, TransferId, books, refund};
 use super::{Facts, Plan};
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Currency, GameId, Micros, Money, UnixSeconds};
@@ -188,7 +188,9 @@ impl<F: Facts> Plan<'_, F> {
         if let Some(until) = lot.refundable_until.filter(|until| self.now >= *until && !asked.forced) {
             return Err(Refused::TooLate { credit, until }.into());
         }
-        let unspent = lot.available().max(0);
+        // A lot that is owed takes from the others, so what covers it is not there to be given back.
+        let available = self.balance(&lot.account, lot.currency)?.available.value();
+        let unspent = lot.available().min(available).max(0);
         if asked.only_unspent && unspent < amount {
             let unspent = money(unspent, lot.currency)?;
             return Err(Refused::Spent { credit, money: wanted, unspent }.into());
@@ -288,12 +290,11 @@ impl<F: Facts> Plan<'_, F> {
     fn payout(&mut self, id: OperationId, asked: &Payout) -> Decided {
         let Payout { creator, money: wanted, source } = asked;
         let amount = positive(*wanted)?;
-        let owed = self.facts.payable(creator, wanted.currency)?;
-        let payable = money(owed, wanted.currency)?;
-        if owed < amount {
+        let payable = LedgerMoney::new(self.facts.payable(creator, wanted.currency)?, wanted.currency);
+        if payable.micros < amount {
             return Err(Refused::AbovePayable { money: *wanted, payable }.into());
         }
-        let left = money(owed.saturating_sub(amount), wanted.currency)?;
+        let left = LedgerMoney::new(payable.micros.saturating_sub(amount), wanted.currency);
         let from = self.changes.house(House::payable(creator, wanted.currency));
         let to = self.changes.house(House::origin(Origin::Paid, source, wanted.currency));
         self.moved(TransferId::of_operation(TransferKind::Payout, id, 0), TransferKind::Payout, from, to, amount);

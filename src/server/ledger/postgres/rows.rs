@@ -7,6 +7,7 @@ use tokio_postgres::Row;
 
 use super::super::{
     AccountRow, BookReader, DeviceRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
+    WalletRow,
 };
 use super::parsing::bytes;
 use super::reading::SNAPSHOT;
@@ -15,13 +16,14 @@ use super::session::{Session, wait, wait_long};
 /// The rows of an account of the house are one to whoever reads: it need not know of stripes.
 const ACCOUNTS: &str = "SELECT id, kind, owner, currency, SUM(debits_posted)::bigint, SUM(credits_posted)::bigint,
         SUM(debits_pending)::bigint, SUM(credits_pending)::bigint, MAX(origin), MAX(source), MAX(opened_at),
-        MAX(refundable_until), MAX(opened_with), MAX(refunded)
+        MAX(refundable_until), MAX(opened_with), MAX(refunded), BOOL_OR(open)
     FROM accounts GROUP BY id, kind, owner, currency";
+const WALLETS: &str = "SELECT account, currency FROM wallets";
 const TRANSFERS: &str = "SELECT id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at
     FROM transfers";
 const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head, feed FROM devices";
 const ORDERS: &str = "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity,
-        until, refunded_quantity, refunded_amount, feed, owned
+        until, refunded_quantity, refunded_amount, feed, owned, settled_at
     FROM orders ORDER BY account, feed";
 const RECEIPTS: &str = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
 const HOLDS: &str = "SELECT id, account, currency, amount, expires_at, status, posted, resolved_at FROM holds";
@@ -35,12 +37,15 @@ pub(super) fn read(session: &Session, reader: &mut dyn BookReader) -> Result<(),
         wait(async { Ok(session.client.batch_execute(statement).await?) })?;
     }
     each(session, ACCOUNTS, account, |row| reader.account(row))?;
+    each(session, WALLETS, wallet, |row| reader.wallet(row))?;
     each(session, TRANSFERS, transfer, |row| reader.transfer(row))?;
-    each(session, DEVICES, device, |row| reader.device(row))?;
-    each(session, ORDERS, order, |row| reader.order(row))?;
-    each(session, RECEIPTS, receipt, |row| reader.receipt(row))?;
-    each(session, HOLDS, hold, |row| reader.hold(row))?;
-    each(session, OPERATIONS, operation, |row| reader.operation(row))?;
+    if !reader.ends_after_transfers() {
+        each(session, DEVICES, device, |row| reader.device(row))?;
+        each(session, ORDERS, order, |row| reader.order(row))?;
+        each(session, RECEIPTS, receipt, |row| reader.receipt(row))?;
+        each(session, HOLDS, hold, |row| reader.hold(row))?;
+        each(session, OPERATIONS, operation, |row| reader.operation(row))?;
+    }
     wait(async { Ok(session.client.batch_execute("COMMIT").await?) })
 }
 
@@ -83,7 +88,12 @@ fn lot(row: &Row) -> Result<Option<LotRow>, LedgerError> {
         refundable_until: row.try_get(11)?,
         opened_with: row.try_get(12)?,
         refunded: row.try_get(13)?,
+        open: row.try_get(14)?,
     }))
+}
+
+fn wallet(row: &Row) -> Result<WalletRow, LedgerError> {
+    Ok(WalletRow { account: row.try_get(0)?, currency: row.try_get(1)? })
 }
 
 fn transfer(row: &Row) -> Result<TransferRow, LedgerError> {
@@ -136,6 +146,7 @@ fn order(row: &Row) -> Result<OrderRow, LedgerError> {
         refunded_amount: row.try_get(13)?,
         feed: row.try_get(14)?,
         owned: row.try_get(15)?,
+        settled_at: row.try_get(16)?,
     })
 }
 

@@ -4,22 +4,29 @@ use rusqlite::{Connection, Row};
 
 use super::super::{
     AccountRow, BookReader, DeviceRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
+    WalletRow,
 };
 
 pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
+    // Which lots are open is not stored: the condition is that of the index on them.
     let accounts = "SELECT id, kind, owner, currency, debits_posted, credits_posted, debits_pending,
-                        credits_pending, origin, source, opened_at, refundable_until, opened_with, refunded
+                        credits_pending, origin, source, opened_at, refundable_until, opened_with, refunded,
+                        credits_posted <> debits_posted OR debits_pending <> 0
                     FROM accounts ORDER BY id";
     each(connection, accounts, account, |row| reader.account(row))?;
+    each(connection, "SELECT account, currency FROM wallets", wallet, |row| reader.wallet(row))?;
     let transfers =
         "SELECT id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at FROM transfers
                      ORDER BY rowid";
     each(connection, transfers, transfer, |row| reader.transfer(row))?;
+    if reader.ends_after_transfers() {
+        return Ok(());
+    }
     let devices = "SELECT id, account, public_key, sequence, chain_head FROM devices ORDER BY id";
     each(connection, devices, device, |row| reader.device(row))?;
     let orders =
         "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity, until,
-                      refunded_quantity, refunded_amount, feed, owned
+                      refunded_quantity, refunded_amount, feed, owned, settled_at
                   FROM orders ORDER BY rowid";
     each(connection, orders, order, |row| reader.order(row))?;
     let receipts = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
@@ -68,7 +75,12 @@ fn lot(row: &Row<'_>) -> rusqlite::Result<Option<LotRow>> {
         refundable_until: row.get(11)?,
         opened_with: row.get(12)?,
         refunded: row.get(13)?,
+        open: row.get(14)?,
     }))
+}
+
+fn wallet(row: &Row<'_>) -> rusqlite::Result<WalletRow> {
+    Ok(WalletRow { account: row.get(0)?, currency: row.get(1)? })
 }
 
 fn transfer(row: &Row<'_>) -> rusqlite::Result<TransferRow> {
@@ -113,6 +125,7 @@ fn order(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
         refunded_amount: row.get(13)?,
         feed: row.get(14)?,
         owned: row.get(15)?,
+        settled_at: row.get(16)?,
     })
 }
 
