@@ -22,7 +22,7 @@ fn game() -> bevy_iap::protocol::GameId {
 
 #[test]
 fn a_game_goes_on_when_the_servers_key_is_rotated_and_revoked_and_knows_the_list_at_its_next_start() {
-    let shop = Shop::open("1.00EUR");
+    let shop = Shop::open("5.00EUR");
     let mut game_before = shop.play("save");
     game_before.buy_until("double_jump", OrderState::Granted);
     rotation::rotate(&folder(&shop), &game(), None, times()).expect("rotates");
@@ -53,7 +53,7 @@ fn a_game_goes_on_when_the_servers_key_is_rotated_and_revoked_and_knows_the_list
 
 #[test]
 fn a_game_that_pins_two_roots_goes_on_when_one_is_lost_and_revoked() {
-    let shop = Shop::open("1.00EUR");
+    let shop = Shop::open("5.00EUR");
     let safe = tempfile::tempdir().expect("a temporary folder");
     let second = safe.path().join("second.key");
     let root = rotation::second_root(&folder(&shop), &game(), &second).expect("makes a root");

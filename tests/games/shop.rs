@@ -178,6 +178,7 @@ impl Game {
         while self.store().receipts().last().is_none_or(|receipt| receipt.claims.server != key) {
             assert!(started.elapsed() < PATIENCE, "{key} does not sign; {:#?}", self.store());
             self.buy_until("shield", OrderState::Granted);
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
