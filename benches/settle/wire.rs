@@ -14,10 +14,11 @@ use tempfile::TempDir;
 use crate::shop::{self, Device};
 use crate::{crypto, table};
 
-const CONNECTIONS: usize = 8;
+/// So many that the server never waits for its clients.
+const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 5;
 /// Devices that buy in each round, with one full request each.
-const DEVICES: usize = 64;
+const DEVICES: usize = 128;
 
 /// A server with its books in a folder of its own, which limits nobody.
 pub struct Shop {
