@@ -34,6 +34,11 @@ use crate::protocol::{
     UnixSeconds,
 };
 
+/// How far the device's clock may be behind the server's time before it is taken for wrong, in seconds.
+const CLOCK_TOLERANCE: UnixSeconds = 300;
+/// How often it is looked whether a wrong clock was set right.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(10);
+
 /// What the machine is set to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -166,6 +171,8 @@ pub struct Machine {
     /// The server's clock, once an answer was believed since the start.
     server_clock: Option<ServerClock>,
     told_clock: Option<ServerClock>,
+    /// Whether the game was told that the device's clock is wrong.
+    told_untrusted: bool,
 
     waiting: VecDeque<Waiting>,
     appending: Option<Appending>,
@@ -258,7 +265,7 @@ impl Machine {
         self.send_next(tick, &mut outputs);
         self.tell_holdings(tick, &mut outputs);
         self.tell_connection(&mut outputs);
-        self.tell_clock(&mut outputs);
+        self.tell_clock(tick, &mut outputs);
         outputs
     }
 
@@ -287,7 +294,9 @@ impl Machine {
         let seconds =
             |until: UnixSeconds| Duration::from_secs(until.saturating_sub(self.now(tick)).max(1).unsigned_abs());
         let end_of_a_right = self.inventory.next_end(self.now(tick)).map(|until| tick.elapsed + seconds(until));
-        [end_of_a_right, self.next_send(), self.next_append()].into_iter().flatten().min()
+        // Nobody tells when the clock is set right.
+        let look_at_clock = self.is_clock_untrusted(tick).then(|| tick.elapsed + LOOK_AT_CLOCK);
+        [end_of_a_right, look_at_clock, self.next_send(), self.next_append()].into_iter().flatten().min()
     }
 
     /// The present by the server's clock; before its first answer, by the device's, but never before a time that the
@@ -299,6 +308,19 @@ impl Machine {
         }
     }
 
+    /// Whether the device's clock shows a time that was over when the server last signed one, and nothing better is
+    /// known since the start: somebody set it back, or it stopped.
+    pub fn is_clock_untrusted(&self, tick: Tick) -> bool {
+        let shown = tick.unix.saturating_add(CLOCK_TOLERANCE);
+        self.server_clock.is_none() && shown < self.server_time
+    }
+
+    /// What is owned now. Rights for a time rest while nobody knows what time it is: they neither end nor last longer
+    /// by a clock that is wrong.
+    fn holdings_now(&self, tick: Tick) -> Holdings {
+        self.inventory.holdings((!self.is_clock_untrusted(tick)).then(|| self.now(tick)))
+    }
+
     /// Changes an order and tells the game.
     fn update(&mut self, id: OrderId, outputs: &mut Vec<Output>, change: impl FnOnce(&mut PlacedOrder)) {
         if let Some(open) = self.orders.get_mut(id) {
@@ -308,7 +330,7 @@ impl Machine {
     }
 
     fn tell_holdings(&mut self, tick: Tick, outputs: &mut Vec<Output>) {
-        let holdings = self.inventory.holdings(self.now(tick));
+        let holdings = self.holdings_now(tick);
         if holdings != self.told {
             self.told = holdings.clone();
             // Before whatever speaks of an order, so that who hears of it finds its grants there.
@@ -317,7 +339,12 @@ impl Machine {
         }
     }
 
-    fn tell_clock(&mut self, outputs: &mut Vec<Output>) {
+    fn tell_clock(&mut self, tick: Tick, outputs: &mut Vec<Output>) {
+        let untrusted = self.is_clock_untrusted(tick);
+        if self.told_untrusted != untrusted {
+            self.told_untrusted = untrusted;
+            outputs.push(Output::Tell(Update::ClockUntrusted(untrusted)));
+        }
         if self.told_clock != self.server_clock {
             self.told_clock = self.server_clock;
             outputs.extend(self.server_clock.map(|clock| Output::Tell(Update::ServerClock(clock))));

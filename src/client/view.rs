@@ -210,6 +210,9 @@ pub enum Update {
     Wallet(Vec<Balance>),
     /// The server's clock was heard.
     ServerClock(ServerClock),
+    /// The device's clock was found to be behind the last time that the server signed; or (false) it no longer is, or
+    /// the server was heard.
+    ClockUntrusted(bool),
     /// The connection changed.
     Connection(Connection),
     /// Something was wrong that an order's state does not tell, in words.

@@ -67,6 +67,14 @@ fn put(update: Update, store: &mut Store, commands: &mut Commands) {
             tell(commands, WalletChanged { wallet });
         }
         Update::ServerClock(clock) => store.take_server_clock(clock),
+        Update::ClockUntrusted(untrusted) => {
+            store.take_clock_untrusted(untrusted);
+            if untrusted {
+                let trouble = "the clock of this device is behind the store's: what is owned for a time rests until the \
+                               clock is right or the store is reached";
+                tell(commands, StoreTrouble { trouble: trouble.to_owned() });
+            }
+        }
         Update::Connection(connection) => {
             store.take_connection(connection.clone());
             tell(commands, ConnectionChanged { connection });

@@ -44,6 +44,7 @@ pub struct Store {
     consuming: BTreeMap<ItemId, u64>,
     wallet: Vec<Balance>,
     server_clock: Option<ServerClock>,
+    clock_untrusted: bool,
     connection: Connection,
     offline: bool,
     last_tap: Option<(ProductId, Duration)>,
@@ -78,6 +79,7 @@ impl Store {
             consuming: BTreeMap::new(),
             wallet: Vec::new(),
             server_clock: None,
+            clock_untrusted: false,
             connection: Connection::NoServer,
             offline: plugin.offline,
             last_tap: None,
@@ -252,6 +254,12 @@ impl Store {
         self.loaded_catalog().map(|_| ())
     }
 
+    /// Whether the device's clock can be right. It cannot if it shows a time that was over when the server last signed
+    /// one, and the server was not heard since the start: then what is owned for a time rests, and all else goes on.
+    pub fn is_clock_trusted(&self) -> bool {
+        !self.clock_untrusted
+    }
+
     /// Asks the server for news now, also in the middle of a wait. Does nothing while offline or without a server.
     pub fn sync_now(&self) {
         if let Some(client) = &self.client {
@@ -413,6 +421,10 @@ impl Store {
 
     pub(super) fn take_server_clock(&mut self, clock: ServerClock) {
         self.server_clock = Some(clock);
+    }
+
+    pub(super) fn take_clock_untrusted(&mut self, untrusted: bool) {
+        self.clock_untrusted = untrusted;
     }
 
     pub(super) fn take_connection(&mut self, connection: Connection) {

@@ -313,6 +313,49 @@ fn pp11_a_pass_does_not_live_longer_when_the_clock_is_turned_back() {
 }
 
 #[test]
+fn pp11_a_pass_rests_while_the_clock_is_behind_what_the_server_signed_and_runs_on_when_it_is_right() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "pass");
+    world.buy(2, "shield");
+    world.answer(&[(1, Status::Granted), (2, Status::Granted)]);
+    let mut world = world.restart_at(-10_000);
+    assert!(!world.owns("pass"), "nobody knows whether it is over");
+    assert_eq!(world.left("shield"), 1, "all else goes on");
+    assert!(matches!(world.updates[..], [.., Update::ClockUntrusted(true)] | [Update::ClockUntrusted(true), ..]));
+    assert!(world.wake_at().is_some_and(|at| at <= Duration::from_secs(10)), "nobody tells when it is set right");
+
+    world.unix += 10_000 + 1_800;
+    world.input(Input::TimePassed);
+    assert!(world.owns("pass"), "half an hour of it is left");
+    assert!(world.updates.iter().any(|update| matches!(update, Update::ClockUntrusted(false))));
+    world.unix += 1_800;
+    world.input(Input::TimePassed);
+    assert!(!world.owns("pass"), "it has not lived longer for it");
+}
+
+#[test]
+fn pp11_a_wrong_clock_breaks_nothing_once_the_server_is_heard() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "pass");
+    world.answer(&[(1, Status::Granted)]);
+    let mut world = world.restart_at(-10_000_000);
+    assert!(!world.owns("pass"));
+    world.answer(&[]);
+    assert!(world.owns("pass"), "the server says what time it is");
+    assert!(world.updates.iter().any(|update| matches!(update, Update::ClockUntrusted(false))));
+}
+
+#[test]
+fn a_clock_that_is_a_little_behind_is_no_wrong_clock() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "pass");
+    world.answer(&[(1, Status::Granted)]);
+    let world = world.restart_at(-300);
+    assert!(world.owns("pass"));
+    assert!(!world.updates.iter().any(|update| matches!(update, Update::ClockUntrusted(_))));
+}
+
+#[test]
 fn a_pass_ends_by_itself_at_its_time() {
     let mut world = World::new(OfflineGrants::Wait);
     world.buy(1, "pass");

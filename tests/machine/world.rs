@@ -61,10 +61,14 @@ impl World {
     }
 
     fn open(policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
+        Self::open_at(SERVER_TIME, policy, key, server, records)
+    }
+
+    fn open_at(unix: i64, policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
         let mut settings = Settings::new(game(), vec![server.public()]);
         settings.offline_grants = policy;
         let opened = Opened { key: key.clone(), access: Access::ReadWrite, troubles: Vec::new() };
-        let tick = Tick { elapsed: Duration::ZERO, unix: SERVER_TIME, random: [1; 16] };
+        let tick = Tick { elapsed: Duration::ZERO, unix, random: [1; 16] };
         let mut opening = Machine::opening(settings, key.clone());
         records.iter().cloned().for_each(|record| opening.replay(record));
         let (machine, snapshot, first) = opening.finish(opened, tick).expect("opens");
@@ -74,7 +78,7 @@ impl World {
             server,
             policy,
             elapsed: Duration::ZERO,
-            unix: SERVER_TIME,
+            unix,
             random_byte: 1,
             records: records.into_iter().chain(first).collect(),
             pending: Vec::new(),
@@ -95,8 +99,13 @@ impl World {
 
     /// The process ends without a word and starts again.
     pub fn restart(self) -> Self {
+        self.restart_at(0)
+    }
+
+    /// The same, with the device's clock so many seconds from the server's.
+    pub fn restart_at(self, off: i64) -> Self {
         let feed = self.feed;
-        let mut world = Self::open(self.policy, self.key, self.server, self.records);
+        let mut world = Self::open_at(SERVER_TIME + off, self.policy, self.key, self.server, self.records);
         world.feed = feed;
         world
     }

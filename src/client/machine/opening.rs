@@ -100,6 +100,7 @@ impl Machine {
             server_time: 0,
             server_clock: None,
             told_clock: None,
+            told_untrusted: false,
             waiting: VecDeque::new(),
             appending: None,
             next_place: 0,
@@ -264,7 +265,7 @@ impl Opening {
             ));
         }
         machine.inventory.forget_ended(machine.server_time);
-        machine.told = machine.inventory.holdings(machine.now(tick));
+        machine.told = machine.holdings_now(tick);
         // What was verified for want of a seal gets one, so that the next start is faster.
         machine.compaction_wanted = verified > 0;
         if machine.withheld > 1 {
