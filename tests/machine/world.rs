@@ -323,6 +323,7 @@ impl World {
             wallet: Vec::new(),
             chain: self.head,
             catalog: Sha256::of("catalog"),
+            allowances: Vec::new(),
         }
     }
 
