@@ -5,6 +5,7 @@
 //!
 //! The formats are written down byte by byte in `docs/protocol.md`.
 
+pub mod allowance;
 mod base64url;
 pub mod catalog;
 mod count;
@@ -21,13 +22,15 @@ pub mod shares;
 pub mod sync;
 pub(crate) mod text;
 
+pub use allowance::{Allowance, AllowanceError, AllowanceRequest, AllowanceUse};
 pub use catalog::{Catalog, CatalogError, Product, ProductKind};
 pub use digest::Sha256;
 pub use envelope::{EnvelopeError, Token};
 pub use keys::{Jwk, JwkSet, KeyError, KeyId, PublicKey, SecretKey, TrustError, TrustedKeys};
 pub use money::{Currency, Micros, Money, MoneyError};
 pub use name::{
-    AccountId, CreatorId, EntitlementId, GameId, ItemId, NameError, OrderId, ProductId, ReceiptId, SourceId,
+    AccountId, AllowanceId, CreatorId, EntitlementId, GameId, ItemId, NameError, OrderId, PolicyId, ProductId, ReceiptId,
+    SourceId,
 };
 pub use order::{Order, OrderError};
 pub use problem::ProblemType;

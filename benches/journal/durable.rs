@@ -181,6 +181,7 @@ fn order() -> Order {
         quantity: terms.quantity,
         price: terms.price,
         catalog: terms.catalog,
+        allowance: None,
     }
 }
 

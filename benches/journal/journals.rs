@@ -227,6 +227,7 @@ fn answer(request: &Request, number: Option<u64>, server: &SecretKey) -> Input {
         wallet: wallet(),
         chain: order.map(|order_sha256| ChainHead { sequence, order_sha256 }),
         catalog: Sha256::of("catalog"),
+        allowances: Vec::new(),
     };
     let body = response.sign(server).expect("signs").as_str().as_bytes().to_vec();
     Input::Answered(Response { status: 200, retry_after: None, body })

@@ -74,6 +74,7 @@ impl Device {
             quantity: 1,
             price: "0.005EUR".parse().expect("a price"),
             catalog: self.digest,
+            allowance: None,
         };
         let token = order.sign(&self.key).expect("signs");
         self.chain = Some(ChainHead { sequence, order_sha256: token.sha256() });
@@ -97,6 +98,7 @@ impl Device {
             cursor,
             orders,
             keys: 0,
+            allowance: None,
         };
         request.sign(&self.key).expect("signs")
     }

@@ -128,6 +128,10 @@ name!(
     SourceId, "source name", is_name, NAME_RULE
 );
 name!(
+    /// The rules by which an allowance was given.
+    PolicyId, "policy name", is_name, NAME_RULE
+);
+name!(
     /// A pseudonymous player. A guest's account carries the id of the device that opened it.
     AccountId, "account", is_account, ACCOUNT_RULE
 );
@@ -180,6 +184,10 @@ random_id!(
 random_id!(
     /// 128 bits that name a receipt.
     ReceiptId, "receipt id"
+);
+random_id!(
+    /// 128 random bits that name an allowance, and the hold behind it.
+    AllowanceId, "allowance id"
 );
 
 #[cfg(test)]

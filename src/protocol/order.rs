@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::UnixSeconds;
+use super::allowance::AllowanceUse;
 use super::count;
 use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
@@ -46,11 +47,14 @@ pub struct Order {
     pub price: Money,
     /// The digest of the catalogue that the price was read from.
     pub catalog: Sha256,
+    /// The allowance that it was made within; none if it waits for the server's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<AllowanceUse>,
 }
 
 impl Claims for Order {
     const TYPE: &'static str = "iap-order+jwt";
-    /// Servers keep every order for ever, declined ones too. With the longest names one is below 1 KiB; the rest is for
+    /// Servers keep every order for ever, declined ones too. With the longest names one is below 1.5 KiB; the rest is for
     /// claims to come.
     const MAX_LENGTH: usize = 2 * 1024;
 }

@@ -150,6 +150,9 @@ pub enum Reason {
     QuantityOutOfRange,
     /// The order does not follow the device's last one: the save was copied or rolled back.
     ChainBroken,
+    /// The device signed two different orders in one place of its chain, and one of them within an allowance: nothing is
+    /// sold to it until the operator thaws it.
+    DeviceFrozen,
     /// The operator decided it.
     Operator,
     /// The order stands, but less of it: a part was paid back.
@@ -170,6 +173,7 @@ impl std::fmt::Display for Reason {
             Self::AlreadyOwned => "it is already owned",
             Self::QuantityOutOfRange => "it cannot be bought in this quantity",
             Self::ChainBroken => "this save was copied or rolled back; buy again",
+            Self::DeviceFrozen => "this device was copied and has spent twice; ask the operator of the store",
             Self::Operator => "the operator of the store decided so",
             Self::RefundedInPart => "a part of it was paid back",
             Self::Other => "the store gave a reason that this version of the game does not know",

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::UnixSeconds;
+use super::allowance::AllowanceRequest;
 use super::count;
 use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
@@ -97,6 +98,9 @@ pub struct SyncRequest {
     /// The number of the list of keys that the device has; 0 if it has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keys: u64,
+    /// What allowance the device wants; none if it does not spend offline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<AllowanceRequest>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -172,6 +176,10 @@ pub struct SyncResponse {
     pub chain: Option<ChainHead>,
     /// The digest of the catalogue that the server sells from.
     pub catalog: Sha256,
+    /// The allowance that the device should make orders within from now on, if there is one for it, and it is another
+    /// than the request's `current`; each is an `iap-allowance+jwt`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowances: Vec<Token>,
 }
 
 impl Claims for SyncResponse {

@@ -322,6 +322,7 @@ impl Writer {
             wallet: standing.wallet,
             chain: standing.chain,
             catalog: self.catalog.digest(),
+            allowances: Vec::new(),
         };
         let key = self.signer.key().clone();
         self.workers.spawn(move || {

@@ -66,6 +66,7 @@ mod tests {
             quantity: 1,
             price: "0.005EUR".parse().expect("a price"),
             catalog: Sha256::of("catalog"),
+            allowance: None,
         }
     }
 

@@ -92,6 +92,7 @@ impl Shop {
             wallet: Vec::new(),
             chain: self.chain,
             catalog: Sha256::of("catalog"),
+            allowances: Vec::new(),
         };
         let token = response.sign(&self.key).map_err(|error| error.to_string())?;
         Ok(Response { status: 200, retry_after: None, body: token.as_str().as_bytes().to_vec() })

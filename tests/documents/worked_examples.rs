@@ -49,6 +49,7 @@ fn example() -> Example {
         quantity: 2,
         price: "0.005 EUR".parse().expect("an amount"),
         catalog: catalog.digest(),
+        allowance: None,
     };
     let order_token = order.sign(&device).expect("signs");
     shown(PROTOCOL, &serde_json::to_string(&order).expect("serialises"));
@@ -63,6 +64,7 @@ fn example() -> Example {
         cursor: 0,
         orders: vec![order_token.clone()],
         keys: 0,
+        allowance: None,
     };
     let request = request.sign(&device).expect("signs");
     shown(PROTOCOL, request.as_str());
@@ -102,6 +104,7 @@ fn example() -> Example {
         wallet: wallet.clone(),
         chain: Some(ChainHead { sequence: 1, order_sha256: order_token.sha256() }),
         catalog: catalog.digest(),
+        allowances: Vec::new(),
     };
     let claims = serde_json::to_string(&response).expect("serialises");
     shown(PROTOCOL, &claims.replace(receipt_token.as_str(), "eyJhbGci…"));

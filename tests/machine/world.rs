@@ -332,6 +332,7 @@ impl World {
             wallet: Vec::new(),
             chain: self.head,
             catalog: Sha256::of("catalog"),
+            allowances: Vec::new(),
         }
     }
 

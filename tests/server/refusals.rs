@@ -2,7 +2,7 @@
 
 use bevy_iap::protocol::envelope::{self, Claims};
 use bevy_iap::protocol::sync::{ChainHead, SyncRequest};
-use bevy_iap::protocol::{GameId, Order, Token};
+use bevy_iap::protocol::{AllowanceId, AllowanceUse, GameId, Micros, Order, Token};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Device, Shop, post, send_sync};
@@ -190,6 +190,9 @@ fn order_is_long_enough_for_claims_to_come_and_no_longer() {
         price: "9007199254.740991EUR".parse().expect("money"),
         ..device.claims("gift", 1)
     };
-    let longest = longest.sign(&device.key).expect("signs");
-    assert!(longest.as_str().len() <= 1_024, "{}", longest.as_str().len());
+    let length = |order: &Order| order.sign(&device.key).expect("signs").as_str().len();
+    assert!(length(&longest) <= 1_024, "{}", length(&longest));
+    let claim = AllowanceUse { id: AllowanceId([255; 16]), spent: Micros::MAX, orders: i64::MAX.unsigned_abs() };
+    let within = Order { allowance: Some(claim), ..longest };
+    assert!(length(&within) <= 1_536, "{}", length(&within));
 }

@@ -129,6 +129,7 @@ impl Device {
             quantity,
             price: price.unwrap_or("0.01EUR".parse().expect("one cent")),
             catalog: catalog.digest(),
+            allowance: None,
         }
     }
 
@@ -154,6 +155,7 @@ impl Device {
             cursor,
             orders: orders.to_vec(),
             keys: 0,
+            allowance: None,
         }
     }
 

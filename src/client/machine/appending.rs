@@ -167,6 +167,7 @@ impl Machine {
             quantity: terms.quantity,
             price: terms.price,
             catalog: terms.catalog,
+            allowance: None,
         };
         let token = order.sign(&self.key).map_err(|error| error.to_string())?;
         Ok((order, token))

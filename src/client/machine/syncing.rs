@@ -89,6 +89,7 @@ impl Machine {
             cursor: self.cursor,
             orders: tokens,
             keys: self.keys.number(),
+            allowance: None,
         };
         self.sync_wanted = false;
         let token = request.sign(&self.key).map_err(|error| error.to_string())?;

@@ -93,6 +93,7 @@ fn answer(key: &SecretKey, at: UnixSeconds, heard: UnixSeconds, keys: &ServerKey
         wallet: Vec::new(),
         chain: None,
         catalog: Sha256::of("a catalogue"),
+        allowances: Vec::new(),
     };
     let token = response.sign(key).expect("signs");
     SyncResponse::verify(&token, &keys.as_of(heard), &account(), &game(), &request).map(|_| ())
