@@ -26,5 +26,7 @@ pub use record::{Record, Signed};
 pub use session::{Session, Step};
 pub use storage::{Access, Storage, StorageError};
 pub use transport::{Request, Response, ServerAddress, Transport, TransportError};
-pub use view::{Connection, OfflineGrants, OrderState, PlacedOrder, RECENT, SignedReceipt, Snapshot, Update};
+pub use view::{
+    Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder, RECENT, SignedReceipt, Snapshot, Update,
+};
 pub use worker::Client;

@@ -33,7 +33,7 @@ mod simulation;
 /// What a game that sells something usually names.
 #[cfg(feature = "plugin")]
 pub mod prelude {
-    pub use crate::client::{Connection, OfflineGrants, OrderState, PlacedOrder, ServerAddress};
+    pub use crate::client::{Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder, ServerAddress};
     pub use crate::plugin::{
         CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeError, EntitlementsChanged, IapPlugin, PurchaseError,
         PurchaseUpdated, Save, Store, StoreOpened, StoreSystems, StoreTrouble, WalletChanged, owns, store_ready,

@@ -57,7 +57,8 @@ pub struct IapPlugin {
     pub server: Option<ServerAddress>,
     /// The currency to buy in. EUR by default.
     pub currency: Currency,
-    /// When what was ordered is given. With the receipt by default.
+    /// When what was ordered is given. By default at once within the allowance that the server set aside for this device,
+    /// and with the receipt otherwise.
     pub offline_grants: OfflineGrants,
     /// Whether to begin offline, and send nothing until [`Store::set_offline`] says so. False by default.
     pub offline: bool,
@@ -112,8 +113,8 @@ impl IapPlugin {
             Save::Memory(memory) => Box::new(memory.clone()),
         };
         let keys = self.server.as_ref().map_or_else(Vec::new, |server| server.keys.clone());
-        let Self { offline_grants, offline, poll, .. } = *self;
-        let settings = Settings { offline_grants, offline, poll, ..Settings::new(game, keys) };
+        let Self { offline_grants, currency, offline, poll, .. } = *self;
+        let settings = Settings { offline_grants, currency, offline, poll, ..Settings::new(game, keys) };
         Client::start(settings, storage, self.transport()?, self.clock.clone())
             .map_err(|error| format!("the purchasing thread cannot be started: {error}"))
     }

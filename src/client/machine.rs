@@ -6,6 +6,7 @@
 //! its receipts into the same queue, and only when they are durable do they change anything. One append and one
 //! request are under way at most. The same inputs give the same outputs.
 
+mod allowance;
 mod appending;
 mod compacting;
 mod opening;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use allowance::Spending;
 use appending::{Appending, Waiting};
 pub use opening::Opening;
 use orders::OpenOrders;
@@ -27,11 +29,11 @@ use super::record::Record;
 use super::seal::Sealer;
 use super::storage::Access;
 use super::transport::{Request, Response};
-use super::view::{Connection, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Update};
+use super::view::{Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Update};
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{
-    AccountId, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, SecretKey, ServerKeys, Sha256,
-    UnixSeconds,
+    AccountId, Currency, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, SecretKey, ServerKeys,
+    Sha256, UnixSeconds,
 };
 
 /// How far the device's clock may be behind the server's time before it is taken for wrong, in seconds.
@@ -48,6 +50,8 @@ pub struct Settings {
     pub server_keys: Vec<PublicKey>,
     /// When what was ordered is given.
     pub offline_grants: OfflineGrants,
+    /// The currency in which to spend offline.
+    pub currency: Currency,
     /// Whether to begin offline: to send nothing until [`Input::SetOffline`] says so.
     pub offline: bool,
     /// How long after a sync to ask again for news.
@@ -66,6 +70,7 @@ impl Settings {
             game,
             server_keys,
             offline_grants: OfflineGrants::default(),
+            currency: Currency::EUR,
             offline: false,
             poll: Duration::from_secs(300),
             first_retry: Duration::from_millis(500),
@@ -162,6 +167,9 @@ pub struct Machine {
     settled: BTreeMap<OrderId, Settled>,
     inventory: Inventory,
     told: Holdings,
+    /// What the device may spend offline.
+    allowance: Option<Spending>,
+    told_allowance: Option<OfflineAllowance>,
     wallet: Vec<Balance>,
     /// The device's last durable order, or the one that the server told it to follow.
     chain: Option<ChainHead>,
@@ -266,6 +274,7 @@ impl Machine {
         self.tell_holdings(tick, &mut outputs);
         self.tell_connection(&mut outputs);
         self.tell_clock(tick, &mut outputs);
+        self.tell_allowance(&mut outputs);
         outputs
     }
 
@@ -299,12 +308,15 @@ impl Machine {
         [end_of_a_right, look_at_clock, self.next_send(), self.next_append()].into_iter().flatten().min()
     }
 
-    /// The present by the server's clock; before its first answer, by the device's, but never before a time that the
-    /// server signed.
+    /// The present by the server's clock; before its first answer, by the device's, but never before the last time that
+    /// the server signed and what has passed since the start.
     fn now(&self, tick: Tick) -> UnixSeconds {
         match self.server_clock {
             Some(clock) => clock.now(tick.elapsed),
-            None => tick.unix.max(self.server_time),
+            None => {
+                let running = UnixSeconds::try_from(tick.elapsed.as_secs()).unwrap_or(UnixSeconds::MAX);
+                tick.unix.max(self.server_time.saturating_add(running))
+            }
         }
     }
 
@@ -336,6 +348,14 @@ impl Machine {
             // Before whatever speaks of an order, so that who hears of it finds its grants there.
             let first_news = outputs.iter().position(|output| matches!(output, Output::Tell(_)));
             outputs.insert(first_news.unwrap_or(outputs.len()), Output::Tell(Update::Holdings(holdings)));
+        }
+    }
+
+    fn tell_allowance(&mut self, outputs: &mut Vec<Output>) {
+        let allowance = self.offline_allowance();
+        if allowance != self.told_allowance {
+            self.told_allowance = allowance;
+            outputs.push(Output::Tell(Update::Allowance(allowance)));
         }
     }
 

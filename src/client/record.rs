@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::allowance::AllowanceUse;
 use crate::protocol::sync::{Balance, ChainHead};
-use crate::protocol::{AccountId, GameId, Grant, ItemId, KeyId, OrderId, Token, UnixSeconds};
+use crate::protocol::{AccountId, GameId, Grant, ItemId, KeyId, Micros, OrderId, Token, UnixSeconds};
 
 /// One record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Record {
     Provisional(Provisional),
     /// A list of the server's keys, as a root signed it.
     Keys(Token),
+    /// What the device may spend offline, and how much of it is spent.
+    Allowance(SavedAllowance),
 }
 
 /// A signed text, and this device's seal on it: what it says in short, for the next start, which then need not verify
@@ -61,6 +64,20 @@ pub struct Provisional {
     pub order: OrderId,
     /// What it gives until a receipt says otherwise.
     pub grants: Vec<Grant>,
+    /// The allowance that the order was made within, and how much of it is spent then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowance: Option<AllowanceUse>,
+}
+
+/// What the device may spend offline, and how much of it was spent by the orders before this record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedAllowance {
+    /// The allowance, as the server signed it.
+    pub token: Token,
+    /// How much is spent, in micros.
+    pub spent: Micros,
+    /// By how many orders.
+    pub orders: u64,
 }
 
 /// Items that the game used up.
@@ -106,6 +123,7 @@ impl Record {
             Self::Synced(_) => 5,
             Self::Provisional(_) => 6,
             Self::Keys(_) => 7,
+            Self::Allowance(_) => 8,
         }
     }
 
@@ -118,6 +136,7 @@ impl Record {
             Self::Consumed(consumed) => serde_json::to_writer(bytes, consumed),
             Self::Synced(synced) => serde_json::to_writer(bytes, synced),
             Self::Provisional(provisional) => serde_json::to_writer(bytes, provisional),
+            Self::Allowance(allowance) => serde_json::to_writer(bytes, allowance),
         };
         json.expect("structs of strings and integers always serialise");
     }
@@ -147,6 +166,7 @@ impl Record {
             4 => serde_json::from_slice(payload).ok().map(Self::Consumed),
             5 => serde_json::from_slice(payload).ok().map(Self::Synced),
             6 => serde_json::from_slice(payload).ok().map(Self::Provisional),
+            8 => serde_json::from_slice(payload).ok().map(Self::Allowance),
             7 => std::str::from_utf8(payload).ok().map(|text| Self::Keys(Token::from_text(text))),
             _ => None,
         }

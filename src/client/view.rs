@@ -16,12 +16,29 @@ pub const RECENT: usize = 500;
 /// When what was ordered is given: with the receipt, or at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OfflineGrants {
-    /// With the receipt. Nothing is given that was not paid for.
+    /// As soon as the order is safe in the journal, if it is within the allowance that the server set aside for this
+    /// device: then the money is there, and the server honours the order whatever happens to the wallet meanwhile. With
+    /// the receipt otherwise.
     #[default]
+    Allowance,
+    /// With the receipt. Nothing is given that was not paid for.
     Wait,
     /// As soon as the order is safe in the journal; taken back if it is declined. Until its receipt it is marked
     /// provisional. Choose it for what does no harm when it was never paid.
     Provisional,
+}
+
+/// What this device may spend offline, as the server set it aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfflineAllowance {
+    /// How much is left.
+    pub left: Money,
+    /// The most that one order may cost.
+    pub per_order: Money,
+    /// How many orders may still be made.
+    pub orders: u64,
+    /// When it ends, by the server's clock.
+    pub until: UnixSeconds,
 }
 
 /// How far an order is on its way.
@@ -179,6 +196,8 @@ pub struct Snapshot {
     pub holdings: Holdings,
     /// The wallet as last heard.
     pub wallet: Vec<Balance>,
+    /// What this device may spend offline.
+    pub allowance: Option<OfflineAllowance>,
     /// What was wrong with the journal, in words.
     pub troubles: Vec<String>,
 }
@@ -208,6 +227,8 @@ pub enum Update {
     },
     /// The wallet changed.
     Wallet(Vec<Balance>),
+    /// What this device may spend offline is another than before.
+    Allowance(Option<OfflineAllowance>),
     /// The server's clock was heard.
     ServerClock(ServerClock),
     /// The device's clock was found to be behind the last time that the server signed; or (false) it no longer is, or

@@ -66,6 +66,7 @@ fn put(update: Update, store: &mut Store, commands: &mut Commands) {
             store.take_wallet(wallet.clone());
             tell(commands, WalletChanged { wallet });
         }
+        Update::Allowance(allowance) => store.take_allowance(allowance),
         Update::ServerClock(clock) => store.take_server_clock(clock),
         Update::ClockUntrusted(untrusted) => {
             store.take_clock_untrusted(untrusted);

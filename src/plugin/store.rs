@@ -14,7 +14,8 @@ use super::IapPlugin;
 use crate::client::machine::{Input, ServerClock, Terms};
 use crate::client::worker::NotTaken;
 use crate::client::{
-    Access, Client, Clock, Connection, Holdings, OrderState, PlacedOrder, RECENT, SignedReceipt, Snapshot, Update,
+    Access, Client, Clock, Connection, Holdings, OfflineAllowance, OrderState, PlacedOrder, RECENT, SignedReceipt,
+    Snapshot, Update,
 };
 use crate::protocol::sync::Balance;
 use crate::protocol::{
@@ -45,6 +46,7 @@ pub struct Store {
     wallet: Vec<Balance>,
     server_clock: Option<ServerClock>,
     clock_untrusted: bool,
+    allowance: Option<OfflineAllowance>,
     connection: Connection,
     offline: bool,
     last_tap: Option<(ProductId, Duration)>,
@@ -80,6 +82,7 @@ impl Store {
             wallet: Vec::new(),
             server_clock: None,
             clock_untrusted: false,
+            allowance: None,
             connection: Connection::NoServer,
             offline: plugin.offline,
             last_tap: None,
@@ -254,6 +257,12 @@ impl Store {
         self.loaded_catalog().map(|_| ())
     }
 
+    /// What this device may spend offline and be given at once, if the server has set anything aside for it. It may
+    /// have ended: `until` says when.
+    pub fn offline_allowance(&self) -> Option<OfflineAllowance> {
+        self.allowance
+    }
+
     /// Whether the device's clock can be right. It cannot if it shows a time that was over when the server last signed
     /// one, and the server was not heard since the start: then what is owned for a time rests, and all else goes on.
     pub fn is_clock_trusted(&self) -> bool {
@@ -355,6 +364,7 @@ impl Store {
         self.receipts = snapshot.receipts;
         self.holdings = snapshot.holdings;
         self.wallet = snapshot.wallet;
+        self.allowance = snapshot.allowance;
         let Snapshot { device, account, access, .. } = snapshot;
         self.state = State::Open { device, account, access };
     }
@@ -425,6 +435,10 @@ impl Store {
 
     pub(super) fn take_clock_untrusted(&mut self, untrusted: bool) {
         self.clock_untrusted = untrusted;
+    }
+
+    pub(super) fn take_allowance(&mut self, allowance: Option<OfflineAllowance>) {
+        self.allowance = allowance;
     }
 
     pub(super) fn take_connection(&mut self, connection: Connection) {

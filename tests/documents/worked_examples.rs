@@ -132,7 +132,7 @@ fn the_journals_dump_is_what_the_code_writes() {
     let records = [
         Record::Identity(Identity { game: order.game, device: order.device, account: order.account }),
         seal(Record::Order(order_token.into())),
-        Record::Provisional(Provisional { order: order.id, grants: receipt.grants }),
+        Record::Provisional(Provisional { order: order.id, grants: receipt.grants, allowance: None }),
         seal(Record::Receipt(receipt_token.into())),
         Record::Synced(Synced { cursor: 1, wallet, server_time: receipt.issued_at, follow: None }),
         Record::Consumed(Consumed { item: "shield".parse().expect("a name"), quantity: 1, at: 1_767_225_700 }),

@@ -97,6 +97,7 @@ impl Shop {
             server: Some(self.address.clone()),
             save: Save::Folder(self.save(save)),
             double_tap: Duration::ZERO,
+            offline_grants: OfflineGrants::Wait,
             ..IapPlugin::new("test_game", "test.catalog.ron")
         }
     }

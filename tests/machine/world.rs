@@ -15,7 +15,7 @@ use bevy_iap::protocol::{
 };
 
 /// The server's clock, in every test.
-const SERVER_TIME: i64 = 1_700_000_000;
+pub const SERVER_TIME: i64 = 1_700_000_000;
 
 pub struct World {
     pub machine: Machine,
@@ -45,7 +45,7 @@ pub fn order_id(number: u8) -> OrderId {
     OrderId([number; 16])
 }
 
-fn game() -> GameId {
+pub fn game() -> GameId {
     "test_game".parse().expect("a name")
 }
 

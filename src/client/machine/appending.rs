@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::allowance::Spending;
 use super::orders::OpenOrder;
 use super::syncing::jitter;
 use super::{ChainHead, Machine, OfflineGrants, OrderState, Output, PlacedOrder, Settled, SignedReceipt, Terms};
@@ -12,7 +13,8 @@ use crate::client::record::{Consumed, Provisional, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
-use crate::protocol::{Grant, ItemId, Order, OrderId, Receipt, Sha256, Status, Token};
+use crate::protocol::allowance::AllowanceUse;
+use crate::protocol::{AllowanceId, Grant, ItemId, Order, OrderId, Receipt, Sha256, Status, Token};
 
 /// The most that one append takes at once.
 const MAX_BATCH: usize = 256;
@@ -23,9 +25,22 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(super) enum Waiting {
     Purchase(Box<Terms>),
-    SignedOrder { terms: Box<Terms>, sha256: Sha256, signed: Signed, provisional: Option<Vec<Grant>> },
+    SignedOrder { terms: Box<Terms>, sha256: Sha256, signed: Signed, provisional: Option<Provisional> },
     Consume { item: ItemId, quantity: u64 },
-    Receipts { keys: Option<Token>, receipts: Vec<SignedReceipt>, synced: Synced, more: bool },
+    Receipts(Box<Answered>),
+}
+
+/// What an answer says that is to become durable.
+#[derive(Clone, Debug)]
+pub(super) struct Answered {
+    /// A list of keys that is not in the journal yet.
+    pub(super) keys: Option<Token>,
+    pub(super) receipts: Vec<SignedReceipt>,
+    /// An allowance that is new.
+    pub(super) allowance: Option<Spending>,
+    pub(super) synced: Synced,
+    /// Whether the feed goes on.
+    pub(super) more: bool,
 }
 
 /// What goes into one append.
@@ -34,6 +49,8 @@ struct Batch {
     meaning: Vec<Waiting>,
     /// The chain as it will be.
     chain: Option<ChainHead>,
+    /// The allowance as it will be.
+    allowance: Option<Spending>,
     records: Vec<Record>,
 }
 
@@ -44,6 +61,8 @@ pub(super) struct Appending {
     pub(super) meaning: Vec<Waiting>,
     /// The chain as it will be.
     chain: Option<ChainHead>,
+    /// The allowance as it will be.
+    allowance: Option<Spending>,
     records: Arc<[Record]>,
     /// What the disk said when it was not known whether it is durable.
     trouble: Option<String>,
@@ -74,19 +93,24 @@ impl Machine {
             return;
         }
         let count = self.waiting.len().min(MAX_BATCH);
-        let mut batch =
-            Batch { meaning: Vec::with_capacity(count), chain: self.chain, records: Vec::with_capacity(count) };
+        let mut batch = Batch {
+            meaning: Vec::with_capacity(count),
+            chain: self.chain,
+            allowance: self.allowance.clone(),
+            records: Vec::with_capacity(count),
+        };
         for _ in 0..count {
             if let Some(waiting) = self.waiting.pop_front() {
                 self.prepare(waiting, &mut batch, tick, outputs);
             }
         }
-        let Batch { meaning, chain, records } = batch;
+        let Batch { meaning, chain, allowance, records } = batch;
         self.act_before_durable(&meaning, outputs);
         if !meaning.is_empty() {
             let records = Arc::from(records);
             outputs.push(Output::Append(Arc::clone(&records)));
-            self.appending = Some(Appending { meaning, chain, records, trouble: None, retry_at: None, failures: 0 });
+            let (trouble, retry_at, failures) = (None, None, 0);
+            self.appending = Some(Appending { meaning, chain, allowance, records, trouble, retry_at, failures });
         }
     }
 
@@ -95,15 +119,15 @@ impl Machine {
         if seeded(Bug::SentBeforeDurable) {
             for waiting in meaning {
                 if let Waiting::SignedOrder { terms, sha256, signed, .. } = waiting {
-                    self.open_order(PlacedOrder::new(terms, 0), *sha256, Some(signed.clone()), None);
+                    self.open_order(PlacedOrder::new(terms, 0), *sha256, Some(signed.clone()), None, None);
                     self.sync_wanted = true;
                 }
             }
         }
         if seeded(Bug::AppliedBeforeDurable) {
             for waiting in meaning {
-                if let Waiting::Receipts { receipts, synced, more, .. } = waiting.clone() {
-                    self.settle(receipts, synced, more, outputs);
+                if let Waiting::Receipts(answered) = waiting.clone() {
+                    self.settle(*answered, outputs);
                 }
             }
         }
@@ -111,10 +135,10 @@ impl Machine {
 
     /// Adds to a batch what it takes for `waiting` to become durable.
     fn prepare(&self, waiting: Waiting, batch: &mut Batch, tick: Tick, outputs: &mut Vec<Output>) {
-        let records = &mut batch.records;
         let waiting = match waiting {
-            Waiting::Purchase(terms) => match self.sign(&terms, batch.chain, tick) {
+            Waiting::Purchase(terms) => match self.sign(&terms, batch, tick) {
                 Ok((order, token)) => {
+                    let records = &mut batch.records;
                     let summary = OrderSummary::new(&order, &token);
                     batch.chain = Some(ChainHead { sequence: order.sequence, order_sha256: summary.sha256 });
                     let signed = self.sealer.seal_order(&summary, &token);
@@ -123,26 +147,32 @@ impl Machine {
                         let queued = PlacedOrder { state: OrderState::Queued, ..PlacedOrder::new(&terms, tick.unix) };
                         outputs.push(Output::Tell(Update::Order(queued)));
                     }
-                    let provisional = self.provisional_grants(&terms, tick);
-                    if let Some(grants) = provisional.clone() {
-                        records.push(Record::Provisional(Provisional { order: terms.id, grants }));
+                    let provisional = self.provisional(&terms, order.allowance, tick);
+                    records.extend(provisional.clone().map(Record::Provisional));
+                    if let (Some(spending), Some(order)) = (&mut batch.allowance, order.allowance) {
+                        spending.spend(order);
                     }
                     Waiting::SignedOrder { terms, sha256: summary.sha256, signed, provisional }
                 }
                 Err(trouble) => return not_saved(&terms, &trouble, tick, outputs),
             },
             Waiting::Consume { item, quantity } => {
-                records.push(Record::Consumed(Consumed { item: item.clone(), quantity, at: tick.unix }));
+                batch.records.push(Record::Consumed(Consumed { item: item.clone(), quantity, at: tick.unix }));
                 Waiting::Consume { item, quantity }
             }
-            Waiting::Receipts { keys, receipts, synced, more } => {
+            Waiting::Receipts(answered) => {
+                let Answered { keys, receipts, allowance, synced, .. } = &*answered;
                 // Before the receipts, which it may vouch for.
-                records.extend(keys.clone().map(Record::Keys));
+                batch.records.extend(keys.clone().map(Record::Keys));
                 batch.chain = synced.follow.map_or(batch.chain, |follow| follow.last);
                 let sealed = receipts.iter().map(|it| self.seal_receipt(&it.claims, &it.token));
-                records.extend(sealed.map(Record::Receipt));
-                records.push(Record::Synced(synced.clone()));
-                Waiting::Receipts { keys, receipts, synced, more }
+                batch.records.extend(sealed.map(Record::Receipt));
+                if let Some(allowance) = allowance {
+                    batch.allowance = Some(allowance.clone());
+                    batch.records.push(Record::Allowance(allowance.saved()));
+                }
+                batch.records.push(Record::Synced(synced.clone()));
+                Waiting::Receipts(answered)
             }
             signed @ Waiting::SignedOrder { .. } => signed,
         };
@@ -154,7 +184,8 @@ impl Machine {
         self.appending.as_ref().and_then(|appending| appending.retry_at)
     }
 
-    fn sign(&self, terms: &Terms, chain: Option<ChainHead>, tick: Tick) -> Result<(Order, Token), String> {
+    fn sign(&self, terms: &Terms, batch: &Batch, tick: Tick) -> Result<(Order, Token), String> {
+        let chain = batch.chain;
         let order = Order {
             id: terms.id,
             device: self.device,
@@ -167,7 +198,7 @@ impl Machine {
             quantity: terms.quantity,
             price: terms.price,
             catalog: terms.catalog,
-            allowance: None,
+            allowance: self.covered(batch.allowance.as_ref(), terms, tick),
         };
         let token = order.sign(&self.key).map_err(|error| error.to_string())?;
         Ok((order, token))
@@ -177,17 +208,21 @@ impl Machine {
     pub(super) fn appended(&mut self, tick: Tick, outputs: &mut Vec<Output>) {
         let Some(appending) = self.appending.take() else { return };
         self.chain = appending.chain;
+        self.allowance = appending.allowance;
         self.records += appending.records.len() as u64;
         outputs.reserve(appending.meaning.len());
         for done in appending.meaning {
             match done {
                 Waiting::SignedOrder { terms, sha256, signed, provisional } => {
-                    let provisional = provisional.map(|grants| self.inventory.grant(terms.id, &grants, true));
+                    let allowance = provisional.as_ref().and_then(|provisional| provisional.allowance);
+                    let give = |given: Provisional| self.inventory.grant(terms.id, &given.grants, true);
+                    let provisional = provisional.map(give);
                     let mut order = PlacedOrder::new(&terms, tick.unix);
                     order.state = OrderState::Queued;
                     order.provisional = provisional.is_some();
                     outputs.push(Output::Tell(Update::Order(order.clone())));
-                    self.open_order(order, sha256, Some(signed), provisional);
+                    let allowance = allowance.map(|order| order.id);
+                    self.open_order(order, sha256, Some(signed), provisional, allowance);
                     self.sync_wanted = true;
                 }
                 Waiting::Consume { item, quantity } => {
@@ -195,12 +230,7 @@ impl Machine {
                     let saved = self.inventory.consume(&item, quantity);
                     outputs.push(Output::Tell(Update::Consumed { item, quantity, saved }));
                 }
-                Waiting::Receipts { keys, receipts, synced, more } => {
-                    if keys.is_some() {
-                        self.keys_saved = self.keys.number();
-                    }
-                    self.settle(receipts, synced, more, outputs);
-                }
+                Waiting::Receipts(answered) => self.settle(*answered, outputs),
                 Waiting::Purchase(_) => {}
             }
         }
@@ -210,10 +240,10 @@ impl Machine {
     pub(super) fn append_failed(&mut self, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
         let meaning = self.appending.take().map_or_else(Vec::new, |appending| appending.meaning);
         for failed in meaning {
-            if let Some(Waiting::Receipts { synced, .. }) = not_saved_at_all(failed, trouble, tick, outputs) {
+            if let Some(Waiting::Receipts(answered)) = not_saved_at_all(failed, trouble, tick, outputs) {
                 if seeded(Bug::CursorWithoutReceipts) {
                     self.orders.forget_unanswered();
-                    self.cursor = synced.cursor;
+                    self.cursor = answered.synced.cursor;
                 }
                 self.failed(trouble, None, tick);
             }
@@ -256,15 +286,16 @@ impl Machine {
         sha256: Sha256,
         unanswered: Option<Signed>,
         provisional: Option<super::Bundle>,
+        allowance: Option<AllowanceId>,
     ) {
         let place = self.next_place();
-        self.orders.add(OpenOrder { order, place, sha256, unanswered, provisional, decided_at: 0 });
+        self.orders.add(OpenOrder { order, place, sha256, unanswered, provisional, allowance, decided_at: 0 });
     }
 
     /// Remembers an order of another device that a receipt says is waiting for somebody.
     pub(super) fn open_pending(&mut self, claims: &Receipt) {
         if !claims.status.is_final() && !self.settled.contains_key(&claims.order) {
-            self.open_order(PlacedOrder::of(claims), claims.order_sha256, None, None);
+            self.open_order(PlacedOrder::of(claims), claims.order_sha256, None, None, None);
         }
     }
 
@@ -273,8 +304,8 @@ impl Machine {
         self.next_place
     }
 
-    /// What an order gives before its receipt, if this game is set to give anything.
-    fn provisional_grants(&self, terms: &Terms, tick: Tick) -> Option<Vec<Grant>> {
+    /// What an order gives before its receipt, if it is within an allowance or this game is set to give anything.
+    fn provisional(&self, terms: &Terms, allowance: Option<AllowanceUse>, tick: Tick) -> Option<Provisional> {
         let now = self.now(tick);
         let from_now = |grant: &Grant| match grant {
             Grant::Entitlement { entitlement, until: Some(duration) } => {
@@ -283,11 +314,16 @@ impl Machine {
             }
             other => other.clone(),
         };
-        let provisional = self.settings.offline_grants == OfflineGrants::Provisional;
-        provisional.then(|| terms.grants.iter().map(from_now).collect())
+        let provisional = self.settings.offline_grants == OfflineGrants::Provisional || allowance.is_some();
+        let grants = || terms.grants.iter().map(from_now).collect();
+        provisional.then(|| Provisional { order: terms.id, grants: grants(), allowance })
     }
 
-    fn settle(&mut self, receipts: Vec<SignedReceipt>, synced: Synced, more: bool, outputs: &mut Vec<Output>) {
+    fn settle(&mut self, answered: Answered, outputs: &mut Vec<Output>) {
+        let Answered { keys, receipts, synced, more, .. } = answered;
+        if keys.is_some() {
+            self.keys_saved = self.keys.number();
+        }
         self.receipts += receipts.len() as u64;
         for receipt in receipts {
             let claims = &receipt.claims;
@@ -385,7 +421,7 @@ fn not_saved_at_all(waiting: Waiting, trouble: &str, tick: Tick, outputs: &mut V
         Waiting::Consume { item, quantity } => {
             outputs.push(Output::Tell(Update::Consumed { item, quantity, saved: false }));
         }
-        receipts @ Waiting::Receipts { .. } => return Some(receipts),
+        receipts @ Waiting::Receipts(_) => return Some(receipts),
     }
     None
 }

@@ -57,7 +57,7 @@ impl Machine {
                 open.provisional.is_some().then_some(record)
             }
             // Their sums and last words are written after everything else.
-            Record::Consumed(_) | Record::Synced(_) => None,
+            Record::Consumed(_) | Record::Synced(_) | Record::Allowance(_) => None,
         }
     }
 
@@ -110,6 +110,7 @@ impl Machine {
                 follow: (!seeded(Bug::CompactChain)).then_some(Follow { last: self.chain }),
             })
         });
-        used.chain(synced).collect()
+        let allowance = self.allowance.as_ref().map(|spending| Record::Allowance(spending.saved()));
+        used.chain(allowance).chain(synced).collect()
     }
 }

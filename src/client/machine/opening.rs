@@ -94,6 +94,8 @@ impl Machine {
             settled: BTreeMap::new(),
             inventory: Inventory::default(),
             told: Holdings::default(),
+            allowance: None,
+            told_allowance: None,
             wallet: Vec::new(),
             chain: None,
             cursor: 0,
@@ -144,10 +146,18 @@ impl Opening {
                 {
                     open.provisional = Some(machine.inventory.grant(provisional.order, &provisional.grants, true));
                     open.order.provisional = true;
+                    open.allowance = provisional.allowance.map(|order| order.id);
+                }
+                if let (Some(spending), Some(order)) = (&mut machine.allowance, provisional.allowance) {
+                    spending.spend(order);
                 }
             }
             Record::Keys(token) => match machine.learn(&token) {
                 Ok(()) => machine.keys_saved = machine.keys.number(),
+                Err(trouble) => self.troubles.push(format!("in the journal, {trouble}")),
+            },
+            Record::Allowance(saved) => match machine.read_saved_allowance(&saved) {
+                Ok(allowance) => machine.allowance = Some(allowance),
                 Err(trouble) => self.troubles.push(format!("in the journal, {trouble}")),
             },
             Record::Consumed(_) if seeded(Bug::ForgetConsumed) => {}
@@ -203,7 +213,7 @@ impl Opening {
             placed_at: says.issued_at,
         };
         let unanswered = (!seeded(Bug::ForgetUnanswered)).then_some(signed);
-        machine.open_order(order, sha256, unanswered, None);
+        machine.open_order(order, sha256, unanswered, None, None);
     }
 
     fn replay_receipt(&mut self, signed: Signed) {
@@ -266,6 +276,7 @@ impl Opening {
         }
         machine.inventory.forget_ended(machine.server_time);
         machine.told = machine.holdings_now(tick);
+        machine.told_allowance = machine.offline_allowance();
         // What was verified for want of a seal gets one, so that the next start is faster.
         machine.compaction_wanted = verified > 0;
         if machine.withheld > 1 {
@@ -279,6 +290,7 @@ impl Opening {
             receipts,
             holdings: machine.told.clone(),
             wallet: machine.wallet.clone(),
+            allowance: machine.told_allowance,
             troubles,
         };
         Ok((machine, snapshot, first.into_iter().collect()))

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::client::inventory::Bundle;
 use crate::client::record::Signed;
 use crate::client::view::PlacedOrder;
-use crate::protocol::{OrderId, Sha256};
+use crate::protocol::{AllowanceId, OrderId, Sha256};
 
 /// An order that no final receipt has answered, and what the machine has to remember of it.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(super) struct OpenOrder {
     pub(super) unanswered: Option<Signed>,
     /// The items that it gives before its receipt, where it gives anything.
     pub(super) provisional: Option<Bundle>,
+    /// The allowance that it was made within.
+    pub(super) allowance: Option<AllowanceId>,
     /// The feed's place of the receipt that decided its state, so that a late one changes nothing.
     pub(super) decided_at: u64,
 }
@@ -80,6 +82,11 @@ impl OpenOrders {
     /// Those that are to be sent, oldest first.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (OrderId, &Signed)> {
         self.history.iter().filter_map(|open| Some((open.order.id, open.unanswered.as_ref()?)))
+    }
+
+    /// The allowances that orders which are to be sent were made within.
+    pub(super) fn allowances(&self) -> impl Iterator<Item = AllowanceId> {
+        self.history.iter().filter(|open| open.unanswered.is_some()).filter_map(|open| open.allowance)
     }
 
     /// Forgets that any is to be sent: for a deliberate bug.

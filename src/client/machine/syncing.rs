@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::appending::Answered;
 use super::{Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
 use crate::client::seal::Sealer;
@@ -89,7 +90,7 @@ impl Machine {
             cursor: self.cursor,
             orders: tokens,
             keys: self.keys.number(),
-            allowance: None,
+            allowance: self.wanted_allowance(),
         };
         self.sync_wanted = false;
         let token = request.sign(&self.key).map_err(|error| error.to_string())?;
@@ -119,16 +120,15 @@ impl Machine {
                 self.link = Link::Waiting { until: tick.elapsed, again: then, trouble: String::new() };
             }
             Link::Syncing(sync) => match self.read_answer(&sync, response) {
-                Ok(waiting) => {
+                Ok(answered) => {
                     self.next_poll = tick.elapsed.saturating_add(self.settings.poll);
-                    if let Waiting::Receipts { synced, .. } = &waiting {
-                        self.server_clock = Some(ServerClock { unix: synced.server_time, heard: tick.elapsed });
-                        self.server_time = self.server_time.max(synced.server_time);
-                    }
-                    if self.is_news(&waiting) {
+                    let heard = answered.synced.server_time;
+                    self.server_clock = Some(ServerClock { unix: heard, heard: tick.elapsed });
+                    self.server_time = self.server_time.max(heard);
+                    if self.is_news(&answered) {
                         self.link = Link::Storing;
                         // Before anything that waits to be signed: it may say what the next order follows.
-                        self.waiting.push_front(waiting);
+                        self.waiting.push_front(Waiting::Receipts(Box::new(answered)));
                     } else {
                         self.failures = 0;
                     }
@@ -143,7 +143,7 @@ impl Machine {
     }
 
     /// Verifies an answer and everything in it. Believes all of it or nothing.
-    fn read_answer(&mut self, sync: &Sync, response: &Response) -> Result<Waiting, String> {
+    fn read_answer(&mut self, sync: &Sync, response: &Response) -> Result<Answered, String> {
         let text = std::str::from_utf8(&response.body).map_err(|_| "the answer is not text".to_owned())?;
         let text = match text.split_once('\n') {
             Some((list, text)) => {
@@ -186,7 +186,8 @@ impl Machine {
         let follow = ((broken || behind) && all_answered && !signing).then_some(Follow { last: answer.chain });
         let synced = Synced { cursor: answer.cursor, wallet: answer.wallet, server_time: answer.issued_at, follow };
         let keys = if self.keys.number() > self.keys_saved { self.keys.list().cloned() } else { None };
-        Ok(Waiting::Receipts { keys, receipts, synced, more: answer.more })
+        let allowance = self.new_allowance(&answer.allowances)?;
+        Ok(Answered { keys, receipts, allowance, synced, more: answer.more })
     }
 
     /// Takes a list of keys, if it is newer than what is known.
@@ -200,10 +201,10 @@ impl Machine {
     }
 
     /// Whether an answer says anything that the journal does not: most polls bring nothing, and must cost no disk.
-    fn is_news(&self, waiting: &Waiting) -> bool {
-        let Waiting::Receipts { keys, receipts, synced, more } = waiting else { return true };
+    fn is_news(&self, answered: &Answered) -> bool {
+        let Answered { keys, receipts, allowance, synced, more } = answered;
         let same = synced.cursor == self.cursor && synced.wallet == self.wallet && synced.follow.is_none();
-        keys.is_some() || !receipts.is_empty() || !same || *more
+        keys.is_some() || allowance.is_some() || !receipts.is_empty() || !same || *more
     }
 
     /// What came of a request was not an answer to believe: wait, and send the same bytes again.
