@@ -2,12 +2,10 @@
 //! product beside everybody buying another.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bevy_iap::protocol::{Grant, Receipt, ReceiptId, SecretKey, Sha256, Status, Token};
 use bevy_iap::server::ledger::{SqliteLedger, TransferId, VerifiedOrder};
-use bevy_iap::server::signing::Signer;
 use rayon::prelude::*;
 use rusqlite::{Connection, params};
 
@@ -36,7 +34,7 @@ struct Bare {
     connection: Connection,
     devices: Vec<Device>,
     feed: u64,
-    signer: Signer,
+    key: SecretKey,
 }
 
 impl Bare {
@@ -49,12 +47,7 @@ impl Bare {
         connection.set_prepared_statement_cache_capacity(64);
         let revenue = "INSERT INTO accounts (id, kind, owner, currency) VALUES (?1, 'revenue', 'bench', 'EUR')";
         connection.execute(revenue, [[7u8; 16]]).expect("made");
-        Self {
-            connection,
-            devices,
-            feed: 0,
-            signer: Signer::new(Arc::new(SecretKey::from_seed(&[2; 32])), shop::game()),
-        }
+        Self { connection, devices, feed: 0, key: SecretKey::from_seed(&[2; 32]) }
     }
 
     /// Orders a second. The receipts are signed in it, as the ledger signs them.
@@ -80,8 +73,8 @@ impl Bare {
             row.read(&transaction);
         }
         let receipts: Vec<Receipt> = rows.iter().map(|row| row.receipt.clone()).collect();
-        let (mut tokens, key) = (Vec::new(), SecretKey::from_seed(&[2; 32]));
-        let sign = |receipt: &Receipt| receipt.sign(&key).expect("signs");
+        let (mut tokens, key) = (Vec::new(), &self.key);
+        let sign = |receipt: &Receipt| receipt.sign(key).expect("signs");
         rayon::in_place_scope(|scope| {
             scope.spawn(|_| tokens = receipts.par_iter().map(&sign).collect());
             rows.iter().for_each(|row| row.write(&transaction));

@@ -79,6 +79,12 @@ impl DataFolder {
         self.path.join("roots.pub")
     }
 
+    /// The files of keys that there are: a backup of the books is of no use without them.
+    pub fn key_files(&self) -> Vec<PathBuf> {
+        let files = [self.key_file(), self.signing_key_file(), self.key_list_file(), self.roots_file()];
+        files.into_iter().filter(|file| file.exists()).collect()
+    }
+
     /// The roots that were written down.
     ///
     /// # Errors

@@ -79,7 +79,7 @@ pub fn revoke(
     let _lock = folder.lock_keys()?;
     let mut list = Draft::open(folder, game, root)?;
     list.revoke(revoked, at)?;
-    if list.number == 0 || list.signing.id() == revoked {
+    if list.number == 0 || list.signing.is_none_or(|signing| signing.id() == revoked) {
         list.renew(folder, times)?;
     }
     list.publish(folder, times)
@@ -113,8 +113,8 @@ struct Draft {
     /// The number of the list before it; 0 if there is none.
     number: u64,
     keys: Vec<ListedKey>,
-    /// The key that signs.
-    signing: PublicKey,
+    /// The key that signs; none if it is lost.
+    signing: Option<PublicKey>,
     /// Its file's text, if it is new.
     new_secret: Option<String>,
 }
@@ -135,7 +135,7 @@ impl Draft {
                 roots.retain(|root| *root != signing);
                 roots.insert(0, signing);
                 // What it signed until now goes on to count.
-                (0, vec![ListedKey::new(signing, 0, UnixSeconds::MAX)], signing)
+                (0, vec![ListedKey::new(signing, 0, UnixSeconds::MAX)], Some(signing))
             }
             Some(text) => {
                 let token = Token::from_text(text.trim_end());
@@ -143,7 +143,11 @@ impl Draft {
                 let mut trusted = ServerKeys::pinned(roots.iter().copied());
                 trusted.learn(&token, game).map_err(|error| damaged(error.to_string()))?;
                 let list: KeyList = envelope::claims_of_stored(&token).map_err(|error| damaged(error.to_string()))?;
-                (list.number, list.keys, key_file::secret(&folder.signing_key_file())?.public())
+                let signing = match key_file::secret(&folder.signing_key_file()) {
+                    Err(ServerError::KeyMissing(_)) => None,
+                    key => Some(key?.public()),
+                };
+                (list.number, list.keys, signing)
             }
         };
         if !roots.contains(&root.public()) {
@@ -154,13 +158,13 @@ impl Draft {
 
     /// Lets the key that signs end soon, and adds a new one.
     fn renew(&mut self, folder: &DataFolder, times: Times) -> Result<(), ServerError> {
-        let x = self.signing.to_string();
-        for listed in self.keys.iter_mut().filter(|listed| listed.x == x) {
+        let before = self.signing.map(|signing| signing.to_string());
+        for listed in self.keys.iter_mut().filter(|listed| Some(&listed.x) == before.as_ref()) {
             listed.until = listed.until.min(times.overlap());
         }
         let (key, text) = key_file::random_secret().map_err(|error| folder.unusable(error))?;
-        self.signing = key.public();
-        self.keys.push(ListedKey::new(self.signing, times.now, times.until()));
+        self.signing = Some(key.public());
+        self.keys.push(ListedKey::new(key.public(), times.now, times.until()));
         self.new_secret = Some(text);
         if self.keys.len() > MAX_KEYS { Err(ServerError::TooManyKeys) } else { Ok(()) }
     }
@@ -185,7 +189,8 @@ impl Draft {
     fn publish(self, folder: &DataFolder, times: Times) -> Result<Rotated, ServerError> {
         let failed = |error| folder.unusable(error);
         let number = self.number.saturating_add(1);
-        let until = self.keys.iter().find(|listed| listed.x == self.signing.to_string());
+        let signing = self.signing.ok_or_else(|| ServerError::KeyMissing(folder.signing_key_file()))?;
+        let until = self.keys.iter().find(|listed| listed.x == signing.to_string());
         let until = until.map_or(times.now, |listed| listed.until);
         let list = KeyList { root: self.root.id(), game: self.game, issued_at: times.now, number, keys: self.keys };
         let list = list.sign(&self.root).map_err(|error| key_file::damaged(&folder.key_list_file(), error))?;
@@ -194,6 +199,6 @@ impl Draft {
         if let Some(secret) = self.new_secret {
             key_file::write(&folder.signing_key_file(), &secret).map_err(failed)?;
         }
-        Ok(Rotated { number, signing: self.signing.id(), until })
+        Ok(Rotated { number, signing: signing.id(), until })
     }
 }

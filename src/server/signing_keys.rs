@@ -50,7 +50,12 @@ impl SigningKeys {
         let mut trusted = ServerKeys::pinned(roots.iter().copied());
         let token = Token::from_text(list.trim_end());
         trusted.learn(&token, game).map_err(|error| key_file::damaged(&list_file, error))?;
-        let key = key_file::secret(&folder.signing_key_file())?;
+        let key = key_file::secret(&folder.signing_key_file()).map_err(|error| match error {
+            ServerError::KeyMissing(path) => {
+                key_file::damaged(&path, "it is missing; run `iap-server keys rotate` for a new one")
+            }
+            error => error,
+        })?;
         let list: KeyList = envelope::claims_of_stored(&token).map_err(|error| key_file::damaged(&list_file, error))?;
         let x = key.public().to_string();
         let listed = list.keys.iter().find(|listed| listed.x == x && listed.revoked_at.is_none());

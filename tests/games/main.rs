@@ -8,6 +8,7 @@ mod elsewhere;
 mod end_to_end;
 mod formats;
 mod keys;
+mod offline;
 mod promises;
 mod refunds;
 mod shop;

@@ -9,6 +9,9 @@ use bevy_iap::protocol::{Allowance, AllowanceId, Micros, Money, SecretKey, Sha25
 
 use crate::world::{SERVER_TIME, World, game, order_id};
 
+/// What a test does to an allowance.
+type Change = fn(&mut Allowance);
+
 fn micros(value: i64) -> Micros {
     Micros::new(value).expect("in range")
 }
@@ -126,7 +129,7 @@ fn an_order_that_was_not_saved_has_spent_nothing() {
 
 #[test]
 fn each_limit_of_an_allowance_holds_alone() {
-    let limits: [(&str, fn(&mut Allowance)); 5] = [
+    let limits: [(&str, Change); 5] = [
         ("the money", |it| it.total = "0.004999EUR".parse().expect("an amount")),
         ("the most for one order", |it| it.per_order = micros(4_999)),
         ("the time", |it| it.expires_at = SERVER_TIME),
@@ -158,7 +161,7 @@ fn an_allowance_does_not_live_longer_for_a_clock_that_was_set_back() {
 
 #[test]
 fn an_allowance_that_is_not_this_devices_spoils_the_whole_answer() {
-    let wrong: [fn(&mut Allowance); 4] = [
+    let wrong: [Change; 4] = [
         |it| it.device = SecretKey::from_seed(&[9; 32]).id(),
         |it| it.account = "somebody".parse().expect("an account"),
         |it| it.game = "chess".parse().expect("a name"),

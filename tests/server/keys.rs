@@ -61,7 +61,7 @@ impl Trusting {
 
     fn buy(&mut self, shop: &Shop) -> Receipt {
         let order = self.device.order("shield", 1);
-        let (_, receipts) = self.sync(shop, &[order.clone()]);
+        let (_, receipts) = self.sync(shop, std::slice::from_ref(&order));
         let of_it = receipts.into_iter().find(|receipt| receipt.order_sha256 == order.sha256());
         let receipt = of_it.expect("the order is answered");
         assert_eq!(receipt.status, Status::Granted);
@@ -254,6 +254,35 @@ fn key_that_a_crash_kept_from_its_list_is_not_used_and_the_one_before_it_signs_o
     assert_eq!(device.buy(&shop).status, Status::Granted, "the server goes on with what it had");
 }
 
+#[test]
+fn signing_key_that_is_lost_is_replaced_by_a_rotation() {
+    let shop = Shop::open();
+    works(&["keys", "rotate", "--data", &data(&shop)]);
+    taken(&shop);
+    fs::remove_file(shop.folder.path().join("signing.key")).expect("is lost");
+    let Shop { server, folder } = shop;
+    drop(server);
+    let refused = LocalServer::start(ServerConfig::new(folder.path(), catalog())).expect_err("nothing to sign with");
+    assert!(refused.to_string().contains("signing.key"), "{refused}");
+    works(&["keys", "rotate", "--data", text(folder.path())]);
+    let shop =
+        Shop { server: LocalServer::start(ServerConfig::new(folder.path(), catalog())).expect("starts"), folder };
+    let mut device = Trusting::new(&shop);
+    device.sync(&shop, &[]);
+    assert_eq!(device.keys.number(), 2);
+}
+
+#[test]
+fn backup_names_every_file_of_keys_that_must_be_kept_with_it() {
+    let shop = Shop::open();
+    works(&["keys", "rotate", "--data", &data(&shop)]);
+    let file = shop.folder.path().join("books.backup");
+    let told = works(&["backup", text(&file), "--data", &data(&shop)]);
+    for name in ["server.key", "signing.key", "keys.jwt", "roots.pub"] {
+        assert!(told.contains(name), "{told}");
+    }
+}
+
 #[derive(Debug)]
 struct ShiftedClock(AtomicI64);
 
@@ -275,7 +304,7 @@ fn server_whose_key_has_ended_signs_nothing_until_it_has_a_new_one() {
 
     clock.0.store(31 * 86_400, Ordering::Relaxed);
     let order = device.device.order("shield", 1);
-    let (_, answer) = device.ask(&shop, &[order.clone()]);
+    let (_, answer) = device.ask(&shop, std::slice::from_ref(&order));
     answer.assert_refused("/problems/unavailable", 503);
     let times = Times { now: clock.now(), days: 30, overlap_days: 7 };
     rotation::rotate(&folder(&shop), &game(), None, times).expect("rotates");
