@@ -40,7 +40,8 @@ statements! {
         WHERE owned AND status = 'granted' GROUP BY account, product";
     open_lots = format!("SELECT {LOT} FROM accounts WHERE kind = 'wallet' AND open AND owner = ANY($1)");
     due_holds = format!("{HOLDS} WHERE account = ANY($1) AND status = 'pending' AND expires_at <= $2");
-    due_accounts = "SELECT DISTINCT account FROM holds WHERE status = 'pending' AND expires_at <= $1 LIMIT 1000";
+    due_accounts = "SELECT DISTINCT account FROM holds WHERE status = 'pending' AND expires_at <= $1 AND account > $2
+        ORDER BY account LIMIT 1000";
     hold = format!("{HOLDS} WHERE holds.id = $1");
     lot = format!("SELECT {LOT} FROM accounts WHERE id = $1 AND stripe = 0 AND kind = 'wallet'");
     operation = "SELECT action, sha256, done, answer, created_at FROM operations WHERE id = $1";
@@ -213,11 +214,6 @@ impl<'a> Books<'a> {
         wait(async { Ok(self.session.client.query_opt(statement, &[&id]).await?) })
     }
 
-    /// All holds that are due of the accounts that were asked for.
-    pub(super) fn all_due_holds(&mut self) -> Vec<HoldRecord> {
-        self.accounts.values().flat_map(|known| known.due.iter().cloned()).collect()
-    }
-
     /// Locks what is payable to a creator.
     pub(super) fn lock_payable(&self, creator: &CreatorId, currency: Currency) -> Result<(), LedgerError> {
         let number = House::payable(creator, currency).number();
@@ -242,10 +238,23 @@ impl<'a> Books<'a> {
     }
 }
 
-/// Accounts with holds that are due, some of them.
-pub(super) fn due_accounts(session: &Session, now: UnixSeconds) -> Result<BTreeSet<AccountId>, LedgerError> {
-    let rows = wait(async { Ok(session.client.query(&session.facts.due_accounts, &[&now]).await?) })?;
-    rows.iter().map(|row| text(row, 0)).collect()
+/// Accounts with holds that are due: the first ones after a name, and the name after which the next ones are, if there
+/// may be any.
+pub(super) fn due_accounts(
+    session: &Session,
+    now: UnixSeconds,
+    after: &str,
+) -> Result<(BTreeSet<AccountId>, Option<String>), LedgerError> {
+    let (client, statement) = (&session.client, &session.facts.due_accounts);
+    let rows = wait(async { Ok(client.query(statement, &[&now, &after]).await?) })?;
+    let mut accounts = BTreeSet::new();
+    for row in &rows {
+        match text(row, 0) {
+            Err(LedgerError::Damaged(what)) => tracing::error!("a hold that is due stays: `{what}`"),
+            account => drop(accounts.insert(account?)),
+        }
+    }
+    Ok((accounts, rows.last().map(|row| row.try_get(0)).transpose()?))
 }
 
 /// The account that something belongs to. That never changes, so it need not be locked.
