@@ -18,12 +18,14 @@ use super::session::{Session, statements, wait};
 use crate::protocol::{AccountId, KeyId, PublicKey, Token, UnixSeconds};
 
 statements! {
+    // Always in the order of their ids, so that no two transactions wait for each other.
     orders = "INSERT INTO orders (id, account, feed, device, sequence, product, quantity, token, sha256, status, owned,
             until, amount, currency, settled_at)
-        SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::bigint[]),
-            unnest($6::text[]), unnest($7::bigint[]), unnest($8::text[]), unnest($9::bytea[]), unnest($10::text[]),
+        SELECT unnest($1::bytea[]) AS new, unnest($2::text[]), unnest($3::bigint[]), unnest($4::text[]),
+            unnest($5::bigint[]), unnest($6::text[]), unnest($7::bigint[]), unnest($8::text[]), unnest($9::bytea[]), unnest($10::text[]),
             unnest($11::boolean[]), unnest($12::bigint[]), unnest($13::bigint[]), unnest($14::text[]),
-            unnest($15::bigint[])";
+            unnest($15::bigint[])
+        ORDER BY new";
     transfers = "INSERT INTO transfers (id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at)
         SELECT unnest($1::bytea[]), unnest($2::bytea[]), unnest($3::bytea[]), unnest($4::bigint[]), unnest($5::text[]),
             unnest($6::bytea[]), unnest($7::bytea[]), unnest($8::bigint[])";
