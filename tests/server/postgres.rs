@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod older;
+mod patience;
 mod sharing;
 mod troubles;
 

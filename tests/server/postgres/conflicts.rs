@@ -4,9 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bevy_iap::protocol::OrderId;
-use bevy_iap::server::ledger::{Outcome, VerifiedOrder};
+use bevy_iap::server::ledger::{LedgerError, Outcome, VerifiedOrder};
 
-use super::{Till, is_new, verified};
+use super::{Till, is_new, order, verified};
 use crate::cluster;
 use crate::support::Device;
 
@@ -57,4 +57,25 @@ fn servers_that_get_the_same_ids_in_opposite_orders_do_not_block_each_other() {
     assert_eq!(outcomes.iter().map(new).sum::<usize>(), 3, "each id is used once: {outcomes:?}");
     assert!(outcomes.iter().any(refused), "the other server's were there already: {outcomes:?}");
     Till::at(&url).assert_right();
+}
+
+#[test]
+fn row_that_is_there_without_a_reason_is_damage_and_not_tried_for_seconds() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, schema) = cluster.fresh_books();
+    let mut till = Till::at(&url);
+    let mut device = till.devices(1).remove(0);
+    let first = order(&mut device, "shield");
+    till.settle(&[first]).expect("settles");
+    // The place of the next receipt is taken.
+    cluster.admin_at(&schema, "UPDATE devices SET feed = 0");
+    let second = order(&mut device, "shield");
+    let started = Instant::now();
+    let error = till.settle(std::slice::from_ref(&second)).expect_err("it is damaged");
+    assert!(matches!(error, LedgerError::Damaged(_)), "{error:?}");
+    assert!(error.to_string().contains("already exists"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    cluster.admin_at(&schema, "UPDATE devices SET feed = 1");
+    assert!(is_new(&till.settle(&[second]).expect("settles")[0]));
+    till.assert_right();
 }

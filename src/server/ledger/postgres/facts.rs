@@ -18,7 +18,7 @@ use super::super::refund::PaidOrder;
 use super::super::transfer::Transfer;
 use super::super::{AccountKind, AccountNumber, FeedEntry, LedgerError, OperationId, TransferId, books, values};
 use super::parsing::{bytes, digest, holds_of, kind_of, lot_of, text, token, transfer_of};
-use super::session::{Session, statements, wait};
+use super::session::{Session, statements};
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, UnixSeconds};
 
@@ -114,7 +114,7 @@ impl<'a> Books<'a> {
             asked.products.iter().map(|(account, product)| (account.as_str(), product.as_str())).unzip();
         let (client, statements) = (&session.client, &session.facts);
         // They are sent, and done, in the order in which they are first polled, which is from left to right.
-        let (locked, known, about) = wait(async {
+        let (locked, known, about) = client.wait(async {
             let (begun, locked, (known, owned), (lots, due)) = join4(
                 client.batch_execute("BEGIN"),
                 client.query(&statements.lock, &[&accounts]),
@@ -211,14 +211,15 @@ impl<'a> Books<'a> {
 
     fn row(&self, statement: &tokio_postgres::Statement, id: &[u8; 16]) -> Result<Option<Row>, LedgerError> {
         let id = &id[..];
-        wait(async { Ok(self.session.client.query_opt(statement, &[&id]).await?) })
+        let client = &self.session.client;
+        client.wait(async { Ok(client.query_opt(statement, &[&id]).await?) })
     }
 
     /// Locks what is payable to a creator.
     pub(super) fn lock_payable(&self, creator: &CreatorId, currency: Currency) -> Result<(), LedgerError> {
         let number = House::payable(creator, currency).number();
         let (client, statements, number) = (&self.session.client, &self.session.facts, &number.0[..]);
-        wait(async {
+        client.wait(async {
             client.execute(&statements.make_payable, &[&number]).await?;
             Ok(client.execute(&statements.lock_payable, &[&number]).await?)
         })?;
@@ -229,7 +230,7 @@ impl<'a> Books<'a> {
     pub(super) fn houses(&self, numbers: &[AccountNumber]) -> Result<Vec<(AccountNumber, House)>, LedgerError> {
         let numbers: Vec<&[u8]> = numbers.iter().map(|number| &number.0[..]).collect();
         let (client, statement) = (&self.session.client, &self.session.facts.houses);
-        let rows = wait(async { Ok(client.query(statement, &[&numbers]).await?) })?;
+        let rows = client.wait(async { Ok(client.query(statement, &[&numbers]).await?) })?;
         let house = |row: &Row| {
             let kind = kind_of(AccountKind::parse, row, 1)?;
             Ok((AccountNumber(bytes(row, 0)?), House { kind, owner: row.try_get(2)?, currency: text(row, 3)? }))
@@ -246,7 +247,7 @@ pub(super) fn due_accounts(
     after: &str,
 ) -> Result<(BTreeSet<AccountId>, Option<String>), LedgerError> {
     let (client, statement) = (&session.client, &session.facts.due_accounts);
-    let rows = wait(async { Ok(client.query(statement, &[&now, &after]).await?) })?;
+    let rows = client.wait(async { Ok(client.query(statement, &[&now, &after]).await?) })?;
     let mut accounts = BTreeSet::new();
     for row in &rows {
         match text(row, 0) {
@@ -264,7 +265,8 @@ pub(super) fn account_of(
     id: &[u8; 16],
 ) -> Result<Option<AccountId>, LedgerError> {
     let id = &id[..];
-    let row = wait(async { Ok(session.client.query_opt(statement, &[&id]).await?) })?;
+    let client = &session.client;
+    let row = client.wait(async { Ok(client.query_opt(statement, &[&id]).await?) })?;
     row.map(|row| text(&row, 0)).transpose()
 }
 
@@ -345,20 +347,20 @@ impl Facts for Books<'_> {
         // Its legs have numbers without gaps.
         for first in (0..).step_by(LEGS) {
             let ids: Vec<_> = (first..).take(LEGS).map(|leg| TransferId::of_purchase(order, leg).0.to_vec()).collect();
-            let rows = wait(async { Ok(client.query(&statements.paying, &[&ids]).await?) })?;
+            let rows = client.wait(async { Ok(client.query(&statements.paying, &[&ids]).await?) })?;
             transfers.extend(rows.iter().map(|row| transfer_of(row, order)).collect::<Result<Vec<_>, _>>()?);
             if rows.len() < LEGS {
                 break;
             }
         }
-        let rows = wait(async { Ok(client.query(&statements.refunding, &[&&order.0[..]]).await?) })?;
+        let rows = client.wait(async { Ok(client.query(&statements.refunding, &[&&order.0[..]]).await?) })?;
         transfers.extend(rows.iter().map(|row| transfer_of(row, order)).collect::<Result<Vec<_>, _>>()?);
         Ok(transfers)
     }
 
     fn hold(&mut self, id: OperationId) -> Result<Option<HoldRecord>, LedgerError> {
         let (client, statement, id) = (&self.session.client, &self.session.facts.hold, &id.0[..]);
-        let rows = wait(async { Ok(client.query(statement, &[&id]).await?) })?;
+        let rows = client.wait(async { Ok(client.query(statement, &[&id]).await?) })?;
         Ok(holds_of(&rows)?.pop())
     }
 

@@ -9,7 +9,7 @@ use super::super::{
     AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books, values,
 };
 use super::parsing::{bytes, digest, kind_of, text, token};
-use super::session::{Session, statements, wait, wait_long};
+use super::session::{Session, statements, wait_long};
 use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey};
 
@@ -49,7 +49,7 @@ pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ON
 
 pub(super) fn device(session: &Session, id: KeyId) -> Result<Option<Device>, LedgerError> {
     let (client, id) = (&session.client, id.to_string());
-    let row = wait(async { Ok(client.query_opt(&session.reading.device, &[&id]).await?) })?;
+    let row = client.wait(async { Ok(client.query_opt(&session.reading.device, &[&id]).await?) })?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(Device {
         account: text(&row, 0)?,
@@ -64,7 +64,7 @@ pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standi
     let cursors: Vec<i64> = asked.iter().map(|place| values::stored_count(place.cursor)).collect();
     let numbers: Vec<i64> = (0..).take(asked.len()).collect();
     let (client, statements) = (&session.client, &session.reading);
-    let (chains, wallets, (feeds, pages)) = wait(async {
+    let (chains, wallets, (feeds, pages)) = client.wait(async {
         let (begun, (chains, wallets), (feeds, pages, ended)) = join3(
             client.batch_execute(SNAPSHOT),
             join(client.query(&statements.chains, &[&devices]), client.query(&statements.wallets, &[&accounts])),
@@ -134,7 +134,7 @@ pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<Acco
     let (client, statements) = (&session.client, &session.reading);
     let (name, latest) = (account.as_str(), AccountSummary::LATEST as i64);
     let names = [name];
-    let (devices, wallet, feeds, (orders, latest)) = wait(async {
+    let (devices, wallet, feeds, (orders, latest)) = client.wait(async {
         client.batch_execute(SNAPSHOT).await?;
         let read = (
             client.query(&statements.devices, &[&name]).await?,

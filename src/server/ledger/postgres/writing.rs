@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Row, Statement};
 use super::super::changes::{Changes, Sums};
 use super::super::{AccountNumber, FeedEntry, LedgerError, books, values};
 use super::parsing::text;
-use super::session::{Session, statements, wait};
+use super::session::{Session, statements};
 use crate::protocol::{AccountId, KeyId, PublicKey, Token, UnixSeconds};
 
 statements! {
@@ -122,7 +122,7 @@ pub(super) fn write_and_commit(
     sign: impl FnOnce(&mut dyn FnMut()) -> Result<Vec<Token>, LedgerError>,
 ) -> Result<Vec<FeedEntry>, LedgerError> {
     let (client, statements) = (&session.client, &session.writing);
-    let tokens = wait(async {
+    let tokens = client.wait(async {
         let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
         let mut early = Vec::new();
         let mut sent = Ok(());
@@ -167,7 +167,7 @@ pub(super) fn enrol(
     let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
     let public_keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_bytes().to_vec()).collect();
     let (client, statements) = (&session.client, &session.writing);
-    let (new, enrolled) = wait(async {
+    let (new, enrolled) = client.wait(async {
         let (begun, new, enrolled) = join3(
             client.batch_execute("BEGIN"),
             client.query(&statements.enrol, &[&ids, &accounts, &public_keys, &now]),
