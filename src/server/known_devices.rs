@@ -44,6 +44,11 @@ impl KnownDevices {
         Ok(found)
     }
 
+    /// Forgets a device, which is looked up the next time.
+    pub(crate) fn forget(&self, id: &KeyId) {
+        self.remembered(|devices| devices.forget(id));
+    }
+
     fn remembered<T>(&self, act: impl FnOnce(&mut Remembered<KeyId, KnownDevice>) -> T) -> T {
         // A panic elsewhere leaves nothing half done in a map.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -67,5 +72,7 @@ mod tests {
         assert_eq!(devices.find(id, || Ok(Some(device(1)))).expect("reads"), Some(device(1)));
         let again = devices.find(id, || Err(LedgerError::NoBooks));
         assert_eq!(again.expect("it is remembered"), Some(device(1)));
+        devices.forget(&id);
+        assert_eq!(devices.find(id, || Ok(None)).expect("reads"), None);
     }
 }

@@ -90,7 +90,8 @@ pub trait Ledger: fmt::Debug + Send {
     /// What each of several devices should hear: the feed after its cursor, its account's wallet and its chain.
     ///
     /// # Errors
-    /// The books could not be read.
+    /// The books could not be read; or they are damaged for one of the devices, or do not know it, and then each of them
+    /// can be asked for alone.
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError>;
 
     /// Does what an operator wants done, once per id; decides and writes it in one transaction. An id that is known gets
@@ -234,7 +235,7 @@ pub enum Outcome {
     Replayed(FeedEntry),
     /// The order's id belongs to another order.
     Conflict,
-    /// The books are damaged where they speak of the order's account. Nothing was decided, and the same order may be
+    /// The books are damaged where they speak of the order's account, or have lost its device. Nothing was decided, and the same order may be
     /// sent again; the orders of other accounts were settled.
     Failed,
 }

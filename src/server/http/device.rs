@@ -50,6 +50,8 @@ pub(super) async fn enrol(State(app): State<Arc<App>>, request: Request) -> Resu
     let (key, known) = app
         .work(move |app| {
             let key = enrolment.verify(&app.catalog.game)?.0;
+            // What is remembered may be gone from the books, which is why it asks again.
+            app.devices.forget(&key.id());
             Ok((key, app.device(key.id())?))
         })
         .await?;

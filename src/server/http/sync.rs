@@ -43,7 +43,13 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
     let caller = app.caller(&request);
     let (body, held) = body::read(&app, request, JOSE).await?;
     let (known, job) = app.work(move |app| verified(app, &body, held, caller)).await?;
-    let answered = app.pipeline.sync(job).await?;
+    let id = job.place.device;
+    let answered = app.pipeline.sync(job).await.inspect_err(|refusal| {
+        // The books have lost it since it was looked up: they are of an older moment than it is.
+        if refusal.kind == ProblemType::UnknownDevice {
+            app.devices.forget(&id);
+        }
+    })?;
     // Whoever does not know the key that signed the answer learns it first.
     let body = match app.keys.get().list_after(known) {
         Some(list) => Body::from(format!("{list}\n{}", answered.token)),
@@ -67,10 +73,7 @@ fn verified(app: &App, body: &[u8], held: Held, caller: Caller) -> Result<(u64, 
     let text = std::str::from_utf8(body).map_err(|_| Refusal::malformed("the body is not a compact JWS"))?;
     let token = Token::from_text(text);
     let id = SyncRequest::claimed_device(&token)?;
-    let device = app.device(id)?.ok_or_else(|| {
-        let detail = format!("the device {id} is not enrolled here; enrol it with /v1/devices, then send this again");
-        Refusal::new(ProblemType::UnknownDevice, detail)
-    })?;
+    let device = app.device(id)?.ok_or_else(|| Refusal::unknown_device(id))?;
     let game = &app.catalog.game;
     let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
     // Only now is it known that the device itself asks, and nobody who would use up its rate.

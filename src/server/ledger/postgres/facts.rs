@@ -288,7 +288,8 @@ impl Facts for Books<'_> {
     }
 
     fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
-        self.chains.get(&device).copied().ok_or_else(|| not_read(device))
+        // Its account was locked by its devices: one that is in the books was read.
+        self.chains.get(&device).copied().ok_or(LedgerError::UnknownDevice(device))
     }
 
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {

@@ -101,7 +101,7 @@ pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standi
             cursor: places.end,
             more: places.end < length,
             wallet: balances.get(place.account.as_str()).cloned().unwrap_or_default(),
-            chain: chain.ok_or_else(|| LedgerError::damaged(format_args!("the device {device} is missing")))?,
+            chain: chain.ok_or(LedgerError::UnknownDevice(place.device))?,
         })
     };
     asked.iter().zip(&devices).zip(numbers.iter().copied()).map(standing).collect()
