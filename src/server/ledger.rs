@@ -80,6 +80,14 @@ pub trait Ledger: fmt::Debug + Send {
     /// The books could not be read.
     fn device(&mut self, id: KeyId) -> Result<Option<Device>, LedgerError>;
 
+    /// The same for several devices, in their order.
+    ///
+    /// # Errors
+    /// The books could not be read; or they are damaged for one of them, and then each can be asked for alone.
+    fn devices(&mut self, ids: &[KeyId]) -> Result<Vec<Option<Device>>, LedgerError> {
+        ids.iter().map(|id| self.device(*id)).collect()
+    }
+
     /// Decides what becomes of each order, in this order and in one transaction: an id that is known gets the receipt
     /// it has, and a new one is settled, posted and answered with a signed receipt.
     ///

@@ -165,6 +165,7 @@ fn device_that_the_books_have_lost_is_told_to_enrol_in_a_file() {
 #[cfg(all(unix, feature = "postgres"))]
 mod postgres {
     use super::*;
+    use crate::support::post;
 
     #[test]
     fn damaged_account_is_refused_alone_in_a_database() {
@@ -201,5 +202,29 @@ mod postgres {
         }
         set_feed(&devices[2], 1);
         assert_eq!(devices[2].sync(&spoiled.shop, 1, &orders[2..3]).receipts.len(), 1);
+    }
+
+    #[test]
+    fn strangers_whose_look_up_takes_long_keep_nobody_else_waiting() {
+        let Some(spoiled) = Spoiled::in_a_database() else { return };
+        let address = spoiled.shop.address();
+        let [known] = spoiled.seen();
+        let forged = format!("{}AA", news(&known));
+        thread::scope(|scope| {
+            let lock = "BEGIN; LOCK TABLE devices IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT";
+            scope.spawn(|| spoiled.does(lock));
+            thread::sleep(Duration::from_millis(200));
+            let strangers: Vec<_> =
+                (0..16).map(|_| scope.spawn(|| send_sync(address, &news(&Device::new())))).collect();
+            thread::sleep(Duration::from_millis(300));
+            let started = Instant::now();
+            let answer = post(address, "/v1/sync", "application/jose", forged.as_bytes());
+            assert_eq!(answer.status, 400, "{}", answer.text());
+            assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+            for stranger in strangers {
+                let status = stranger.join().expect("ends").status;
+                assert!([404, 503].contains(&status), "{status}");
+            }
+        });
     }
 }

@@ -104,7 +104,12 @@ impl Ledger for PostgresLedger {
     }
 
     fn device(&mut self, id: KeyId) -> Result<Option<Device>, LedgerError> {
-        self.database.run(&self.game, |session| reading::device(session, id))
+        let found = self.database.run(&self.game, |session| reading::devices(session, &[id]))?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    fn devices(&mut self, ids: &[KeyId]) -> Result<Vec<Option<Device>>, LedgerError> {
+        self.database.run(&self.game, |session| reading::devices(session, ids))
     }
 
     /// After a commit whose answer was lost, the orders that it settled count as settled before.

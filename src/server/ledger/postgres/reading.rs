@@ -14,7 +14,7 @@ use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey};
 
 statements! {
-    device = "SELECT account, public_key, sequence, chain_head FROM devices WHERE id = $1";
+    known = "SELECT id, account, public_key, sequence, chain_head FROM devices WHERE id = ANY($1)";
     chains = "SELECT id, sequence, chain_head FROM devices WHERE id = ANY($1)";
     // The conditions are those of the index on open lots, word for word.
     wallets = "SELECT wallets.account, wallets.currency,
@@ -47,15 +47,18 @@ statements! {
 /// Begins a transaction that reads everything as of one moment.
 pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-pub(super) fn device(session: &Session, id: KeyId) -> Result<Option<Device>, LedgerError> {
-    let (client, id) = (&session.client, id.to_string());
-    let row = client.wait(async { Ok(client.query_opt(&session.reading.device, &[&id]).await?) })?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(Device {
-        account: text(&row, 0)?,
-        key: PublicKey::new(&bytes(&row, 1)?).map_err(LedgerError::damaged)?,
-        chain: values::chain(row.try_get(2)?, digest(&row, 3)?)?,
-    }))
+pub(super) fn devices(session: &Session, ids: &[KeyId]) -> Result<Vec<Option<Device>>, LedgerError> {
+    let (client, statement) = (&session.client, &session.reading.known);
+    let names: Vec<String> = ids.iter().map(KeyId::to_string).collect();
+    let rows = client.wait(async { Ok(client.query(statement, &[&names]).await?) })?;
+    let found = by_name(&rows, |row| {
+        Ok(Device {
+            account: text(row, 1)?,
+            key: PublicKey::new(&bytes(row, 2)?).map_err(LedgerError::damaged)?,
+            chain: values::chain(row.try_get(3)?, digest(row, 4)?)?,
+        })
+    })?;
+    Ok(names.iter().map(|name| found.get(name.as_str()).cloned()).collect())
 }
 
 pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {
