@@ -69,8 +69,8 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -226,8 +226,7 @@ impl Server {
             keys: Arc::clone(&keys),
             pipeline,
             books: books.clone(),
-            reader: Mutex::new(reader),
-            devices: KnownDevices::default(),
+            devices: KnownDevices::start(reader).map_err(ServerError::Threads)?,
             verified: VerifiedOrders::default(),
             workers,
             rates: RateLimits::new(&limits, Arc::clone(&metrics)),

@@ -16,8 +16,8 @@ mod room;
 mod schemas;
 mod sync;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::Request;
@@ -36,8 +36,7 @@ pub(crate) use self::listener::{listen, serve};
 pub use self::origins::AllowedOrigins;
 pub(crate) use self::rate_limits::RateLimits;
 use super::Limits;
-use super::known_devices::{KnownDevice, KnownDevices};
-use super::ledger::Ledger;
+use super::known_devices::KnownDevices;
 use super::memory::Memory;
 use super::metrics::Metrics;
 use super::operator::Books;
@@ -47,7 +46,7 @@ use super::signing_keys::CurrentKeys;
 use super::totals::Totals;
 use super::verified_orders::VerifiedOrders;
 use crate::protocol::problem::ProblemType;
-use crate::protocol::{Catalog, KeyId, PublicKey};
+use crate::protocol::{Catalog, PublicKey};
 
 /// Every route, with its description: a handler is served and described by the same line.
 fn routes() -> OpenApiRouter<Arc<App>> {
@@ -96,8 +95,7 @@ pub(crate) struct App {
     pub(crate) keys: Arc<CurrentKeys>,
     pub(crate) pipeline: Pipeline,
     pub(crate) books: Books,
-    /// A second pair of eyes on the books, for looking up devices without waiting for the writer.
-    pub(crate) reader: Mutex<Box<dyn Ledger>>,
+    /// With a second pair of eyes on the books, for looking up devices without waiting for the writer.
     pub(crate) devices: KnownDevices,
     pub(crate) verified: VerifiedOrders,
     pub(crate) workers: Arc<rayon::ThreadPool>,
@@ -145,19 +143,6 @@ impl App {
         });
         // Nothing is sent only if the work panicked.
         result.await.unwrap_or_else(|_| Err(Refusal::internal()))
-    }
-
-    fn device(&self, id: KeyId) -> Result<Option<KnownDevice>, Refusal> {
-        let look_up = || {
-            // A panic elsewhere leaves nothing half done in a reader.
-            let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            let device = reader.device(id)?;
-            Ok(device.map(|device| KnownDevice { account: device.account, key: device.key }))
-        };
-        self.devices.find(id, look_up).map_err(|error| {
-            tracing::error!("the device `{id}` could not be looked up: `{error}`");
-            Refusal::of_ledger(&error)
-        })
     }
 }
 

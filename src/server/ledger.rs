@@ -80,6 +80,14 @@ pub trait Ledger: fmt::Debug + Send {
     /// The books could not be read.
     fn device(&mut self, id: KeyId) -> Result<Option<Device>, LedgerError>;
 
+    /// The same for several devices, in their order.
+    ///
+    /// # Errors
+    /// The books could not be read; or they are damaged for one of them, and then each can be asked for alone.
+    fn devices(&mut self, ids: &[KeyId]) -> Result<Vec<Option<Device>>, LedgerError> {
+        ids.iter().map(|id| self.device(*id)).collect()
+    }
+
     /// Decides what becomes of each order, in this order and in one transaction: an id that is known gets the receipt
     /// it has, and a new one is settled, posted and answered with a signed receipt.
     ///
@@ -90,7 +98,8 @@ pub trait Ledger: fmt::Debug + Send {
     /// What each of several devices should hear: the feed after its cursor, its account's wallet and its chain.
     ///
     /// # Errors
-    /// The books could not be read.
+    /// The books could not be read; or they are damaged for one of the devices, or do not know it, and then each of them
+    /// can be asked for alone.
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError>;
 
     /// Does what an operator wants done, once per id; decides and writes it in one transaction. An id that is known gets
@@ -234,7 +243,7 @@ pub enum Outcome {
     Replayed(FeedEntry),
     /// The order's id belongs to another order.
     Conflict,
-    /// The books are damaged where they speak of the order's account. Nothing was decided, and the same order may be
+    /// The books are damaged where they speak of the order's account, or have lost its device. Nothing was decided, and the same order may be
     /// sent again; the orders of other accounts were settled.
     Failed,
 }

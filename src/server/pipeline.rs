@@ -24,7 +24,7 @@ use super::signing::Signer;
 use super::signing_keys::CurrentKeys;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncResponse;
-use crate::protocol::{Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
+use crate::protocol::{AccountId, Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
 
 /// For how many devices the feed is read at a time: each may get hundreds of receipts.
 const DEVICES_AT_ONCE: usize = 32;
@@ -286,7 +286,26 @@ impl Writer {
             return Ok(Vec::new());
         }
         let mut context = Context { catalog: &self.catalog, signer: &mut self.signer, now: self.clock.now() };
-        self.ledger.settle(orders, &mut context)
+        match self.ledger.settle(orders, &mut context) {
+            Err(LedgerError::Damaged(what)) => self.outcomes_apart(orders, &what),
+            settled => settled,
+        }
+    }
+
+    /// Settles orders that cannot be settled together, because the books are damaged for some account: one half of the
+    /// accounts, then the other, until the one is found whose orders fail. Those of one account stay in their order.
+    fn outcomes_apart(&mut self, orders: &[VerifiedOrder], what: &str) -> Result<Vec<Outcome>, LedgerError> {
+        let accounts: BTreeSet<&AccountId> = orders.iter().map(|order| &order.order().account).collect();
+        let Some(middle) = accounts.iter().nth(accounts.len() / 2).filter(|_| accounts.len() > 1) else {
+            tracing::error!("`{}` orders cannot be settled: the books are damaged: `{what}`", orders.len());
+            return Ok(vec![Outcome::Failed; orders.len()]);
+        };
+        let is_early = |order: &VerifiedOrder| order.order().account < **middle;
+        let (early, late): (Vec<_>, Vec<_>) = orders.iter().cloned().partition(is_early);
+        let mut early = self.outcomes(&early)?.into_iter();
+        let mut late = self.outcomes(&late)?.into_iter();
+        let outcome = |order: &VerifiedOrder| if is_early(order) { early.next() } else { late.next() };
+        Ok(orders.iter().filter_map(outcome).collect())
     }
 
     /// Tells some devices what became of their orders, and what else is new.
@@ -298,6 +317,12 @@ impl Writer {
                     self.answer(job, outcomes, standing, reply);
                 }
             }
+            Err(LedgerError::Unavailable(what)) => {
+                let replies = asked.into_iter().map(|(_, reply, _)| reply).collect();
+                fail(replies, &LedgerError::Unavailable(what));
+            }
+            // What is wrong for one of them is no trouble of the others.
+            Err(_) if asked.len() > 1 => asked.into_iter().for_each(|one| self.tell(vec![one])),
             Err(error) => fail(asked.into_iter().map(|(_, reply, _)| reply).collect(), &error),
         }
     }

@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::ledger::LedgerError;
+use crate::protocol::KeyId;
 use crate::protocol::envelope::EnvelopeError;
 use crate::protocol::order::OrderError;
 use crate::protocol::problem::{Problem, ProblemType};
@@ -45,10 +46,17 @@ impl Refusal {
         Self { retry_after: Some(seconds), ..Self::new(ProblemType::TooManyRequests, detail) }
     }
 
+    /// A device is not enrolled here, or not any more.
+    pub(crate) fn unknown_device(id: KeyId) -> Self {
+        let detail = format!("the device {id} is not enrolled here; enrol it with /v1/devices, then send this again");
+        Self::new(ProblemType::UnknownDevice, detail)
+    }
+
     /// The books could not be read or written. Where that is because they are away, the same is worth sending again soon.
     pub(crate) fn of_ledger(error: &LedgerError) -> Self {
         match error {
             LedgerError::Unavailable(_) | LedgerError::SigningKey(_) => Self::unavailable(),
+            LedgerError::UnknownDevice(id) => Self::unknown_device(*id),
             _ => Self::internal(),
         }
     }

@@ -28,6 +28,11 @@ impl<K: Clone + Eq + Hash, V: Clone> Remembered<K, V> {
         Some(value)
     }
 
+    pub(super) fn forget(&mut self, key: &K) {
+        self.younger.remove(key);
+        self.older.remove(key);
+    }
+
     pub(super) fn remember(&mut self, key: K, value: V) {
         if self.younger.len() >= self.room / 2 {
             self.older = mem::take(&mut self.younger);
@@ -51,5 +56,7 @@ mod tests {
             assert!(remembered.younger.len() + remembered.older.len() <= ROOM);
         }
         assert_eq!(remembered.recall(&1), None);
+        remembered.forget(&0);
+        assert_eq!(remembered.recall(&0), None);
     }
 }

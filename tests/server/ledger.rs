@@ -52,14 +52,19 @@ impl Engine {
             Self::Sqlite => Box::new(SqliteLedger::open(&folder.join("store.sqlite"), &game()).expect("opens")),
             #[cfg(all(unix, feature = "postgres"))]
             Self::Postgres => {
-                // Each folder has a place of its own in the database, by its name.
-                let name = folder.file_name().expect("a name").to_string_lossy();
-                let letters: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
-                let url = crate::cluster::shared().expect("is here").books(&format!("desk_{letters}"));
+                let url = crate::cluster::shared().expect("is here").books(&place(folder));
                 Box::new(bevy_iap::server::ledger::PostgresLedger::open(&url, &game()).expect("opens"))
             }
         }
     }
+}
+
+/// Each folder has a place of its own in the database, by its name.
+#[cfg(all(unix, feature = "postgres"))]
+fn place(folder: &Path) -> String {
+    let name = folder.file_name().expect("a name").to_string_lossy();
+    let letters: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("desk_{letters}")
 }
 
 /// Runs promises on every engine.

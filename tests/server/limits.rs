@@ -97,6 +97,23 @@ fn address_that_sends_too_much_is_refused_and_its_neighbour_is_not() {
 }
 
 #[test]
+fn strangers_cost_no_more_than_others_until_there_are_more_of_them_than_new_players() {
+    let shop = shop(|limits| {
+        (limits.requests_per_address, limits.enrolments_per_address) = (Rate::new(1, 13), Rate::new(1, 2));
+    });
+    let ask = || {
+        let stranger = Device::new();
+        let request = stranger.request(0, &[]).sign(&stranger.key).expect("signs");
+        send_for("203.0.113.1", &shop, "/v1/sync", "application/jose", request.as_str().as_bytes())
+    };
+    for _ in 0..4 {
+        ask().assert_refused("/problems/unknown-device", 404);
+    }
+    // Two cost one request each, the next one ten, and the last one what was left.
+    assert_too_many(&ask());
+}
+
+#[test]
 fn caller_whose_name_no_proxy_can_read_is_counted_all_the_same() {
     let shop = shop(|limits| limits.requests_per_address = Rate::new(1, 10));
     let send = |client: &str| send_for(client, &shop, "/v1/sync", "application/jose", b"x");

@@ -9,6 +9,7 @@ mod backup;
 mod cluster;
 mod command;
 mod crashes;
+mod damaged;
 mod forgeries;
 mod http;
 mod keys;

@@ -1,6 +1,8 @@
 //! What PostgreSQL is there for: several servers on one database, and a database that comes and goes.
 
+mod conflicts;
 mod older;
+mod patience;
 mod sharing;
 mod troubles;
 

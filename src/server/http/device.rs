@@ -47,12 +47,9 @@ struct EnrolledBody {
 pub(super) async fn enrol(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let caller = app.caller(&request);
     let enrolment: Enrolment = body::json(&app, request).await?;
-    let (key, known) = app
-        .work(move |app| {
-            let key = enrolment.verify(&app.catalog.game)?.0;
-            Ok((key, app.device(key.id())?))
-        })
-        .await?;
+    let key = app.work(move |app| Ok(enrolment.verify(&app.catalog.game)?.0)).await?;
+    // Not from memory: that the books have lost it may be the reason why it asks again.
+    let known = app.devices.look_up(key.id()).await?;
     let enrolled = match known {
         Some(device) => Enrolled { account: device.account, new: false },
         None => {

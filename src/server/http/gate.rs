@@ -13,9 +13,6 @@ use super::App;
 /// What requests for paths that do not exist are counted as: their own paths would be series without end.
 const NO_ROUTE: &str = "none";
 
-/// How many requests one counts for in addition that no honest client sends: it is as dear to verify as a good one.
-const NEVER_HONEST: usize = 9;
-
 /// Counts a request and its answer.
 pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -34,7 +31,7 @@ pub(super) async fn limit(State(app): State<Arc<App>>, request: Request, next: N
     }
     let response = next.run(request).await;
     if is_never_honest(response.status()) {
-        app.rates.charge(caller, NEVER_HONEST);
+        app.rates.never_honest(caller);
     }
     response
 }

@@ -11,6 +11,9 @@ use crate::server::metrics::{Metrics, Refused};
 use crate::server::problem::Refusal;
 use crate::server::rates::Rates;
 
+/// How many requests one counts for in addition that no honest client sends: it is as dear to verify as a good one.
+const NEVER_HONEST: usize = 9;
+
 /// All rates, counted.
 #[derive(Debug)]
 pub(crate) struct RateLimits {
@@ -18,6 +21,8 @@ pub(crate) struct RateLimits {
     orders_per_address: Rates<IpAddr>,
     requests_per_address: Rates<IpAddr>,
     enrolments_per_address: Rates<IpAddr>,
+    /// Requests of devices that are not enrolled: those who will enrol send one each.
+    strangers_per_address: Rates<IpAddr>,
     metrics: Arc<Metrics>,
 }
 
@@ -28,6 +33,7 @@ impl RateLimits {
             orders_per_address: Rates::new(limits.orders_per_address),
             requests_per_address: Rates::new(limits.requests_per_address),
             enrolments_per_address: Rates::new(limits.enrolments_per_address),
+            strangers_per_address: Rates::new(limits.enrolments_per_address),
             metrics,
         }
     }
@@ -38,10 +44,17 @@ impl RateLimits {
         self.refuse(counted, Refused::RequestsPerAddress, "requests from this address")
     }
 
-    /// Counts what was not worth answering, as `more` requests, though it is too late to refuse it.
-    pub(super) fn charge(&self, caller: Caller, more: usize) {
+    /// Counts a request that was not worth answering as ten, though it is too late to refuse it.
+    pub(super) fn never_honest(&self, caller: Caller) {
         // Where there is not even room for this, the next request is refused anyway.
-        let _ = self.count(&self.requests_per_address, caller, more);
+        let _ = self.count(&self.requests_per_address, caller, NEVER_HONEST);
+    }
+
+    /// Counts a request of a device that is not enrolled: where there are more of them than may enrol, as ten.
+    pub(super) fn stranger(&self, caller: Caller) {
+        if self.count(&self.strangers_per_address, caller, 1).is_err() {
+            self.never_honest(caller);
+        }
     }
 
     /// Counts more of a request that is large, as `more` requests.

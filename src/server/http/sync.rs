@@ -13,6 +13,7 @@ use super::{App, answer, body};
 use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncRequest;
+use crate::server::known_devices::KnownDevice;
 use crate::server::ledger::{Place, VerifiedOrder};
 use crate::server::memory::Held;
 use crate::server::pipeline::{Answer, SyncJob};
@@ -42,8 +43,20 @@ const JOSE: &str = "application/jose";
 pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let caller = app.caller(&request);
     let (body, held) = body::read(&app, request, JOSE).await?;
-    let (known, job) = app.work(move |app| verified(app, &body, held, caller)).await?;
-    let answered = app.pipeline.sync(job).await?;
+    let text = std::str::from_utf8(&body).map_err(|_| Refusal::malformed("the body is not a compact JWS"))?;
+    let token = Token::from_text(text);
+    let id = SyncRequest::claimed_device(&token)?;
+    let Some(device) = app.devices.find(id).await? else {
+        app.rates.stranger(caller);
+        return Err(Refusal::unknown_device(id));
+    };
+    let (known, job) = app.work(move |app| verified(app, token, device, held, caller)).await?;
+    let answered = app.pipeline.sync(job).await.inspect_err(|refusal| {
+        // The books have lost it since it was looked up: they are of an older moment than it is.
+        if refusal.kind == ProblemType::UnknownDevice {
+            app.devices.forget(&id);
+        }
+    })?;
     // Whoever does not know the key that signed the answer learns it first.
     let body = match app.keys.get().list_after(known) {
         Some(list) => Body::from(format!("{list}\n{}", answered.token)),
@@ -63,14 +76,14 @@ impl AsRef<[u8]> for Signed {
 
 /// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones. Gives
 /// the number of the list of keys that the device knows, too.
-fn verified(app: &App, body: &[u8], held: Held, caller: Caller) -> Result<(u64, SyncJob), Refusal> {
-    let text = std::str::from_utf8(body).map_err(|_| Refusal::malformed("the body is not a compact JWS"))?;
-    let token = Token::from_text(text);
-    let id = SyncRequest::claimed_device(&token)?;
-    let device = app.device(id)?.ok_or_else(|| {
-        let detail = format!("the device {id} is not enrolled here; enrol it with /v1/devices, then send this again");
-        Refusal::new(ProblemType::UnknownDevice, detail)
-    })?;
+fn verified(
+    app: &App,
+    token: Token,
+    device: KnownDevice,
+    held: Held,
+    caller: Caller,
+) -> Result<(u64, SyncJob), Refusal> {
+    let id = device.key.id();
     let game = &app.catalog.game;
     let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
     // Only now is it known that the device itself asks, and nobody who would use up its rate.

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use crate::protocol::TrustError;
 use crate::protocol::envelope::EnvelopeError;
+use crate::protocol::{KeyId, TrustError};
 
 /// The books could not be read or written. Nothing changed, and the same may be tried again.
 #[derive(Debug, Error)]
@@ -22,6 +22,9 @@ pub enum LedgerError {
     /// The books hold something that this server never writes; `iap-server audit` tells more.
     #[error("the books are damaged: {0}; run `iap-server audit` on them")]
     Damaged(String),
+    /// The device is not in the books, or not any more: they may be older than what is known of it.
+    #[error("the device {0} is not enrolled in these books; it has to enrol again")]
+    UnknownDevice(KeyId),
     /// The books were written by a newer server.
     #[error("the books are of version {found}, and this server knows up to {known}; run a newer `iap-server`")]
     NewerVersion {

@@ -259,15 +259,16 @@ impl Ledger for ModelLedger {
             let feed = self.feed(&place.account);
             let places = Standing::places(place.cursor, feed.len() as u64);
             let listed = |record: &&ReceiptRecord| places.contains(&(record.entry.feed - 1));
-            Standing {
+            let device = self.devices.get(&place.device).ok_or(LedgerError::UnknownDevice(place.device))?;
+            Ok(Standing {
                 page: feed.iter().filter(listed).map(|record| record.entry.clone()).collect(),
                 cursor: places.end,
                 more: places.end < feed.len() as u64,
                 wallet: self.accounts.balances(&place.account),
-                chain: self.devices.get(&place.device).and_then(|device| device.chain),
-            }
+                chain: device.chain,
+            })
         };
-        Ok(asked.iter().map(standing).collect())
+        asked.iter().map(standing).collect()
     }
 
     fn operate(
@@ -330,7 +331,7 @@ impl Ledger for ModelLedger {
 
 impl Facts for ModelLedger {
     fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
-        let device = self.devices.get(&device).ok_or_else(|| LedgerError::damaged("an order's device is missing"))?;
+        let device = self.devices.get(&device).ok_or(LedgerError::UnknownDevice(device))?;
         Ok(device.chain)
     }
 

@@ -5,6 +5,7 @@
 //! the batch. The sums of the house's accounts are never asked for, except what is payable to a creator who is paid
 //! out: engines may keep them in as many rows as they like.
 
+mod expiring;
 mod operating;
 mod settling;
 
@@ -13,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 pub(crate) use operating::operate;
 pub(crate) use settling::Fate;
 
-use super::account::{House, Origin, WELCOME, source};
+use super::account::{Origin, WELCOME, source};
 use super::changes::Changes;
 use super::hold::HoldRecord;
 use super::lot::{self, Lot};
@@ -128,28 +129,6 @@ impl<'a, F: Facts> Plan<'a, F> {
             held: 0,
         };
         self.changes.open(lot, TransferKind::Welcome, self.now);
-        Ok(())
-    }
-
-    /// Gives free what these holds have set aside, which are due.
-    pub(crate) fn expire(&mut self, holds: Vec<HoldRecord>) {
-        for hold in holds {
-            for (lot, amount) in &hold.legs {
-                let released = self.released.entry(*lot).or_default();
-                *released = released.saturating_add(*amount);
-            }
-            let revenue = self.changes.house(House::revenue(self.game, hold.currency));
-            self.changes.resolve(hold.expired(), revenue);
-        }
-    }
-
-    /// Before anything is decided about an account: gives free what its due holds have set aside.
-    fn touch(&mut self, account: &AccountId) -> Result<(), LedgerError> {
-        if !self.touched.contains(account) {
-            let due = self.facts.due_holds(account, self.now)?;
-            self.touched.insert(account.clone());
-            self.expire(due);
-        }
         Ok(())
     }
 

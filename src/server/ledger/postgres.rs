@@ -104,7 +104,12 @@ impl Ledger for PostgresLedger {
     }
 
     fn device(&mut self, id: KeyId) -> Result<Option<Device>, LedgerError> {
-        self.database.run(&self.game, |session| reading::device(session, id))
+        let found = self.database.run(&self.game, |session| reading::devices(session, &[id]))?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    fn devices(&mut self, ids: &[KeyId]) -> Result<Vec<Option<Device>>, LedgerError> {
+        self.database.run(&self.game, |session| reading::devices(session, ids))
     }
 
     /// After a commit whose answer was lost, the orders that it settled count as settled before.
@@ -135,12 +140,14 @@ impl Ledger for PostgresLedger {
 
     fn expire(&mut self, now: UnixSeconds) -> Result<u64, LedgerError> {
         let (game, stripe) = (&self.game, self.stripe);
-        let mut all = 0;
-        loop {
-            let ended = self.database.run(game, |session| expire(session, game, stripe, now))?;
-            let Some(ended) = ended else { return Ok(all) };
+        let (mut all, mut after) = (0, Some(String::new()));
+        // Each round begins after the accounts of the one before, also where their holds have to stay.
+        while let Some(name) = after {
+            let ended;
+            (ended, after) = self.database.run(game, |session| expire(session, game, stripe, now, &name))?;
             all += ended;
         }
+        Ok(all)
     }
 
     fn totals(&mut self) -> Result<Vec<Total>, LedgerError> {
@@ -246,19 +253,24 @@ fn operate(
     Ok(decision)
 }
 
-/// Gives free what is due of some accounts, and returns how many holds there were; nothing if none is due.
-fn expire(session: &Session, game: &GameId, stripe: i64, now: UnixSeconds) -> Result<Option<u64>, LedgerError> {
-    let accounts = facts::due_accounts(session, now)?;
+/// Gives free what is due of the first accounts after a name. Says how many holds there were, and where to go on.
+fn expire(
+    session: &Session,
+    game: &GameId,
+    stripe: i64,
+    now: UnixSeconds,
+    after: &str,
+) -> Result<(u64, Option<String>), LedgerError> {
+    let (accounts, next) = facts::due_accounts(session, now, after)?;
     if accounts.is_empty() {
-        return Ok(None);
+        return Ok((0, next));
     }
+    let due = accounts.clone();
     let mut books = Books::begin(session, Asked { accounts, ..Asked::default() }, now)?;
-    let due = books.all_due_holds();
-    let count = due.len() as u64;
     let mut plan = Plan::new(&mut books, game, now);
-    plan.expire(due);
+    let count = plan.sweep(due)?;
     writing::write_and_commit(session, &plan.into_changes(), stripe, nothing_to_sign)?;
-    Ok(Some(count))
+    Ok((count, next))
 }
 
 fn enrol(

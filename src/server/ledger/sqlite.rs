@@ -187,10 +187,9 @@ impl Ledger for SqliteLedger {
         let game = self.game.clone();
         let transaction = self.begin()?;
         let mut books = Books(&transaction);
-        let due = books.all_due_holds(now)?;
-        let count = due.len() as u64;
+        let due = books.due_accounts(now)?;
         let mut plan = Plan::new(&mut books, &game, now);
-        plan.expire(due);
+        let count = plan.sweep(due)?;
         let changes = plan.into_changes();
         writing::write(&transaction, &changes)?;
         transaction.commit()?;

@@ -15,28 +15,31 @@ use crate::cluster::{self, Cluster};
 use crate::support::game;
 
 /// A way to the database that loses the connection right after the database has committed, before it can say so.
-struct Cutter {
-    url: PostgresUrl,
-    port: u16,
-    armed: Arc<AtomicBool>,
-    cuts: Arc<AtomicUsize>,
+pub struct Cutter {
+    pub url: PostgresUrl,
+    pub port: u16,
+    pub armed: Arc<AtomicBool>,
+    pub cuts: Arc<AtomicUsize>,
     /// Whether it lets nobody through after that.
-    stays_shut: Arc<AtomicBool>,
+    pub stays_shut: Arc<AtomicBool>,
+    /// Whether it only falls silent, and leaves the connection open.
+    pub silent: Arc<AtomicBool>,
 }
 
 impl Cutter {
-    fn before(cluster: &Cluster, schema: &str) -> Self {
+    pub fn before(cluster: &Cluster, schema: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (own, port) = (listener.local_addr().expect("an address").port(), cluster.port());
         let url = cluster.text_url(schema).replace(&format!(":{port}/"), &format!(":{own}/"));
         let (armed, cuts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let stays_shut = Arc::new(AtomicBool::new(false));
+        let (stays_shut, silent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let cutter = Self {
             url: url.parse().expect("a URL"),
             port: own,
             armed: Arc::clone(&armed),
             cuts: Arc::clone(&cuts),
             stays_shut: Arc::clone(&stays_shut),
+            silent: Arc::clone(&silent),
         };
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -46,8 +49,8 @@ impl Cutter {
                 let database = TcpStream::connect(("127.0.0.1", port)).expect("connects");
                 let (mut up, mut down) = (client.try_clone().expect("clones"), database.try_clone().expect("clones"));
                 thread::spawn(move || std::io::copy(&mut up, &mut down));
-                let (armed, cuts) = (Arc::clone(&armed), Arc::clone(&cuts));
-                thread::spawn(move || pass(database, client, &armed, &cuts));
+                let (armed, cuts, silent) = (Arc::clone(&armed), Arc::clone(&cuts), Arc::clone(&silent));
+                thread::spawn(move || pass(database, client, &armed, &cuts, &silent));
             }
         });
         cutter
@@ -55,12 +58,13 @@ impl Cutter {
 }
 
 /// Passes on what the database says, until it says that it has committed.
-fn pass(mut database: TcpStream, mut client: TcpStream, armed: &AtomicBool, cuts: &AtomicUsize) {
+fn pass(mut database: TcpStream, mut client: TcpStream, armed: &AtomicBool, cuts: &AtomicUsize, silent: &AtomicBool) {
     let mut chunk = [0; 65536];
     while let Ok(length @ 1..) = database.read(&mut chunk) {
         let committed = chunk[..length].windows(7).any(|window| window == b"COMMIT\0");
         if committed && armed.swap(false, Ordering::SeqCst) {
             cuts.fetch_add(1, Ordering::SeqCst);
+            while silent.load(Ordering::SeqCst) && matches!(database.read(&mut chunk), Ok(1..)) {}
             let _ = client.shutdown(Shutdown::Both);
             let _ = database.shutdown(Shutdown::Both);
             return;

@@ -64,7 +64,8 @@ impl<F: Facts> Plan<'_, F> {
     /// Decides what becomes of each order of a batch, in this order.
     ///
     /// # Errors
-    /// The books cannot be read, or the random source failed. Books that are damaged for one account fail its orders.
+    /// The books cannot be read, or the random source failed. Books that are damaged for one account, or have lost its
+    /// device, fail its orders.
     pub(crate) fn settle(
         &mut self,
         batch: &[VerifiedOrder],
@@ -74,11 +75,8 @@ impl<F: Facts> Plan<'_, F> {
         for verified in batch {
             let account = &verified.order().account;
             let fate = match self.settle_one(verified, context) {
-                Err(LedgerError::Damaged(what)) => {
-                    tracing::error!(
-                        "the order `{}` cannot be settled: the books are damaged: `{what}`",
-                        verified.order().id
-                    );
+                Err(error @ (LedgerError::Damaged(_) | LedgerError::UnknownDevice(_))) => {
+                    tracing::error!("the order `{}` cannot be settled: `{error}`", verified.order().id);
                     self.settling.failed.insert(account.clone());
                     Fate::Failed
                 }

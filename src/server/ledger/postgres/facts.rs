@@ -18,7 +18,7 @@ use super::super::refund::PaidOrder;
 use super::super::transfer::Transfer;
 use super::super::{AccountKind, AccountNumber, FeedEntry, LedgerError, OperationId, TransferId, books, values};
 use super::parsing::{bytes, digest, holds_of, kind_of, lot_of, text, token, transfer_of};
-use super::session::{Session, statements, wait};
+use super::session::{Session, statements};
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, UnixSeconds};
 
@@ -40,7 +40,8 @@ statements! {
         WHERE owned AND status = 'granted' GROUP BY account, product";
     open_lots = format!("SELECT {LOT} FROM accounts WHERE kind = 'wallet' AND open AND owner = ANY($1)");
     due_holds = format!("{HOLDS} WHERE account = ANY($1) AND status = 'pending' AND expires_at <= $2");
-    due_accounts = "SELECT DISTINCT account FROM holds WHERE status = 'pending' AND expires_at <= $1 LIMIT 1000";
+    due_accounts = "SELECT DISTINCT account FROM holds WHERE status = 'pending' AND expires_at <= $1 AND account > $2
+        ORDER BY account LIMIT 1000";
     hold = format!("{HOLDS} WHERE holds.id = $1");
     lot = format!("SELECT {LOT} FROM accounts WHERE id = $1 AND stripe = 0 AND kind = 'wallet'");
     operation = "SELECT action, sha256, done, answer, created_at FROM operations WHERE id = $1";
@@ -113,7 +114,7 @@ impl<'a> Books<'a> {
             asked.products.iter().map(|(account, product)| (account.as_str(), product.as_str())).unzip();
         let (client, statements) = (&session.client, &session.facts);
         // They are sent, and done, in the order in which they are first polled, which is from left to right.
-        let (locked, known, about) = wait(async {
+        let (locked, known, about) = client.wait(async {
             let (begun, locked, (known, owned), (lots, due)) = join4(
                 client.batch_execute("BEGIN"),
                 client.query(&statements.lock, &[&accounts]),
@@ -210,19 +211,15 @@ impl<'a> Books<'a> {
 
     fn row(&self, statement: &tokio_postgres::Statement, id: &[u8; 16]) -> Result<Option<Row>, LedgerError> {
         let id = &id[..];
-        wait(async { Ok(self.session.client.query_opt(statement, &[&id]).await?) })
-    }
-
-    /// All holds that are due of the accounts that were asked for.
-    pub(super) fn all_due_holds(&mut self) -> Vec<HoldRecord> {
-        self.accounts.values().flat_map(|known| known.due.iter().cloned()).collect()
+        let client = &self.session.client;
+        client.wait(async { Ok(client.query_opt(statement, &[&id]).await?) })
     }
 
     /// Locks what is payable to a creator.
     pub(super) fn lock_payable(&self, creator: &CreatorId, currency: Currency) -> Result<(), LedgerError> {
         let number = House::payable(creator, currency).number();
         let (client, statements, number) = (&self.session.client, &self.session.facts, &number.0[..]);
-        wait(async {
+        client.wait(async {
             client.execute(&statements.make_payable, &[&number]).await?;
             Ok(client.execute(&statements.lock_payable, &[&number]).await?)
         })?;
@@ -233,7 +230,7 @@ impl<'a> Books<'a> {
     pub(super) fn houses(&self, numbers: &[AccountNumber]) -> Result<Vec<(AccountNumber, House)>, LedgerError> {
         let numbers: Vec<&[u8]> = numbers.iter().map(|number| &number.0[..]).collect();
         let (client, statement) = (&self.session.client, &self.session.facts.houses);
-        let rows = wait(async { Ok(client.query(statement, &[&numbers]).await?) })?;
+        let rows = client.wait(async { Ok(client.query(statement, &[&numbers]).await?) })?;
         let house = |row: &Row| {
             let kind = kind_of(AccountKind::parse, row, 1)?;
             Ok((AccountNumber(bytes(row, 0)?), House { kind, owner: row.try_get(2)?, currency: text(row, 3)? }))
@@ -242,10 +239,23 @@ impl<'a> Books<'a> {
     }
 }
 
-/// Accounts with holds that are due, some of them.
-pub(super) fn due_accounts(session: &Session, now: UnixSeconds) -> Result<BTreeSet<AccountId>, LedgerError> {
-    let rows = wait(async { Ok(session.client.query(&session.facts.due_accounts, &[&now]).await?) })?;
-    rows.iter().map(|row| text(row, 0)).collect()
+/// Accounts with holds that are due: the first ones after a name, and the name after which the next ones are, if there
+/// may be any.
+pub(super) fn due_accounts(
+    session: &Session,
+    now: UnixSeconds,
+    after: &str,
+) -> Result<(BTreeSet<AccountId>, Option<String>), LedgerError> {
+    let (client, statement) = (&session.client, &session.facts.due_accounts);
+    let rows = client.wait(async { Ok(client.query(statement, &[&now, &after]).await?) })?;
+    let mut accounts = BTreeSet::new();
+    for row in &rows {
+        match text(row, 0) {
+            Err(LedgerError::Damaged(what)) => tracing::error!("a hold that is due stays: `{what}`"),
+            account => drop(accounts.insert(account?)),
+        }
+    }
+    Ok((accounts, rows.last().map(|row| row.try_get(0)).transpose()?))
 }
 
 /// The account that something belongs to. That never changes, so it need not be locked.
@@ -255,7 +265,8 @@ pub(super) fn account_of(
     id: &[u8; 16],
 ) -> Result<Option<AccountId>, LedgerError> {
     let id = &id[..];
-    let row = wait(async { Ok(session.client.query_opt(statement, &[&id]).await?) })?;
+    let client = &session.client;
+    let row = client.wait(async { Ok(client.query_opt(statement, &[&id]).await?) })?;
     row.map(|row| text(&row, 0)).transpose()
 }
 
@@ -277,7 +288,8 @@ impl Facts for Books<'_> {
     }
 
     fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
-        self.chains.get(&device).copied().ok_or_else(|| not_read(device))
+        // Its account was locked by its devices: one that is in the books was read.
+        self.chains.get(&device).copied().ok_or(LedgerError::UnknownDevice(device))
     }
 
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
@@ -336,20 +348,20 @@ impl Facts for Books<'_> {
         // Its legs have numbers without gaps.
         for first in (0..).step_by(LEGS) {
             let ids: Vec<_> = (first..).take(LEGS).map(|leg| TransferId::of_purchase(order, leg).0.to_vec()).collect();
-            let rows = wait(async { Ok(client.query(&statements.paying, &[&ids]).await?) })?;
+            let rows = client.wait(async { Ok(client.query(&statements.paying, &[&ids]).await?) })?;
             transfers.extend(rows.iter().map(|row| transfer_of(row, order)).collect::<Result<Vec<_>, _>>()?);
             if rows.len() < LEGS {
                 break;
             }
         }
-        let rows = wait(async { Ok(client.query(&statements.refunding, &[&&order.0[..]]).await?) })?;
+        let rows = client.wait(async { Ok(client.query(&statements.refunding, &[&&order.0[..]]).await?) })?;
         transfers.extend(rows.iter().map(|row| transfer_of(row, order)).collect::<Result<Vec<_>, _>>()?);
         Ok(transfers)
     }
 
     fn hold(&mut self, id: OperationId) -> Result<Option<HoldRecord>, LedgerError> {
         let (client, statement, id) = (&self.session.client, &self.session.facts.hold, &id.0[..]);
-        let rows = wait(async { Ok(client.query(statement, &[&id]).await?) })?;
+        let rows = client.wait(async { Ok(client.query(statement, &[&id]).await?) })?;
         Ok(holds_of(&rows)?.pop())
     }
 

@@ -9,12 +9,12 @@ use super::super::{
     AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books, values,
 };
 use super::parsing::{bytes, digest, kind_of, text, token};
-use super::session::{Session, statements, wait, wait_long};
+use super::session::{Session, statements, wait_long};
 use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey};
 
 statements! {
-    device = "SELECT account, public_key, sequence, chain_head FROM devices WHERE id = $1";
+    known = "SELECT id, account, public_key, sequence, chain_head FROM devices WHERE id = ANY($1)";
     chains = "SELECT id, sequence, chain_head FROM devices WHERE id = ANY($1)";
     // The conditions are those of the index on open lots, word for word.
     wallets = "SELECT wallets.account, wallets.currency,
@@ -47,15 +47,18 @@ statements! {
 /// Begins a transaction that reads everything as of one moment.
 pub(super) const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-pub(super) fn device(session: &Session, id: KeyId) -> Result<Option<Device>, LedgerError> {
-    let (client, id) = (&session.client, id.to_string());
-    let row = wait(async { Ok(client.query_opt(&session.reading.device, &[&id]).await?) })?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(Device {
-        account: text(&row, 0)?,
-        key: PublicKey::new(&bytes(&row, 1)?).map_err(LedgerError::damaged)?,
-        chain: values::chain(row.try_get(2)?, digest(&row, 3)?)?,
-    }))
+pub(super) fn devices(session: &Session, ids: &[KeyId]) -> Result<Vec<Option<Device>>, LedgerError> {
+    let (client, statement) = (&session.client, &session.reading.known);
+    let names: Vec<String> = ids.iter().map(KeyId::to_string).collect();
+    let rows = client.wait(async { Ok(client.query(statement, &[&names]).await?) })?;
+    let found = by_name(&rows, |row| {
+        Ok(Device {
+            account: text(row, 1)?,
+            key: PublicKey::new(&bytes(row, 2)?).map_err(LedgerError::damaged)?,
+            chain: values::chain(row.try_get(3)?, digest(row, 4)?)?,
+        })
+    })?;
+    Ok(names.iter().map(|name| found.get(name.as_str()).cloned()).collect())
 }
 
 pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {
@@ -64,7 +67,7 @@ pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standi
     let cursors: Vec<i64> = asked.iter().map(|place| values::stored_count(place.cursor)).collect();
     let numbers: Vec<i64> = (0..).take(asked.len()).collect();
     let (client, statements) = (&session.client, &session.reading);
-    let (chains, wallets, (feeds, pages)) = wait(async {
+    let (chains, wallets, (feeds, pages)) = client.wait(async {
         let (begun, (chains, wallets), (feeds, pages, ended)) = join3(
             client.batch_execute(SNAPSHOT),
             join(client.query(&statements.chains, &[&devices]), client.query(&statements.wallets, &[&accounts])),
@@ -101,7 +104,7 @@ pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standi
             cursor: places.end,
             more: places.end < length,
             wallet: balances.get(place.account.as_str()).cloned().unwrap_or_default(),
-            chain: chain.ok_or_else(|| LedgerError::damaged(format_args!("the device {device} is missing")))?,
+            chain: chain.ok_or(LedgerError::UnknownDevice(place.device))?,
         })
     };
     asked.iter().zip(&devices).zip(numbers.iter().copied()).map(standing).collect()
@@ -134,7 +137,7 @@ pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<Acco
     let (client, statements) = (&session.client, &session.reading);
     let (name, latest) = (account.as_str(), AccountSummary::LATEST as i64);
     let names = [name];
-    let (devices, wallet, feeds, (orders, latest)) = wait(async {
+    let (devices, wallet, feeds, (orders, latest)) = client.wait(async {
         client.batch_execute(SNAPSHOT).await?;
         let read = (
             client.query(&statements.devices, &[&name]).await?,

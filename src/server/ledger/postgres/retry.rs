@@ -61,6 +61,14 @@ impl Trouble {
     }
 }
 
+/// Which row is in the way of one with the same key, if that is what an error says.
+pub(super) fn taken(error: &LedgerError) -> Option<String> {
+    let LedgerError::Storage(source) = error else { return None };
+    let told = source.downcast_ref::<Told>()?.0.as_db_error()?;
+    let key = told.detail().filter(|_| *told.code() == SqlState::UNIQUE_VIOLATION)?;
+    Some(format!("a row of `{}` is there that nothing speaks of: {key}", told.table().unwrap_or("a table")))
+}
+
 impl From<tokio_postgres::Error> for LedgerError {
     fn from(error: tokio_postgres::Error) -> Self {
         // The statements that write divide by zero where a row is missing that they have read before.

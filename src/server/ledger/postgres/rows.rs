@@ -11,7 +11,7 @@ use super::super::{
 };
 use super::parsing::bytes;
 use super::reading::SNAPSHOT;
-use super::session::{Session, wait, wait_long};
+use super::session::{Session, wait_long};
 
 /// The rows of an account of the house are one to whoever reads: it need not know of stripes.
 const ACCOUNTS: &str = "SELECT id, kind, owner, currency, SUM(debits_posted)::bigint, SUM(credits_posted)::bigint,
@@ -34,7 +34,7 @@ const PATIENTLY: &str = "SET LOCAL statement_timeout = 0; SET LOCAL enable_seqsc
 
 pub(super) fn read(session: &Session, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
     for statement in [SNAPSHOT, PATIENTLY] {
-        wait(async { Ok(session.client.batch_execute(statement).await?) })?;
+        session.client.wait(async { Ok(session.client.batch_execute(statement).await?) })?;
     }
     each(session, ACCOUNTS, account, |row| reader.account(row))?;
     each(session, WALLETS, wallet, |row| reader.wallet(row))?;
@@ -46,7 +46,7 @@ pub(super) fn read(session: &Session, reader: &mut dyn BookReader) -> Result<(),
         each(session, HOLDS, hold, |row| reader.hold(row))?;
         each(session, OPERATIONS, operation, |row| reader.operation(row))?;
     }
-    wait(async { Ok(session.client.batch_execute("COMMIT").await?) })
+    wait_long(async { Ok(session.client.batch_execute("COMMIT").await?) })
 }
 
 fn each<T>(

@@ -4,11 +4,10 @@
 //! would. There are no sequences and no triggers either, which engines that are spread over several computers do not
 //! have or do slowly.
 
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::super::LedgerError;
-use super::session::wait;
+use super::session::Link;
 use crate::protocol::{GameId, PublicKey};
 
 /// From each version of the tables to the next. A step is never changed once a server has run it: what is wrong with
@@ -173,7 +172,7 @@ struct Meta {
 ///
 /// Two servers may do so at once: the one that comes second waits for the row that holds the version, and finds
 /// everything done. An error that only says that another was faster is for the caller to try again.
-pub(super) fn prepare(client: &Client, game: Option<&GameId>) -> Result<GameId, LedgerError> {
+pub(super) fn prepare(client: &mut Link, game: Option<&GameId>) -> Result<GameId, LedgerError> {
     let mut found = meta(client, "SELECT name, value FROM meta")?;
     if found.as_ref().is_none_or(|found| found.version == 0) {
         if game.is_none() {
@@ -183,7 +182,9 @@ pub(super) fn prepare(client: &Client, game: Option<&GameId>) -> Result<GameId, 
         found = None;
     }
     if found.as_ref().is_none_or(|found| (0..STEPS.len() as i64).contains(&found.version)) {
-        batch(client, "BEGIN")?;
+        // Whole tables are changed, however long that takes; others wait until it is done.
+        client.wait_for_ever();
+        batch(client, "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")?;
         found = meta(client, "SELECT name, value FROM meta WHERE name = 'version' FOR UPDATE")?;
         take_steps(client, found.map_or(0, |found| found.version), game)?;
         batch(client, "COMMIT")?;
@@ -201,7 +202,7 @@ pub(super) fn prepare(client: &Client, game: Option<&GameId>) -> Result<GameId, 
     stored.parse().map_err(LedgerError::damaged)
 }
 
-fn take_steps(client: &Client, version: i64, game: Option<&GameId>) -> Result<(), LedgerError> {
+fn take_steps(client: &Link, version: i64, game: Option<&GameId>) -> Result<(), LedgerError> {
     let done = usize::try_from(version).unwrap_or(usize::MAX).min(STEPS.len());
     if done == STEPS.len() {
         return Ok(());
@@ -216,8 +217,8 @@ fn take_steps(client: &Client, version: i64, game: Option<&GameId>) -> Result<()
 }
 
 /// What the tables say about themselves; nothing if they are not there.
-fn meta(client: &Client, statement: &str) -> Result<Option<Meta>, LedgerError> {
-    let rows = match wait(async { Ok(client.query(statement, &[]).await) })? {
+fn meta(client: &Link, statement: &str) -> Result<Option<Meta>, LedgerError> {
+    let rows = match client.wait(async { Ok(client.query(statement, &[]).await) })? {
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(None),
         rows => rows?,
     };
@@ -234,23 +235,23 @@ fn meta(client: &Client, statement: &str) -> Result<Option<Meta>, LedgerError> {
 }
 
 /// The key that signs these books' receipts: the first one that a server brought.
-pub(super) fn signing_key(client: &Client, key: Option<PublicKey>) -> Result<Option<String>, LedgerError> {
+pub(super) fn signing_key(client: &Link, key: Option<PublicKey>) -> Result<Option<String>, LedgerError> {
     if let Some(key) = key {
         let statement = "INSERT INTO meta (name, value) VALUES ('signing_key', $1) ON CONFLICT DO NOTHING";
-        wait(async { Ok(client.execute(statement, &[&key.to_string()]).await?) })?;
+        client.wait(async { Ok(client.execute(statement, &[&key.to_string()]).await?) })?;
     }
     let statement = "SELECT value FROM meta WHERE name = 'signing_key'";
-    let row = wait(async { Ok(client.query_opt(statement, &[]).await?) })?;
+    let row = client.wait(async { Ok(client.query_opt(statement, &[]).await?) })?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-fn set(client: &Client, name: &str, value: &str) -> Result<(), LedgerError> {
+fn set(client: &Link, name: &str, value: &str) -> Result<(), LedgerError> {
     let statement = "INSERT INTO meta (name, value) VALUES ($1, $2)
                      ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value";
-    wait(async { Ok(client.execute(statement, &[&name, &value]).await?) })?;
+    client.wait(async { Ok(client.execute(statement, &[&name, &value]).await?) })?;
     Ok(())
 }
 
-fn batch(client: &Client, statements: &str) -> Result<(), LedgerError> {
-    wait(async { Ok(client.batch_execute(statements).await?) })
+fn batch(client: &Link, statements: &str) -> Result<(), LedgerError> {
+    client.wait(async { Ok(client.batch_execute(statements).await?) })
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -16,23 +17,27 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::super::LedgerError;
-use super::retry::Trouble;
+use super::retry::{self, Trouble};
 use super::{PostgresUrl, facts, reading, schema, writing};
 use crate::protocol::GameId;
 
-/// How long one exchange with the database may take. Longer than the database's own limit on a statement, so that this
-/// one only ends waits for an answer that never comes.
-const ANSWER: Duration = Duration::from_secs(15);
+/// How long a new connection may take until it is ready to be used.
+const PREPARING: Duration = Duration::from_secs(10);
+/// The least time that an attempt has.
+const LEAST: Duration = Duration::from_secs(1);
 /// The first pause before something is tried again; each one is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a connection is told before anything else. An engine that does not know one of them goes on without it.
+///
+/// The times are below what an attempt has, so that the database says why there is no answer, and holds no lock for long
+/// after a server that it hears nothing of.
 const SETTINGS: [&str; 7] = [
-    "SET statement_timeout = '10s'",
-    "SET lock_timeout = '5s'",
-    "SET idle_in_transaction_session_timeout = '30s'",
+    "SET statement_timeout = '4s'",
+    "SET lock_timeout = '3s'",
+    "SET idle_in_transaction_session_timeout = '5s'",
     "SET default_transaction_isolation = 'read committed'",
     // Every statement finds its rows by an index. A plan that was made when the tables were empty would not.
     "SET enable_seqscan = off",
@@ -41,9 +46,36 @@ const SETTINGS: [&str; 7] = [
     "SET jit = off",
 ];
 
+/// A connection, and until when what is asked on it must be answered.
+pub(super) struct Link {
+    client: Client,
+    /// For ever, if there is no time.
+    answer_by: Option<Instant>,
+}
+
+impl Link {
+    /// Waits here for an answer of the database, for as long as there is time.
+    pub(super) fn wait<T>(&self, answer: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
+        wait_until(self.answer_by, answer)
+    }
+
+    /// Lets the next answers take as long as they take.
+    pub(super) fn wait_for_ever(&mut self) {
+        self.answer_by = None;
+    }
+}
+
+impl Deref for Link {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
 /// A connection, and the statements that were prepared on it.
 pub(super) struct Session {
-    pub(super) client: Client,
+    pub(super) client: Link,
     pub(super) facts: facts::Statements,
     pub(super) reading: reading::Statements,
     pub(super) writing: writing::Statements,
@@ -52,7 +84,7 @@ pub(super) struct Session {
 impl Session {
     /// Undoes what was begun; where nothing was, that does nothing.
     pub(super) fn roll_back(&self) -> Result<(), LedgerError> {
-        wait(async { Ok(self.client.batch_execute("ROLLBACK").await?) })
+        self.client.wait(async { Ok(self.client.batch_execute("ROLLBACK").await?) })
     }
 }
 
@@ -81,17 +113,21 @@ impl Database {
 
     /// Connects, and gives the game whose books are there; makes them for `game` if there are none.
     pub(super) fn open(&mut self, game: Option<&GameId>) -> Result<GameId, LedgerError> {
-        self.persist(|database| database.connect(game))
+        self.persist(|database, _| database.connect(game))
     }
 
     /// Does one transaction, the whole of it again while that may help. Whatever `attempt` began when it fails is
     /// undone. After a connection was lost, `attempt` must find out by itself what had been done.
+    ///
+    /// One attempt has half of the time, however many answers it waits for: after a connection that has fallen silent,
+    /// there is as much left to find out on another one.
     pub(super) fn run<T>(
         &mut self,
         game: &GameId,
         mut attempt: impl FnMut(&Session) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        self.persist(|database| {
+        let share = self.patience / 2;
+        self.persist(|database, deadline| {
             if database.session.as_ref().is_none_or(|session| session.client.is_closed()) {
                 // Books that were there must be there: nobody makes new ones in an empty database half-way.
                 let found = database.connect(None)?;
@@ -99,18 +135,26 @@ impl Database {
                     return Err(LedgerError::OtherGame { expected: game.to_string(), found: found.to_string() });
                 }
             }
-            match &database.session {
-                Some(session) => attempt(session),
+            match &mut database.session {
+                Some(session) => {
+                    let now = Instant::now();
+                    session.client.answer_by = Some((now + share).min(deadline).max(now + LEAST));
+                    attempt(session)
+                }
                 None => Err(LedgerError::Unavailable("there is no connection".to_owned())),
             }
         })
     }
 
-    fn persist<T>(&mut self, mut attempt: impl FnMut(&mut Self) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+    fn persist<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self, Instant) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
         let deadline = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
+        let mut in_the_way = None;
         loop {
-            let error = match attempt(self) {
+            let error = match attempt(self, deadline) {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
@@ -118,6 +162,12 @@ impl Database {
             if trouble == Trouble::Lost || self.session.as_ref().is_some_and(|session| session.roll_back().is_err()) {
                 self.session = None;
             }
+            let taken = retry::taken(&error);
+            if taken.is_some() && taken == in_the_way {
+                // Whoever had written it was done before it was in the way at first, and is known by now.
+                return Err(LedgerError::damaged(taken.unwrap_or_default()));
+            }
+            in_the_way = taken;
             match trouble {
                 Trouble::Lasting => return Err(error),
                 Trouble::Busy => return Err(LedgerError::Unavailable(error.to_string())),
@@ -140,17 +190,20 @@ impl Database {
         self.session = None;
         let runtime = self.runtime.as_ref().ok_or_else(|| LedgerError::Unavailable("it was closed".to_owned()))?;
         let connecting = runtime.spawn(client(*self.url.0.clone()));
-        let client = wait(async { connecting.await.map_err(|error| LedgerError::Unavailable(error.to_string()))? })?;
+        let client = wait_until(Some(Instant::now() + self.url.connecting()), async {
+            connecting.await.map_err(|error| LedgerError::Unavailable(error.to_string()))?
+        })?;
+        let mut client = Link { client, answer_by: Some(Instant::now() + PREPARING) };
         settle_down(&client)?;
-        let game = schema::prepare(&client, game)?;
-        self.session = Some(wait(async {
-            let (facts, reading, writing) = (
+        let game = schema::prepare(&mut client, game)?;
+        let (facts, reading, writing) = client.wait(async {
+            Ok((
                 facts::Statements::prepare(&client).await?,
                 reading::Statements::prepare(&client).await?,
                 writing::Statements::prepare(&client).await?,
-            );
-            Ok(Session { client, facts, reading, writing })
-        })?);
+            ))
+        })?;
+        self.session = Some(Session { client, facts, reading, writing });
         Ok(game)
     }
 }
@@ -181,17 +234,17 @@ async fn client(config: Config) -> Result<Client, LedgerError> {
     Ok(client)
 }
 
-fn settle_down(client: &Client) -> Result<(), LedgerError> {
+fn settle_down(client: &Link) -> Result<(), LedgerError> {
     for setting in SETTINGS {
-        match wait(async { Ok(client.batch_execute(setting).await) })? {
+        match client.wait(async { Ok(client.batch_execute(setting).await) })? {
             Err(error) if error.code() == Some(&SqlState::UNDEFINED_OBJECT) => {}
             result => result?,
         }
     }
     // What was answered must survive a crash of the database, whatever its configuration says.
-    let row = wait(async { Ok(client.query_one("SHOW synchronous_commit", &[]).await?) })?;
+    let row = client.wait(async { Ok(client.query_one("SHOW synchronous_commit", &[]).await?) })?;
     if row.try_get::<_, &str>(0)? == "off" {
-        wait(async { Ok(client.batch_execute("SET synchronous_commit = on").await?) })?;
+        client.wait(async { Ok(client.batch_execute("SET synchronous_commit = on").await?) })?;
     }
     Ok(())
 }
@@ -211,11 +264,6 @@ impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
-}
-
-/// Waits here for an answer of the database, for so long.
-pub(super) fn wait<T>(answer: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
-    wait_until(Some(Instant::now() + ANSWER), answer)
 }
 
 /// Waits here for an answer of the database, however long it takes.

@@ -9,10 +9,10 @@ use thiserror::Error;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-/// How long one attempt to connect may take.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long one attempt to connect to one host may take.
+const CONNECT: Duration = Duration::from_secs(2);
 /// How long the network may swallow what was sent before the connection counts as lost.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// The URL of a PostgreSQL database, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Its password is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,6 +40,14 @@ pub enum PostgresUrlError {
          or write sslmode=disable if the network between both is trusted"
     )]
     NoTls,
+}
+
+impl PostgresUrl {
+    /// How long connecting may take: each of the hosts may have to be tried, and one of them must answer.
+    pub(super) fn connecting(&self) -> Duration {
+        let hosts = self.0.get_hosts().len().max(self.0.get_hostaddrs().len());
+        CONNECT.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1))
+    }
 }
 
 impl FromStr for PostgresUrl {

@@ -14,16 +14,18 @@ use tokio_postgres::{Client, Row, Statement};
 use super::super::changes::{Changes, Sums};
 use super::super::{AccountNumber, FeedEntry, LedgerError, books, values};
 use super::parsing::text;
-use super::session::{Session, statements, wait};
+use super::session::{Session, statements};
 use crate::protocol::{AccountId, KeyId, PublicKey, Token, UnixSeconds};
 
 statements! {
+    // Always in the order of their ids, so that no two transactions wait for each other.
     orders = "INSERT INTO orders (id, account, feed, device, sequence, product, quantity, token, sha256, status, owned,
             until, amount, currency, settled_at)
-        SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::bigint[]),
-            unnest($6::text[]), unnest($7::bigint[]), unnest($8::text[]), unnest($9::bytea[]), unnest($10::text[]),
+        SELECT unnest($1::bytea[]) AS new, unnest($2::text[]), unnest($3::bigint[]), unnest($4::text[]),
+            unnest($5::bigint[]), unnest($6::text[]), unnest($7::bigint[]), unnest($8::text[]), unnest($9::bytea[]), unnest($10::text[]),
             unnest($11::boolean[]), unnest($12::bigint[]), unnest($13::bigint[]), unnest($14::text[]),
-            unnest($15::bigint[])";
+            unnest($15::bigint[])
+        ORDER BY new";
     transfers = "INSERT INTO transfers (id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at)
         SELECT unnest($1::bytea[]), unnest($2::bytea[]), unnest($3::bytea[]), unnest($4::bigint[]), unnest($5::text[]),
             unnest($6::bytea[]), unnest($7::bytea[]), unnest($8::bigint[])";
@@ -120,7 +122,7 @@ pub(super) fn write_and_commit(
     sign: impl FnOnce(&mut dyn FnMut()) -> Result<Vec<Token>, LedgerError>,
 ) -> Result<Vec<FeedEntry>, LedgerError> {
     let (client, statements) = (&session.client, &session.writing);
-    let tokens = wait(async {
+    let tokens = client.wait(async {
         let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
         let mut early = Vec::new();
         let mut sent = Ok(());
@@ -165,7 +167,7 @@ pub(super) fn enrol(
     let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
     let public_keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_bytes().to_vec()).collect();
     let (client, statements) = (&session.client, &session.writing);
-    let (new, enrolled) = wait(async {
+    let (new, enrolled) = client.wait(async {
         let (begun, new, enrolled) = join3(
             client.batch_execute("BEGIN"),
             client.query(&statements.enrol, &[&ids, &accounts, &public_keys, &now]),

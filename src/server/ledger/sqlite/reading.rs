@@ -25,9 +25,11 @@ pub(super) fn device(connection: &Connection, id: KeyId) -> Result<Option<Device
 
 /// The chain of a device that must be there.
 pub(super) fn chain(connection: &Connection, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
-    let (sequence, head) = connection
+    let found = connection
         .prepare_cached("SELECT sequence, chain_head FROM devices WHERE id = ?1")?
-        .query_row([device.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([device.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (sequence, head) = found.ok_or(LedgerError::UnknownDevice(device))?;
     values::chain(sequence, head)
 }
 
