@@ -29,8 +29,8 @@ pub use envelope::{EnvelopeError, Token};
 pub use keys::{Jwk, JwkSet, KeyError, KeyId, PublicKey, SecretKey, TrustError, TrustedKeys};
 pub use money::{Currency, Micros, Money, MoneyError};
 pub use name::{
-    AccountId, AllowanceId, CreatorId, EntitlementId, GameId, ItemId, NameError, OrderId, PolicyId, ProductId, ReceiptId,
-    SourceId,
+    AccountId, AllowanceId, CreatorId, EntitlementId, GameId, ItemId, NameError, OrderId, PolicyId, ProductId,
+    ReceiptId, SourceId,
 };
 pub use order::{Order, OrderError};
 pub use problem::ProblemType;

@@ -84,6 +84,8 @@ fn verified(app: &App, body: &[u8], held: Held, caller: Caller) -> Result<(u64, 
         place: Place { device: id, account: device.account, cursor: request.cursor },
         request_sha256: token.sha256(),
         orders: orders.into_iter().collect::<Result<_, _>>()?,
+        wish: request.allowance,
+        allowances: Vec::new(),
         held,
     };
     Ok((request.keys, job))
