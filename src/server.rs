@@ -85,6 +85,7 @@ pub use self::folder::DataFolder;
 pub use self::http::AllowedOrigins;
 use self::http::{AdminToken, App, Callers, RateLimits};
 use self::known_devices::KnownDevices;
+pub use self::ledger::AllowanceRules;
 pub use self::limits::{LimitError, Limits, Rate, RateError};
 pub use self::local::LocalServer;
 use self::memory::Memory;
@@ -121,6 +122,8 @@ pub struct ServerConfig {
     pub admin_token: Option<String>,
     /// How much the server takes on at once.
     pub limits: Limits,
+    /// How much devices may spend while they are offline, where they ask for it.
+    pub allowances: AllowanceRules,
     /// The proxies whose `X-Forwarded-For` is believed; none unless it is set.
     pub trusted_proxies: Vec<IpNet>,
     /// The web pages that may use the store from a browser; none unless it is set.
@@ -140,6 +143,7 @@ impl ServerConfig {
             welcome: None,
             admin_token: None,
             limits: Limits::default(),
+            allowances: AllowanceRules::default(),
             trusted_proxies: Vec::new(),
             allowed_origins: AllowedOrigins::default(),
             clock: Arc::new(SystemClock),
@@ -157,6 +161,7 @@ impl fmt::Debug for ServerConfig {
             .field("listen", &self.listen)
             .field("welcome", &self.welcome)
             .field("limits", &self.limits)
+            .field("allowances", &self.allowances)
             .field("trusted_proxies", &self.trusted_proxies)
             .field("allowed_origins", &self.allowed_origins)
             .finish_non_exhaustive()
@@ -176,7 +181,7 @@ impl Server {
         if let Some(welcome) = config.welcome.filter(|money| money.micros.is_negative()) {
             return Err(ServerError::NegativeWelcome(welcome));
         }
-        let limits = config.limits.checked()?;
+        let (limits, allowances) = (config.limits.checked()?, config.allowances.checked()?);
         let (folder, game) = (config.data.clone(), config.catalog.game.clone());
         let database = config.database.clone();
         // A database may take a while to answer.
@@ -214,6 +219,7 @@ impl Server {
             clock: Arc::clone(&config.clock),
             welcome: config.welcome,
             batch: limits.batch,
+            allowances,
             metrics: Arc::clone(&metrics),
             workers: Arc::clone(&workers),
             _lock: lock,

@@ -5,6 +5,7 @@
 //! an operation with all that belongs to it can be made up by whoever can write the books, and is not told from one that
 //! the operator wanted.
 
+mod allowances;
 mod holds;
 mod money;
 mod operations;
@@ -13,11 +14,12 @@ mod signatures;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use self::allowances::AllowanceAudit;
 use self::money::MoneyAudit;
 use self::signatures::SignatureAudit;
 use super::ledger::{
-    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow, ReceiptRow, TransferRow,
-    WalletRow,
+    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow,
+    ReceiptRow, TransferRow, WalletRow,
 };
 use crate::protocol::{GameId, OrderId, TrustedKeys};
 
@@ -30,6 +32,7 @@ pub fn audit(ledger: &mut dyn Ledger, keys: &dyn TrustedKeys, game: &GameId) -> 
         report: AuditReport::default(),
         money: MoneyAudit::new(game),
         signatures: SignatureAudit::new(keys, game),
+        allowances: AllowanceAudit::new(keys, game),
         paid: BTreeMap::new(),
     };
     ledger.read(&mut auditor)?;
@@ -99,6 +102,7 @@ struct Auditor<'a> {
     report: AuditReport,
     money: MoneyAudit,
     signatures: SignatureAudit<'a>,
+    allowances: AllowanceAudit<'a>,
     paid: BTreeMap<OrderId, Paid>,
 }
 
@@ -114,12 +118,14 @@ impl BookReader for Auditor<'_> {
 
     fn transfer(&mut self, row: TransferRow) {
         self.report.transfers += 1;
+        self.allowances.transfer(&row);
         self.money.transfer(row, &mut self.report);
     }
 
     fn device(&mut self, row: DeviceRow) {
         self.report.devices += 1;
         self.money.device(&row);
+        self.allowances.device(&row);
         self.signatures.device(row, &mut self.report);
     }
 
@@ -131,7 +137,9 @@ impl BookReader for Auditor<'_> {
             let paid = Paid { account, currency, amount, refunded, settled_at };
             self.paid.insert(OrderId(row.id), paid);
         }
-        self.signatures.order(&row, &mut self.report);
+        if let Some(order) = self.signatures.order(&row, &mut self.report) {
+            self.allowances.order(&row, &order);
+        }
     }
 
     fn receipt(&mut self, row: ReceiptRow) {
@@ -139,8 +147,18 @@ impl BookReader for Auditor<'_> {
         self.signatures.receipt(&row, &mut self.report);
     }
 
+    fn allowance(&mut self, row: AllowanceRow) {
+        self.money.allowance(&row, &mut self.report);
+        self.allowances.allowance(row);
+    }
+
+    fn fork(&mut self, row: ForkRow) {
+        self.allowances.fork(&row, &mut self.report);
+    }
+
     fn hold(&mut self, row: HoldRow) {
         self.report.holds += 1;
+        self.allowances.hold(&row, &mut self.report);
         self.money.hold(row, &mut self.report);
     }
 
@@ -148,6 +166,7 @@ impl BookReader for Auditor<'_> {
         self.report.operations += 1;
         self.money.operation(&row, &mut self.report);
         self.signatures.operation(&row, &mut self.report);
+        self.allowances.operation(&row);
     }
 }
 
@@ -159,6 +178,7 @@ impl Auditor<'_> {
         }
         self.money.finish(report);
         self.signatures.finish(report);
+        self.allowances.finish(report);
         self.report
     }
 }

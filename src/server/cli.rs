@@ -50,6 +50,7 @@ pub fn run(
         Command::Post(arguments) => operations::post(arguments, out, err),
         Command::Void(arguments) => operations::void(arguments, out, err),
         Command::Payout(arguments) => operations::payout(arguments, out, err),
+        Command::Device { command } => operations::device(command, out, err),
         Command::Statement { command } => statements::statement(command, out),
         Command::Show(arguments) => commands::show(&arguments.account, &arguments.data, out),
         Command::Keys { command } => keys::keys(command, out),
@@ -105,12 +106,17 @@ enum Command {
     Void(operations::VoidArguments),
     /// Tell that a creator was paid
     Payout(operations::PayoutArguments),
+    /// Freeze a device, or thaw one
+    Device {
+        #[command(subcommand)]
+        command: operations::DeviceCommand,
+    },
     /// Print a statement, as CSV or JSON
     Statement {
         #[command(subcommand)]
         command: statements::StatementCommand,
     },
-    /// Show an account: its wallet, devices and latest orders
+    /// Show an account: its wallet, devices, what they may spend offline, and latest orders
     Show(ShowArguments),
     /// Show, rotate and revoke the keys that sign receipts
     Keys {

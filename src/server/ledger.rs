@@ -14,9 +14,11 @@
 //! plain data to be written.
 
 mod account;
+mod allowance;
 pub(crate) mod books;
 mod changes;
 mod error;
+mod fork;
 mod hold;
 pub mod lot;
 mod model;
@@ -34,8 +36,10 @@ mod values;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresLedger, PostgresUrl, PostgresUrlError};
 pub use account::{AccountKind, AccountNumber, House, Origin};
+pub use allowance::{AllowanceRecord, AllowanceRules, AllowanceTerms, AllowanceWish};
 pub use books::{
-    AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
+    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow,
+    TransferRow, WalletRow,
 };
 pub use error::LedgerError;
 pub use hold::{HoldRecord, HoldStatus};
@@ -47,14 +51,15 @@ pub use refused::{OperateError, Refused};
 pub use sqlite::SqliteLedger;
 pub use transfer::{OperationId, Transfer, TransferId, TransferKind};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::signing::Signer;
 use crate::protocol::order::OrderError;
 use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{
-    AccountId, Catalog, GameId, KeyId, Money, Order, OrderId, ProductId, PublicKey, Sha256, Status, Token, UnixSeconds,
+    AccountId, AllowanceId, Catalog, GameId, KeyId, Money, Order, OrderId, ProductId, PublicKey, Sha256, Status, Token,
+    UnixSeconds,
 };
 
 /// The books of one game.
@@ -94,6 +99,20 @@ pub trait Ledger: fmt::Debug + Send {
     /// # Errors
     /// The books could not be read or written, or a receipt not signed; nothing changed.
     fn settle(&mut self, batch: &[VerifiedOrder], context: &mut Context<'_>) -> Result<Vec<Outcome>, LedgerError>;
+
+    /// Sees to the allowances of devices that want one, by `rules` and in one transaction: closes those that a device
+    /// does not make orders within any more, and sets another one aside where less than half of the last one is left.
+    /// Gives each device's allowance to make orders within from now on, where that is news. Nothing is written where
+    /// nothing changes.
+    ///
+    /// # Errors
+    /// The books could not be read or written, or an allowance not signed; nothing changed.
+    fn allow(
+        &mut self,
+        wishes: &[AllowanceWish],
+        rules: &AllowanceRules,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Option<Token>>, LedgerError>;
 
     /// What each of several devices should hear: the feed after its cursor, its account's wallet and its chain.
     ///
@@ -307,6 +326,50 @@ pub struct AccountSummary {
     pub receipts: u64,
     /// Its latest orders that were not declined, latest first; at most [`AccountSummary::LATEST`].
     pub latest: Vec<OrderSummary>,
+    /// What its devices may spend while they are offline, in the order of the devices.
+    pub allowances: Vec<AllowanceSummary>,
+    /// Those of its devices to which nothing is sold.
+    pub frozen: BTreeSet<KeyId>,
+}
+
+/// What the books say about an allowance that backs something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowanceSummary {
+    /// The allowance.
+    pub id: AllowanceId,
+    /// The device that may spend it.
+    pub device: KeyId,
+    /// What it was set aside with.
+    pub total: Money,
+    /// What is still set aside.
+    pub left: Money,
+    /// How many more orders may be made within it.
+    pub orders_left: i64,
+    /// From when on no order may be made within it.
+    pub expires_at: UnixSeconds,
+    /// From when on it backs nothing any more.
+    pub settle_by: UnixSeconds,
+}
+
+impl AllowanceSummary {
+    /// The allowances that back something, as `records` tell them.
+    fn of(records: Vec<AllowanceRecord>) -> Result<Vec<Self>, LedgerError> {
+        let summary = |record: AllowanceRecord| {
+            let money = |micros| Ok::<_, LedgerError>(Money::new(values::micros(micros)?, record.hold.currency));
+            Ok(Self {
+                id: record.id(),
+                device: record.terms.device,
+                total: money(record.hold.amount)?,
+                left: money(record.hold.rest_amount())?,
+                orders_left: record.terms.most_orders.saturating_sub(record.terms.orders),
+                expires_at: record.terms.expires_at,
+                settle_by: record.hold.expires_at,
+            })
+        };
+        let mut records = records;
+        records.sort_by_key(|record| (record.terms.device, record.hold.currency, record.terms.number));
+        records.into_iter().map(summary).collect()
+    }
 }
 
 impl AccountSummary {

@@ -89,7 +89,7 @@ pub struct LimitError {
 }
 
 impl LimitError {
-    fn check(
+    pub(crate) fn check(
         name: &'static str,
         in_range: bool,
         value: impl fmt::Display,

@@ -111,6 +111,7 @@ pub(crate) struct Metrics {
     syncs: Counter,
     batches: Counter,
     enrolments: Counter,
+    allowances: Counter,
     batch_orders: Histogram,
     settlements: Histogram,
     refused: Family<LimitLabel, Counter>,
@@ -139,6 +140,7 @@ impl Default for Metrics {
             syncs: Counter::default(),
             batches: Counter::default(),
             enrolments: Counter::default(),
+            allowances: Counter::default(),
             batch_orders: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             settlements: seconds(),
             refused: Family::default(),
@@ -182,6 +184,7 @@ impl Metrics {
         registry.register("syncs", help, self.syncs.clone());
         registry.register("batches", "Batches of sync requests that were settled", self.batches.clone());
         registry.register("enrolments", "Devices that were enrolled", self.enrolments.clone());
+        registry.register("allowances", "Allowances that devices were given", self.allowances.clone());
         registry.register("batch_orders", "Orders in a batch", self.batch_orders.clone());
         let help = "How long the books took to settle a batch, durably";
         registry.register_with_unit("settlement_duration", help, Unit::Seconds, self.settlements.clone());
@@ -227,6 +230,10 @@ impl Metrics {
 
     pub(crate) fn count_enrolments(&self, new: usize) {
         self.enrolments.inc_by(new as u64);
+    }
+
+    pub(crate) fn count_allowances(&self, given: usize) {
+        self.allowances.inc_by(given as u64);
     }
 
     pub(crate) fn count_outcome(&self, outcome: &Outcome) {

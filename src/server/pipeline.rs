@@ -16,7 +16,10 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::clock::Clock;
-use super::ledger::{Context, Enrolled, FeedEntry, Ledger, LedgerError, Outcome, Place, Standing, VerifiedOrder};
+use super::ledger::{
+    AllowanceRules, AllowanceWish, Context, Enrolled, FeedEntry, Ledger, LedgerError, Outcome, Place, Standing,
+    VerifiedOrder,
+};
 use super::memory::Held;
 use super::metrics::{Metrics, Refused};
 use super::problem::Refusal;
@@ -24,7 +27,7 @@ use super::signing::Signer;
 use super::signing_keys::CurrentKeys;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncResponse;
-use crate::protocol::{AccountId, Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
+use crate::protocol::{AccountId, AllowanceRequest, Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
 
 /// For how many devices the feed is read at a time: each may get hundreds of receipts.
 const DEVICES_AT_ONCE: usize = 32;
@@ -38,6 +41,10 @@ pub(crate) struct SyncJob {
     pub(crate) place: Place,
     pub(crate) request_sha256: Sha256,
     pub(crate) orders: Vec<VerifiedOrder>,
+    /// What allowance the device wants.
+    pub(crate) wish: Option<AllowanceRequest>,
+    /// What it is given, once that is decided.
+    pub(crate) allowances: Vec<Token>,
     /// The room that the request takes up.
     pub(crate) held: Held,
 }
@@ -166,6 +173,8 @@ pub(crate) struct Writer {
     pub(crate) welcome: Option<Money>,
     /// The number of orders at which a batch is full.
     pub(crate) batch: usize,
+    /// How much devices may spend while they are offline.
+    pub(crate) allowances: AllowanceRules,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) workers: Arc<rayon::ThreadPool>,
     /// The lock on the data folder, kept for as long as the books are open: they are closed before it.
@@ -268,6 +277,7 @@ impl Writer {
         for outcome in &outcomes {
             self.metrics.count_outcome(outcome);
         }
+        self.allow(&mut jobs);
         let mut outcomes = outcomes.into_iter();
         let asked = jobs.into_iter().zip(replies).zip(counts);
         let mut asked = asked.map(|((job, reply), count)| (job, reply, outcomes.by_ref().take(count).collect()));
@@ -306,6 +316,31 @@ impl Writer {
         let mut late = self.outcomes(&late)?.into_iter();
         let outcome = |order: &VerifiedOrder| if is_early(order) { early.next() } else { late.next() };
         Ok(orders.iter().filter_map(outcome).collect())
+    }
+
+    /// Sees to the allowances of the devices that want one. Where that fails, they ask again with their next request:
+    /// their orders are settled, and must be answered.
+    fn allow(&mut self, jobs: &mut [SyncJob]) {
+        let asking = jobs.iter_mut().filter_map(|job| job.wish.map(|request| (job, request)));
+        let (mut asking, wishes): (Vec<_>, Vec<_>) = asking
+            .map(|(job, request)| {
+                let wish = AllowanceWish { device: job.place.device, account: job.place.account.clone(), request };
+                (job, wish)
+            })
+            .unzip();
+        if wishes.is_empty() {
+            return;
+        }
+        let mut context = Context { catalog: &self.catalog, signer: &mut self.signer, now: self.clock.now() };
+        match self.ledger.allow(&wishes, &self.allowances, &mut context) {
+            Ok(given) => {
+                for (job, token) in asking.iter_mut().zip(given) {
+                    self.metrics.count_allowances(token.iter().len());
+                    job.allowances.extend(token);
+                }
+            }
+            Err(error) => tracing::error!("`{}` devices got no allowance: `{error}`", wishes.len()),
+        }
     }
 
     /// Tells some devices what became of their orders, and what else is new.
@@ -347,7 +382,7 @@ impl Writer {
             wallet: standing.wallet,
             chain: standing.chain,
             catalog: self.catalog.digest(),
-            allowances: Vec::new(),
+            allowances: job.allowances,
         };
         let key = self.signer.key().clone();
         self.workers.spawn(move || {

@@ -1,8 +1,9 @@
 //! The rules of selling: what becomes of an order, given what the books say. Nothing here reads or writes them.
 //!
 //! An order that does not follow its device's chain is declined and leaves the chain where it is. Every other new order
-//! moves the chain on, then is checked against the catalogue, what is owned and the wallet, in that order; the first
-//! check that fails is the reason it is declined, for ever.
+//! moves the chain on, then is checked against whether its device is frozen, the catalogue, what is owned, and the
+//! allowance that it names or the wallet, in that order; the first check that fails is the reason it is declined, for
+//! ever.
 
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
@@ -18,11 +19,17 @@ pub(crate) trait Facts {
     /// The last order that the device's chain holds.
     fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError>;
 
+    /// Whether nothing is sold to the device.
+    fn is_frozen(&mut self, device: KeyId) -> Result<bool, LedgerError>;
+
     /// Whether the account has the product, by an order that is granted and not refunded, and was of no consumable.
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError>;
 
     /// Whether the account has the product as a pass that ends after `now`.
     fn runs(&mut self, account: &AccountId, product: &ProductId, now: UnixSeconds) -> Result<bool, LedgerError>;
+
+    /// Whether an allowance that the order names pays `amount` for it.
+    fn covers(&mut self, order: &Order, amount: Money) -> Result<bool, LedgerError>;
 
     /// What the account can spend in a currency.
     fn available(&mut self, account: &AccountId, currency: Currency) -> Result<Micros, LedgerError>;
@@ -54,6 +61,8 @@ pub(crate) enum Verdict {
         shares: Vec<(CreatorId, Micros)>,
         /// What the game keeps of it.
         kept: Micros,
+        /// Whether the allowance pays that the order names, and not what else is in the wallet.
+        within: bool,
     },
     /// The account is not charged, and never will be.
     Declined(Reason),
@@ -69,7 +78,10 @@ pub(crate) fn decide(
     if !follows(order, facts.chain(order.device)?) {
         return Ok(Decision { chained: false, verdict: Verdict::Declined(Reason::ChainBroken) });
     }
-    let verdict = verdict(order, catalog, now, facts)?;
+    let verdict = match facts.is_frozen(order.device)? {
+        true => Verdict::Declined(Reason::DeviceFrozen),
+        false => verdict(order, catalog, now, facts)?,
+    };
     Ok(Decision { chained: true, verdict })
 }
 
@@ -103,7 +115,9 @@ fn verdict(order: &Order, catalog: &Catalog, now: UnixSeconds, facts: &mut impl 
         return declined(Reason::AlreadyOwned);
     }
     // What is free is given whatever the wallet holds.
-    if amount.micros > Micros::ZERO && facts.available(&order.account, amount.currency)? < amount.micros {
+    let within = order.allowance.is_some() && amount.micros > Micros::ZERO && facts.covers(order, amount)?;
+    let costs = amount.micros > Micros::ZERO && !within;
+    if costs && facts.available(&order.account, amount.currency)? < amount.micros {
         return declined(Reason::InsufficientFunds);
     }
     let until = match product.kind {
@@ -113,7 +127,7 @@ fn verdict(order: &Order, catalog: &Catalog, now: UnixSeconds, facts: &mut impl 
     // The catalogue's shares are the whole at most, so they can be split.
     let (shares, kept) = product.split(amount.micros).unwrap_or_else(|| (Vec::new(), amount.micros));
     let (grants, owned) = (product.grants(order.quantity, now), product.kind != ProductKind::Consumable);
-    Ok(Verdict::Granted { amount, grants, owned, until, shares, kept })
+    Ok(Verdict::Granted { amount, grants, owned, until, shares, kept, within })
 }
 
 /// The receipt, not yet signed, that tells a decision.

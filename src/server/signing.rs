@@ -9,7 +9,9 @@ use rayon::prelude::*;
 use super::ledger::LedgerError;
 use super::signing_keys::SigningKeys;
 use crate::protocol::sync::SyncResponse;
-use crate::protocol::{GameId, KeyId, PublicKey, Receipt, ReceiptId, SecretKey, Token, TrustError, UnixSeconds};
+use crate::protocol::{
+    Allowance, GameId, KeyId, PublicKey, Receipt, ReceiptId, SecretKey, Token, TrustError, UnixSeconds,
+};
 
 /// Below this many receipts, handing them to other threads costs more than signing them.
 const WORTH_SHARING: usize = 8;
@@ -51,6 +53,10 @@ impl SigningKey {
     /// It is not the key's time, or the answer does not serialise.
     pub(crate) fn sign_answer(&self, answer: &SyncResponse) -> Result<Token, LedgerError> {
         answer.sign(self.may_sign_at(answer.issued_at)?).map_err(LedgerError::Signing)
+    }
+
+    fn sign_allowance(&self, allowance: &Allowance) -> Result<Token, LedgerError> {
+        allowance.sign(self.may_sign_at(allowance.issued_at)?).map_err(LedgerError::Signing)
     }
 
     fn sign_receipt(&self, receipt: &Receipt) -> Result<Token, LedgerError> {
@@ -123,6 +129,11 @@ impl Signer {
             work()
         });
         (tokens, done)
+    }
+
+    /// Signs an allowance.
+    pub(crate) fn sign_allowance(&self, allowance: &Allowance) -> Result<Token, LedgerError> {
+        self.key.sign_allowance(allowance)
     }
 
     /// Signs a receipt.

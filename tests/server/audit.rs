@@ -43,7 +43,7 @@ fn busy_shop() -> Shop {
 }
 
 /// What an audit says of a copy of a shop's books after a change to it.
-fn audit_after(shop: &Shop, change: &str) -> AuditReport {
+pub fn audit_after(shop: &Shop, change: &str) -> AuditReport {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let copy = folder.path().join("store.sqlite");
     let books = Connection::open(shop.folder.path().join("store.sqlite")).expect("opens");

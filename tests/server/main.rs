@@ -3,6 +3,7 @@
 
 mod abuse;
 mod admin;
+mod allowances;
 mod audit;
 mod backup;
 #[cfg(all(unix, feature = "postgres"))]

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::thread;
 
-use bevy_iap::protocol::{Receipt, Status};
+use bevy_iap::protocol::{AllowanceRequest, Currency, Receipt, Status};
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::operation::RefundOrder;
 use bevy_iap::server::ledger::{
-    Context, Credit, Ledger, LedgerError, OperateError, Operation, OperationId, SqliteLedger, VerifiedOrder,
+    AllowanceRules, AllowanceWish, Context, Credit, Ledger, LedgerError, OperateError, Operation, OperationId,
+    SqliteLedger, VerifiedOrder,
 };
 use bevy_iap::server::signing::Signer;
 use rusqlite::{Connection, params};
@@ -47,7 +48,7 @@ fn version_1(path: &Path) -> (Device, Vec<VerifiedOrder>, Signer) {
     old.execute("ATTACH ?1 AS today", [from.to_str().expect("UTF-8")]).expect("attaches");
     old.execute_batch(
         "INSERT INTO meta SELECT * FROM today.meta;
-         INSERT INTO devices SELECT * FROM today.devices;
+         INSERT INTO devices SELECT id, account, public_key, created_at, sequence, chain_head FROM today.devices;
          INSERT INTO orders SELECT id, account, device, sequence, product, quantity, token, sha256, status, until,
              amount, currency, settled_at FROM today.orders;
          INSERT INTO receipts SELECT * FROM today.receipts;",
@@ -163,4 +164,31 @@ fn books_that_cannot_be_brought_up_are_left_as_they_were() {
         assert!(error.to_string().contains(told), "{error}");
         assert_eq!(dump(&connection), before);
     }
+}
+
+/// What version 4 has changed, undone.
+const VERSION_3: &str = "
+    DROP TABLE allowances;
+    DROP TABLE forks;
+    ALTER TABLE devices DROP COLUMN frozen_at;
+    PRAGMA user_version = 3;
+";
+
+#[test]
+fn books_of_version_3_give_allowances_from_then_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store.sqlite");
+    let (device, _, mut signer) = version_1(&path);
+    drop(SqliteLedger::open(&path, &game()).expect("opens"));
+    Connection::open(&path).expect("opens").execute_batch(VERSION_3).expect("undoes");
+    let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
+    assert_right(&mut ledger, &signer);
+    assert_eq!(euros(&mut ledger, &device), 450_000);
+    let request = AllowanceRequest { current: None, currency: Currency::EUR };
+    let wish = AllowanceWish { device: device.id(), account: device.account(), request };
+    let mut context = Context { catalog: &catalog(), signer: &mut signer, now: 50 };
+    let given = ledger.allow(&[wish], &AllowanceRules::default(), &mut context).expect("allows").remove(0);
+    assert!(given.is_some());
+    assert_eq!(euros(&mut ledger, &device), 360_000);
+    assert_right(&mut ledger, &signer);
 }

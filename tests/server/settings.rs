@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use bevy_iap::server::{Limits, LocalServer, ServerConfig};
+use bevy_iap::protocol::Micros;
+use bevy_iap::server::{AllowanceRules, Limits, LocalServer, ServerConfig};
 use tempfile::TempDir;
 
 use crate::support::catalog;
@@ -44,6 +45,8 @@ fn flag_goes_before_the_environment_that_before_the_file_and_that_before_the_def
     assert_line(&shown, "connections: 7, // file");
     assert_line(&shown, "orders_per_device: \"1:2\", // file");
     assert_line(&shown, "memory: 64, // default");
+    assert_line(&shown, "allowance_percent: 20, // default");
+    assert_line(&shown, "allowance_most: \"5\", // default");
     assert_line(&shown, "listen: \"127.0.0.1:7878\", // default");
     assert_line(&shown, "// welcome is not set");
 }
@@ -52,9 +55,11 @@ fn flag_goes_before_the_environment_that_before_the_file_and_that_before_the_def
 fn what_is_shown_can_be_read_again() {
     let all = r#"Server(catalog: "a.ron", data: "b", listen: "0.0.0.0:1", welcome: "1.00EUR", trust_proxy: "10.0.0.0/8",
         allow_origin: "https://games.example", connections_per_address: 3, orders_per_address: "off", time: 4,
-        requests_per_address: "3:4", enrolments_per_address: "5:6", limit_loopback: true, memory: 2)"#;
+        requests_per_address: "3:4", enrolments_per_address: "5:6", limit_loopback: true, memory: 2,
+        allowance_percent: 0, allowance_most: "0.50", allowance_days: 3, allowance_grace_days: 0, allowance_orders: 9)"#;
     let shown = printed(all, &[], &[]).expect("works");
     assert_line(&shown, "orders_per_address: \"off\", // file");
+    assert_line(&shown, "allowance_most: \"0.5\", // file");
     let again = printed(&shown, &[], &[]).expect("it is a file of settings");
     assert_eq!(
         again.replace("// file", "").replace("// default", ""),
@@ -119,6 +124,10 @@ fn setting_out_of_its_range_is_refused_with_the_range() {
         ("batch", &["0", "1000001"], "1 to 1000000"),
         ("memory", &["0", "4096", "18446744073709551615"], "1 to 4095"),
         ("time", &["0", "86401", "18446744073709551615"], "1 to 86400"),
+        ("allowance_percent", &["101", "18446744073709551615"], "0 to 100"),
+        ("allowance_days", &["0", "366"], "1 to 365"),
+        ("allowance_grace_days", &["366"], "0 to 365"),
+        ("allowance_orders", &["0", "1000001"], "1 to 1000000"),
     ] {
         for value in wrong {
             let told = format!("\"{value}\" is not a whole number from {range}; write one");
@@ -150,6 +159,23 @@ fn server_with_a_limit_out_of_its_range_does_not_start() {
     assert!(refused(&|limits| limits.memory = 1 << 32).contains("memory cannot be 4294967296 bytes"));
     assert!(refused(&|limits| limits.time = Duration::ZERO).contains("time cannot be 0ns"));
     assert!(refused(&|limits| limits.time = Duration::MAX).contains("write 1ms to 86400s"));
+}
+
+#[test]
+fn server_with_rules_of_allowances_out_of_their_ranges_does_not_start() {
+    let refused = |change: &dyn Fn(&mut AllowanceRules)| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut config = ServerConfig::new(folder.path(), catalog());
+        change(&mut config.allowances);
+        LocalServer::start(config).expect_err("it is refused").to_string()
+    };
+    assert!(refused(&|rules| rules.percent = 101).contains("allowance_percent cannot be 101; write 0 to 100"));
+    assert!(refused(&|rules| rules.most = Micros::ZERO).contains("allowance_most cannot be 0; write more than 0"));
+    assert!(refused(&|rules| rules.days = 0).contains("allowance_days cannot be 0; write 1 to 365"));
+    assert!(refused(&|rules| rules.grace_days = 366).contains("allowance_grace_days cannot be 366"));
+    assert!(refused(&|rules| rules.orders = 0).contains("allowance_orders cannot be 0"));
+    let error = printed("Server(allowance_most: \"0\")", &[], &[]).expect_err("it is refused");
+    assert!(error.contains("\"0\" is not above 0; write an amount such as 5 or 0.50"), "{error}");
 }
 
 #[test]

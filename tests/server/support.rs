@@ -87,6 +87,7 @@ impl Shop {
 }
 
 /// A device that signs orders, as the client would.
+#[derive(Clone)]
 pub struct Device {
     pub key: SecretKey,
     pub chain: Option<ChainHead>,

@@ -16,6 +16,8 @@ pub(super) struct HoldAudit {
     seen: BTreeSet<[u8; 16]>,
     /// The holds that operations say were made.
     made: BTreeSet<[u8; 16]>,
+    /// Those that are behind allowances, which no operation makes, and from which orders take.
+    allowances: BTreeSet<[u8; 16]>,
 }
 
 impl HoldAudit {
@@ -29,6 +31,14 @@ impl HoldAudit {
 
     pub(super) fn legs_of(&self, hold: [u8; 16]) -> Vec<Leg> {
         self.legs.get(&hold).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn posts_of(&self, hold: [u8; 16]) -> Vec<Leg> {
+        self.posts.get(&hold).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn allowance(&mut self, id: [u8; 16]) {
+        self.allowances.insert(id);
     }
 
     pub(super) fn operation(&mut self, row: &OperationRow) {
@@ -59,11 +69,16 @@ impl HoldAudit {
         if left.values().any(|amount| *amount < 0) {
             report.differs(format_args!("hold {id}: more was taken from a lot than it has set aside"));
         }
+        // Of an allowance, orders take parts, and what is given free in the end is the rest.
+        let allowed = self.allowances.contains(&row.id);
+        let untouched = row.posted == 0 || allowed;
         let right = match HoldStatus::parse(&row.status) {
-            Some(HoldStatus::Pending) => row.posted == 0 && row.resolved_at.is_none(),
-            Some(HoldStatus::Posted) => row.posted > 0 && row.resolved_at.is_some_and(|at| at < row.expires_at),
-            Some(HoldStatus::Voided) => row.posted == 0 && row.resolved_at.is_some_and(|at| at < row.expires_at),
-            Some(HoldStatus::Expired) => row.posted == 0 && row.resolved_at == Some(row.expires_at),
+            Some(HoldStatus::Pending) => untouched && row.resolved_at.is_none(),
+            Some(HoldStatus::Posted) => {
+                !allowed && row.posted > 0 && row.resolved_at.is_some_and(|at| at < row.expires_at)
+            }
+            Some(HoldStatus::Voided) => untouched && row.resolved_at.is_some_and(|at| at < row.expires_at),
+            Some(HoldStatus::Expired) => untouched && row.resolved_at == Some(row.expires_at),
             None => false,
         };
         if !right {
@@ -76,9 +91,13 @@ impl HoldAudit {
         for id in named.difference(&self.seen) {
             report.differs(format_args!("hold {}: its transfers are there, and it is missing", OperationId(*id)));
         }
-        for id in self.made.symmetric_difference(&self.seen) {
+        let made: BTreeSet<[u8; 16]> = self.made.union(&self.allowances).copied().collect();
+        for id in self.made.intersection(&self.allowances) {
+            report.differs(format_args!("hold {}: it is an operation's and an allowance's", OperationId(*id)));
+        }
+        for id in made.symmetric_difference(&self.seen) {
             report.differs(format_args!(
-                "hold {}: it is there without an operation, or the other way round",
+                "hold {}: it is there without an operation or an allowance, or the other way round",
                 OperationId(*id)
             ));
         }

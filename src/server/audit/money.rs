@@ -7,8 +7,8 @@ use super::operations::OperationAudit;
 use super::{AuditReport, Paid};
 use crate::protocol::{GameId, OrderId};
 use crate::server::ledger::{
-    AccountKind, AccountRow, DeviceRow, HoldRow, House, OperationId, OperationRow, Origin, TransferId, TransferKind,
-    TransferRow, WalletRow,
+    AccountKind, AccountRow, AllowanceRow, DeviceRow, HoldRow, House, OperationId, OperationRow, Origin, TransferId,
+    TransferKind, TransferRow, WalletRow,
 };
 
 /// The sums of an account, as stored and as added again.
@@ -114,6 +114,7 @@ impl MoneyAudit {
         match kind {
             TransferKind::Hold => self.holds.leg(&row),
             TransferKind::Post => self.holds.post(&row),
+            TransferKind::Purchase if row.hold.is_some() => self.holds.post(&row),
             _ => {}
         }
         match (kind, row.order) {
@@ -228,7 +229,11 @@ impl MoneyAudit {
     pub(super) fn hold(&mut self, row: HoldRow, report: &mut AuditReport) {
         self.operations.hold(&row);
         if row.status == "pending" {
-            for (lot, house, amount) in self.holds.legs_of(row.id) {
+            let legs = self.holds.legs_of(row.id);
+            // What was taken of an allowance is set aside no longer, for whomever it was taken.
+            let revenue = legs.first().map(|(_, house, _)| *house).unwrap_or_default();
+            let taken = self.holds.posts_of(row.id).into_iter().map(|(lot, _, amount)| (lot, revenue, -amount));
+            for (lot, house, amount) in legs.into_iter().chain(taken) {
                 if let Some(account) = self.accounts.get_mut(&lot) {
                     account.debits_pending += amount;
                 }
@@ -242,6 +247,11 @@ impl MoneyAudit {
             report.differs(format_args!("hold {}: it holds what is another account's", OperationId(row.id)));
         }
         self.holds.hold(row, report);
+    }
+
+    pub(super) fn allowance(&mut self, row: &AllowanceRow, report: &mut AuditReport) {
+        self.holds.allowance(row.id);
+        self.operations.allowance(row, report);
     }
 
     pub(super) fn operation(&mut self, row: &OperationRow, report: &mut AuditReport) {

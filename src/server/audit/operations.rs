@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::AuditReport;
 use crate::protocol::{Micros, Money, OrderId};
-use crate::server::ledger::operation::{Hold, OperationRecord, Payout, Post, RefundCredit, RefundOrder, Void};
+use crate::server::ledger::operation::{
+    FreezeDevice, Hold, OperationRecord, Payout, Post, RefundCredit, RefundOrder, ThawDevice, Void,
+};
 use crate::server::ledger::{
-    AccountRow, Action, Answer, Credit, HoldRow, HoldStatus, OperationId, OperationRow, Origin, TransferId,
-    TransferKind, TransferRow,
+    AccountRow, Action, AllowanceRow, Answer, Credit, HoldRow, HoldStatus, OperationId, OperationRow, Origin,
+    TransferId, TransferKind, TransferRow,
 };
 
 #[derive(Default)]
@@ -16,6 +18,8 @@ pub(super) struct OperationAudit {
     /// What operations have moved, until the operation that did is read.
     moved: BTreeMap<TransferId, TransferRow>,
     holds: BTreeMap<OperationId, HoldRow>,
+    /// The holds that are behind allowances.
+    allowances: BTreeSet<OperationId>,
     /// The holds that were posted or voided, by the digest of each action that may have done so.
     resolved: BTreeMap<[u8; 32], OperationId>,
     /// Those of them of which the operation was read.
@@ -65,8 +69,20 @@ impl OperationAudit {
         }
     }
 
+    /// What an allowance has set aside was moved by no operation, but when it was signed.
+    pub(super) fn allowance(&mut self, row: &AllowanceRow, report: &mut AuditReport) {
+        let id = OperationId(row.id);
+        self.allowances.insert(id);
+        if self.take(TransferKind::Hold, id).iter().any(|leg| leg.created_at != row.issued_at) {
+            report.differs(format_args!("allowance {id}: its transfers were written at another time"));
+        }
+    }
+
     pub(super) fn hold(&mut self, row: &HoldRow) {
         let hold = OperationId(row.id);
+        if self.allowances.contains(&hold) {
+            return;
+        }
         let actions: Vec<Action> = match HoldStatus::parse(&row.status) {
             Some(HoldStatus::Posted) => {
                 let all = (row.posted == row.amount).then_some(None);
@@ -97,6 +113,13 @@ impl OperationAudit {
             Ok(Err(_)) => return,
             Err(_) => return report.differs(format_args!("operation {id}: its answer cannot be read")),
         };
+        if let Answer::Device { device, frozen, .. } = answer {
+            let action = if frozen { FreezeDevice { device }.into() } else { ThawDevice { device }.into() };
+            if !is(&action, &row.sha256) || action.name() != row.action {
+                not_as_asked(id, report);
+            }
+            return;
+        }
         let Some(said) = said(&row.action, &answer) else {
             return report.differs(format_args!("operation {id}: it is no {}, by its answer", row.action));
         };

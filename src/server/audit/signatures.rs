@@ -84,7 +84,8 @@ impl<'a> SignatureAudit<'a> {
         self.devices.insert(row.id, Device { key, account, stored, followed: None });
     }
 
-    pub(super) fn order(&mut self, row: &OrderRow, report: &mut AuditReport) {
+    /// Gives the order, if it verifies.
+    pub(super) fn order(&mut self, row: &OrderRow, report: &mut AuditReport) -> Option<Order> {
         let id = OrderId(row.id);
         let token = Token::from_text(&row.token);
         let sha256 = token.sha256();
@@ -118,10 +119,11 @@ impl<'a> SignatureAudit<'a> {
             refunded_quantity: row.refunded_quantity,
             refunded_amount: row.refunded_amount,
             settled_at: row.settled_at,
-            bought: order.map(|order| order.product),
+            bought: order.as_ref().map(|order| order.product.clone()),
             receipts: Vec::new(),
         };
         self.orders.insert(id, facts);
+        order
     }
 
     fn verified(&self, row: &OrderRow, token: Token) -> Result<Order, String> {

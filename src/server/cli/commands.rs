@@ -8,20 +8,28 @@ use super::{Data, FAILURE, Outcome, SUCCESS};
 use crate::protocol::sync::Balance;
 use crate::protocol::{AccountId, Catalog, Micros, Money, Product};
 use crate::server::audit;
-use crate::server::ledger::{AccountSummary, books};
+use crate::server::ledger::{AccountSummary, AllowanceSummary, books};
 use crate::server::{OperationError, SigningKeys};
 
 pub(super) fn show(account: &AccountId, data: &Data, out: &mut dyn Write) -> Outcome {
     let mut ledger = data.folder()?.books()?;
     let summary = ledger.show(account)?.ok_or_else(|| OperationError::UnknownAccount(account.clone()))?;
-    let AccountSummary { account, wallet, devices, orders, receipts, latest } = summary;
+    let AccountSummary { account, wallet, devices, orders, receipts, latest, allowances, frozen } = summary;
     writeln!(out, "account   {account}")?;
     for balance in &wallet {
         writeln!(out, "wallet    {}", shown(balance))?;
     }
     for (device, chain) in devices {
         let orders = chain.map_or(0, |chain| chain.sequence);
-        writeln!(out, "device    {device}, {orders} orders in its chain")?;
+        let state = if frozen.contains(&device) { ", frozen" } else { "" };
+        writeln!(out, "device    {device}, {orders} orders in its chain{state}")?;
+        for allowance in allowances.iter().filter(|allowance| allowance.device == device) {
+            let AllowanceSummary { total, left, orders_left, expires_at, .. } = allowance;
+            writeln!(
+                out,
+                "          may spend {left} of {total} offline, in {orders_left} orders, before {expires_at} (Unix time)"
+            )?;
+        }
     }
     for (status, count) in orders {
         writeln!(out, "orders    {count} {status}")?;

@@ -1,15 +1,15 @@
-//! The commands that change the books: credits, refunds, holds and payouts.
+//! The commands that change the books: credits, refunds, holds, payouts, and devices that are frozen.
 
 use std::io::Write;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, Subcommand};
 
 use super::commands::shown;
 use super::{Data, Outcome, SUCCESS};
-use crate::protocol::{AccountId, CreatorId, Currency, Micros, Money, OrderId, SourceId};
+use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Micros, Money, OrderId, SourceId};
 use crate::server::clock::{Clock as _, SystemClock};
 use crate::server::date::Date;
-use crate::server::ledger::operation::{Hold, Payout, Post, RefundCredit, RefundOrder, Void};
+use crate::server::ledger::operation::{FreezeDevice, Hold, Payout, Post, RefundCredit, RefundOrder, ThawDevice, Void};
 use crate::server::ledger::{Action, Answer, Credit, Ledger, Operation, OperationId, Origin};
 use crate::server::operator::random_operation_id;
 use crate::server::signing::Signer;
@@ -153,6 +153,31 @@ pub(super) struct PayoutArguments {
     data: Data,
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum DeviceCommand {
+    /// Sell nothing to a device any more, and give free what it might have spent offline. Other devices of the account go
+    /// on
+    Freeze(DeviceArguments),
+    /// Sell to a device again that was frozen, by `freeze` or because it was copied to spend an allowance twice
+    Thaw(DeviceArguments),
+}
+
+// The id of a device may start with `-` too.
+#[derive(Args, Debug)]
+#[command(disable_help_flag = true)]
+pub(super) struct DeviceArguments {
+    /// The device's id; `show` lists those of an account
+    #[arg(allow_hyphen_values = true)]
+    device: KeyId,
+    #[command(flatten)]
+    id: Id,
+    #[command(flatten)]
+    data: Data,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
 pub(super) fn credit(arguments: CreditArguments, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let CreditArguments { account, amount, currency, id, promotional, source, refundable_until, fee, data, .. } =
         arguments;
@@ -193,6 +218,17 @@ pub(super) fn void(arguments: VoidArguments, out: &mut dyn Write, err: &mut dyn 
     operate(&data, &id, Void { hold }, "gave free", out, err)
 }
 
+pub(super) fn device(command: DeviceCommand, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
+    match command {
+        DeviceCommand::Freeze(DeviceArguments { device, id, data, .. }) => {
+            operate(&data, &id, FreezeDevice { device }, "froze", out, err)
+        }
+        DeviceCommand::Thaw(DeviceArguments { device, id, data, .. }) => {
+            operate(&data, &id, ThawDevice { device }, "thawed", out, err)
+        }
+    }
+}
+
 pub(super) fn payout(arguments: PayoutArguments, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
     let PayoutArguments { creator, amount, currency, source, id, data } = arguments;
     operate(&data, &id, Payout { creator, money: Money::new(amount, currency), source }, "paid", out, err)
@@ -225,6 +261,7 @@ fn operate(
         Answer::Order { receipt, money, quantity } => {
             writeln!(out, "{done} {money} for {quantity} × {} to {}", receipt.product, receipt.account)?;
         }
+        Answer::Device { device, account, .. } => writeln!(out, "{done} the device {device} of {account}")?,
         Answer::Creator { creator, money, payable } => {
             writeln!(out, "{done} {money} to {creator}; {payable} is payable now")?;
         }

@@ -20,7 +20,7 @@ pub(super) fn serve(arguments: ServeArguments, matches: Option<&ArgMatches>, out
         write!(out, "{}", settings.shown())?;
         return Ok(SUCCESS);
     }
-    let limits = settings.limits();
+    let (limits, allowances) = (settings.limits(), settings.allowances());
     let catalog = settings.catalog.ok_or(SettingsError::Missing("catalog"))?;
     let data = settings.data.ok_or(SettingsError::Missing("data"))?;
     let mut config = ServerConfig::new(data, read_catalog(&catalog)?);
@@ -31,6 +31,7 @@ pub(super) fn serve(arguments: ServeArguments, matches: Option<&ArgMatches>, out
     config.trusted_proxies = settings.trust_proxy.map_or(Vec::new(), |networks| networks.0);
     config.allowed_origins = settings.allow_origin.unwrap_or_default();
     config.limits = limits;
+    config.allowances = allowances;
     config.limits.connections = connections_with_files_for_them(limits.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Threads)?;
     runtime.block_on(async {

@@ -14,8 +14,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-use crate::protocol::Money;
-use crate::server::{AllowedOrigins, DEFAULT_ADDRESS, Database, Limits, Rate};
+use crate::protocol::{Micros, Money};
+use crate::server::{AllowanceRules, AllowedOrigins, DEFAULT_ADDRESS, Database, Limits, Rate};
 
 /// What memory is set in.
 const MEBIBYTE: usize = 1024 * 1024;
@@ -165,6 +165,17 @@ settings! {
     /// Seconds that a request's head, its body and the reading of its answer may take each, and that a connection may
     /// be idle, 1 to 86400; a server that stops waits as long for what was begun [default: 10]
     time: Count<{ Limits::LONGEST.as_secs() as usize }>, "SECONDS", "IAP_TIME";
+    /// How much of what is available in a wallet is set aside for a device to spend offline, in per cent, 0 to 100; 0 for
+    /// none [default: 20]
+    allowance_percent: Number<0, 100>, "N", "IAP_ALLOWANCE_PERCENT";
+    /// The most that is set aside for a device, in each currency, for example 5 or 0.50 [default: 5]
+    allowance_most: Positive, "AMOUNT", "IAP_ALLOWANCE_MOST";
+    /// For how many days a device may spend it, 1 to 365 [default: 7]
+    allowance_days: Number<1, { AllowanceRules::MOST_DAYS }>, "N", "IAP_ALLOWANCE_DAYS";
+    /// For how many days after that what it spent offline is honoured, 0 to 365 [default: 7]
+    allowance_grace_days: Number<0, { AllowanceRules::MOST_DAYS }>, "N", "IAP_ALLOWANCE_GRACE_DAYS";
+    /// How many orders a device may make within it, 1 to 1000000 [default: 100]
+    allowance_orders: Number<1, { AllowanceRules::MOST_ORDERS }>, "N", "IAP_ALLOWANCE_ORDERS";
 }
 
 /// Why the settings cannot be used.
@@ -205,9 +216,21 @@ impl Settings {
         }
     }
 
+    /// How much devices may spend offline, as it is set, and by default.
+    pub(super) fn allowances(&self) -> AllowanceRules {
+        let default = AllowanceRules::default();
+        AllowanceRules {
+            percent: self.allowance_percent.map_or(default.percent, |number| number.0),
+            most: self.allowance_most.map_or(default.most, |amount| amount.0),
+            days: self.allowance_days.map_or(default.days, |number| number.0),
+            grace_days: self.allowance_grace_days.map_or(default.grace_days, |number| number.0),
+            orders: self.allowance_orders.map_or(default.orders, |number| number.0),
+        }
+    }
+
     /// Every setting with its value and where that came from, as a file of settings; secrets are left out.
     pub(super) fn shown(&self) -> String {
-        let limits = self.limits();
+        let (limits, allowances) = (self.limits(), self.allowances());
         let text = |value: Option<String>| value.map(|value| format!("{value:?}"));
         let path = |path: &Option<PathBuf>| text(path.as_ref().map(|path| path.display().to_string()));
         let rate = |rate: Option<Rate>| text(Some(RateOrOff(rate).to_string()));
@@ -236,6 +259,11 @@ impl Settings {
                 "queue" => Some(limits.queue.to_string()),
                 "batch" => Some(limits.batch.to_string()),
                 "memory" => Some((limits.memory / MEBIBYTE).to_string()),
+                "allowance_percent" => Some(allowances.percent.to_string()),
+                "allowance_most" => text(Some(allowances.most.to_string())),
+                "allowance_days" => Some(allowances.days.to_string()),
+                "allowance_grace_days" => Some(allowances.grace_days.to_string()),
+                "allowance_orders" => Some(allowances.orders.to_string()),
                 _ => Some(limits.time.as_secs().to_string()),
             };
             let line = match value {
@@ -281,6 +309,33 @@ impl<const MOST: usize> FromStr for Count<MOST> {
     fn from_str(text: &str) -> Result<Self, String> {
         let count = text.parse().ok().filter(|count| (1..=MOST).contains(count));
         count.map(Self).ok_or_else(|| format!("{text:?} is not a whole number from 1 to {MOST}; write one"))
+    }
+}
+
+/// A whole number from `LEAST` to `MOST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Number<const LEAST: u32, const MOST: u32>(pub(super) u32);
+
+impl<const LEAST: u32, const MOST: u32> FromStr for Number<LEAST, MOST> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+        number.map(Self).ok_or_else(|| format!("{text:?} is not a whole number from {LEAST} to {MOST}; write one"))
+    }
+}
+
+/// An amount above zero, in any currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Positive(pub(super) Micros);
+
+impl FromStr for Positive {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let amount = text.parse::<Micros>().map_err(|error| error.to_string())?;
+        let amount = Some(amount).filter(|amount| *amount > Micros::ZERO);
+        amount.map(Self).ok_or_else(|| format!("{text:?} is not above 0; write an amount such as 5 or 0.50"))
     }
 }
 

@@ -57,7 +57,8 @@ impl From<OperationError> for Refusal {
                 Refused::UnknownAccount(_)
                 | Refused::UnknownOrder(_)
                 | Refused::UnknownCredit(_)
-                | Refused::UnknownHold(_) => ProblemType::NotFound,
+                | Refused::UnknownHold(_)
+                | Refused::UnknownDevice(_) => ProblemType::NotFound,
                 Refused::NotPositive(_) | Refused::FeeOutOfRange(_) => ProblemType::MalformedBody,
                 _ => ProblemType::Conflict,
             },

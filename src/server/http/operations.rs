@@ -130,6 +130,9 @@ async fn operate(app: &App, id: OperationId, action: impl Into<Action>) -> Resul
         Answer::Wallet { balance, .. } => serde_json::json!(balance),
         Answer::Order { receipt, .. } => serde_json::json!(receipt),
         Answer::Creator { payable, .. } => serde_json::json!(Payable { payable }),
+        Answer::Device { device, account, frozen } => {
+            serde_json::json!({ "device": device, "account": account, "frozen": frozen })
+        }
     };
     Ok(answer("application/json", body.to_string()))
 }

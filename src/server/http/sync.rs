@@ -97,6 +97,8 @@ fn verified(
         place: Place { device: id, account: device.account, cursor: request.cursor },
         request_sha256: token.sha256(),
         orders: orders.into_iter().collect::<Result<_, _>>()?,
+        wish: request.allowance,
+        allowances: Vec::new(),
         held,
     };
     Ok((request.keys, job))

@@ -3,8 +3,8 @@
 use super::LedgerError;
 use crate::protocol::{Receipt, Status, Token, envelope};
 
-/// Is shown every row of the books: first all accounts, then all wallets, transfers, devices, orders, receipts, holds
-/// and operations.
+/// Is shown every row of the books: first all accounts, then all wallets, transfers, devices, orders, receipts,
+/// allowances, forks, holds and operations.
 ///
 /// Orders of one device come in the order in which they were settled, receipts by account and then by place in the feed.
 /// The rest come in any order.
@@ -25,6 +25,10 @@ pub trait BookReader {
     fn order(&mut self, row: OrderRow);
     /// A receipt.
     fn receipt(&mut self, row: ReceiptRow);
+    /// An allowance. It is passed over, unless it is said.
+    fn allowance(&mut self, _row: AllowanceRow) {}
+    /// The evidence of a fork. It is passed over, unless it is said.
+    fn fork(&mut self, _row: ForkRow) {}
     /// A hold.
     fn hold(&mut self, row: HoldRow);
     /// An operation.
@@ -118,6 +122,8 @@ pub struct DeviceRow {
     pub chain_head: Option<Vec<u8>>,
     /// How long its account's feed was when the device last bought, where that is kept.
     pub feed: Option<i64>,
+    /// Since when nothing is sold to it.
+    pub frozen_at: Option<i64>,
 }
 
 /// An order.
@@ -172,6 +178,48 @@ pub struct ReceiptRow {
     pub order: [u8; 16],
     /// The signed receipt.
     pub token: String,
+}
+
+/// An allowance. Whose it is, how much, and what has become of it, the hold of the same id says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowanceRow {
+    /// Its id, and that of the hold behind it.
+    pub id: [u8; 16],
+    /// The device that may spend it.
+    pub device: String,
+    /// Its number among those of the device in its currency.
+    pub number: i64,
+    /// When it was signed.
+    pub issued_at: i64,
+    /// From when on no order may be made within it.
+    pub expires_at: i64,
+    /// What one order may cost at most, in micros.
+    pub per_order: i64,
+    /// How many orders may be made.
+    pub most_orders: i64,
+    /// The digest of the catalogue that it is for.
+    pub catalog: Vec<u8>,
+    /// The signed allowance.
+    pub token: String,
+    /// What its orders say to be spent, in micros.
+    pub spent: i64,
+    /// How many orders they say to be made.
+    pub orders: i64,
+}
+
+/// The evidence that a device has signed two different orders in one place of its chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForkRow {
+    /// The device.
+    pub device: String,
+    /// The place.
+    pub sequence: i64,
+    /// The order that the chain holds there.
+    pub first: [u8; 16],
+    /// The other one, which names an allowance of the device.
+    pub second: [u8; 16],
+    /// When it was found.
+    pub created_at: i64,
 }
 
 /// A hold.

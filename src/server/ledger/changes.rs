@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use super::VerifiedOrder;
 use super::account::{AccountNumber, House};
+use super::allowance::AllowanceTerms;
+use super::fork::Fork;
 use super::hold::HoldRecord;
 use super::lot::Lot;
 use super::operation::OperationRecord;
 use super::transfer::{Transfer, TransferKind};
 use crate::protocol::sync::ChainHead;
-use crate::protocol::{KeyId, Money, OrderId, Receipt, Status, UnixSeconds};
+use crate::protocol::{AllowanceId, KeyId, Money, OrderId, Receipt, Status, UnixSeconds};
 
 /// What is to be written in one transaction.
 ///
@@ -32,10 +34,19 @@ pub(crate) struct Changes {
     pub(crate) standings: Vec<NewStanding>,
     /// The new heads of devices' chains.
     pub(crate) chains: BTreeMap<KeyId, ChainHead>,
+    /// Evidence that devices were copied.
+    pub(crate) forks: Vec<Fork>,
+    /// Devices to which nothing is sold, since when, and those to which something is again.
+    pub(crate) frozen: BTreeMap<KeyId, Option<UnixSeconds>>,
     /// New receipts, not signed yet.
     pub(crate) receipts: Vec<Receipt>,
     /// New holds.
     pub(crate) holds: Vec<HoldRecord>,
+    /// What the holds allow that are behind new allowances.
+    pub(crate) allowances: Vec<(AllowanceId, AllowanceTerms)>,
+    /// What was taken of each allowance from which something was, what its orders say to be spent, and how many they
+    /// say that they are. Written before what is resolved.
+    pub(crate) spent: BTreeMap<AllowanceId, (i64, i64, i64)>,
     /// Holds that were pending and are resolved.
     pub(crate) resolved: Vec<HoldRecord>,
     /// The operation that was decided.
@@ -106,14 +117,20 @@ impl Changes {
         self.transfers.push(transfer);
     }
 
-    /// Resolves a hold: nothing of it is set aside any more. What is taken of it is for other transfers to move.
-    pub(crate) fn resolve(&mut self, hold: HoldRecord, revenue: AccountNumber) {
-        for (lot, amount) in &hold.legs {
-            let amount = i128::from(*amount);
-            self.sums.entry(AccountNumber::of_lot(*lot)).or_default().debits_pending -= amount;
-            self.sums.entry(revenue).or_default().credits_pending -= amount;
+    /// Resolves a hold, which was as it was `before`: nothing of it is set aside any more. What is taken of it is for
+    /// other transfers to move.
+    pub(crate) fn resolve(&mut self, before: &HoldRecord, resolved: HoldRecord, revenue: AccountNumber) {
+        for (lot, amount) in before.rest() {
+            self.free(AccountNumber::of_lot(lot), revenue, amount);
         }
-        self.resolved.push(hold);
+        self.resolved.push(resolved);
+    }
+
+    /// Sets a part of a lot no longer aside.
+    pub(crate) fn free(&mut self, lot: AccountNumber, revenue: AccountNumber, amount: i64) {
+        let amount = i128::from(amount);
+        self.sums.entry(lot).or_default().debits_pending -= amount;
+        self.sums.entry(revenue).or_default().credits_pending -= amount;
     }
 
     /// Writes a lot's opening transfer, which gives it what it was opened with.

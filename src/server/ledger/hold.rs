@@ -65,14 +65,29 @@ impl HoldRecord {
         Self { status: HoldStatus::Expired, resolved_at: Some(self.expires_at), ..self }
     }
 
-    /// What each lot pays when `amount` of it is taken: the first lots first.
+    /// What each lot pays when `amount` of what is left is taken: the first lots first.
     pub fn take(&self, amount: i64) -> Vec<(TransferId, i64)> {
-        let mut left = amount;
-        let take = |(lot, held): &(TransferId, i64)| {
-            let part = left.min(*held);
-            left -= part;
-            (*lot, part)
-        };
-        self.legs.iter().map(take).filter(|(_, part)| *part > 0).collect()
+        first(&self.rest(), amount).filter(|(_, part)| *part > 0).collect()
     }
+
+    /// What each lot still sets aside while it is pending: what was taken so far, was taken of the first lots first.
+    pub fn rest(&self) -> Vec<(TransferId, i64)> {
+        let taken = first(&self.legs, self.posted);
+        let rest = self.legs.iter().zip(taken).map(|((lot, held), (_, taken))| (*lot, held - taken));
+        rest.filter(|(_, part)| *part > 0).collect()
+    }
+
+    /// How much all lots still set aside together.
+    pub fn rest_amount(&self) -> i64 {
+        self.amount.saturating_sub(self.posted)
+    }
+}
+
+/// How `amount` is taken of `legs`, the first ones first.
+fn first(legs: &[(TransferId, i64)], amount: i64) -> impl Iterator<Item = (TransferId, i64)> {
+    legs.iter().scan(amount, |left, (lot, held)| {
+        let part = (*left).min(*held);
+        *left -= part;
+        Some((*lot, part))
+    })
 }

@@ -4,6 +4,7 @@
 //! takes their place only when everything has gone well: that is its transaction.
 
 mod accounts;
+mod allowing;
 mod operating;
 mod rows;
 
@@ -11,18 +12,19 @@ use std::collections::BTreeMap;
 
 use self::accounts::Accounts;
 use super::account::{House, WELCOME, source};
+use super::fork::Fork;
 use super::hold::{HoldRecord, HoldStatus};
 use super::operation::OperationRecord;
 use super::transfer::{Transfer, TransferKind};
 use super::{
-    AccountNumber, AccountSummary, Answer, BookReader, Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, Lot,
-    OperateError, Operation, OperationId, OrderSummary, Origin, Outcome, Place, Standing, Total, TransferId,
-    VerifiedOrder, books, lot,
+    AccountNumber, AccountSummary, AllowanceRules, AllowanceSummary, AllowanceTerms, AllowanceWish, Answer, BookReader,
+    Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, Lot, OperateError, Operation, OperationId, OrderSummary,
+    Origin, Outcome, Place, Standing, Total, TransferId, VerifiedOrder, books, lot,
 };
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
-    AccountId, Currency, GameId, KeyId, Micros, Money, OrderId, ProductId, PublicKey, Receipt, ReceiptId, Status,
-    UnixSeconds,
+    AccountId, AllowanceId, Currency, GameId, KeyId, Micros, Money, Order, OrderId, ProductId, PublicKey, Receipt,
+    ReceiptId, Status, Token, UnixSeconds,
 };
 use crate::server::settle::{self, Facts, Verdict};
 use crate::server::signing::Signer;
@@ -38,6 +40,11 @@ pub struct ModelLedger {
     settled: Vec<OrderId>,
     feeds: BTreeMap<AccountId, Vec<ReceiptRecord>>,
     holds: BTreeMap<OperationId, HoldRecord>,
+    /// What the holds allow that are behind allowances.
+    allowances: BTreeMap<AllowanceId, AllowanceTerms>,
+    /// The devices to which nothing is sold.
+    frozen: BTreeMap<KeyId, UnixSeconds>,
+    forks: Vec<Fork>,
     operations: BTreeMap<OperationId, OperationRecord>,
 }
 
@@ -74,6 +81,9 @@ impl ModelLedger {
             settled: Vec::new(),
             feeds: BTreeMap::new(),
             holds: BTreeMap::new(),
+            allowances: BTreeMap::new(),
+            frozen: BTreeMap::new(),
+            forks: Vec::new(),
             operations: BTreeMap::new(),
         }
     }
@@ -113,7 +123,8 @@ impl ModelLedger {
         let decision = settle::decide(order, context.catalog, context.now, self)?;
         let feed = self.next_feed(&order.account);
         let receipt = settle::receipt(verified, &decision.verdict, feed, context.signer, context.now)?;
-        self.pay(order.id, &order.account, &decision.verdict, context.now)?;
+        self.pay(order, &decision.verdict, context.now)?;
+        self.look_for_fork(order, decision.chained, context.now);
         if decision.chained
             && let Some(device) = self.devices.get_mut(&order.device)
         {
@@ -145,17 +156,17 @@ impl ModelLedger {
     }
 
     /// Moves what an order costs from the lots to the creators and the game.
-    fn pay(
-        &mut self,
-        order: OrderId,
-        account: &AccountId,
-        verdict: &Verdict,
-        at: UnixSeconds,
-    ) -> Result<(), LedgerError> {
-        let Verdict::Granted { amount, shares, kept, .. } = verdict else { return Ok(()) };
+    fn pay(&mut self, order: &Order, verdict: &Verdict, at: UnixSeconds) -> Result<(), LedgerError> {
+        let Verdict::Granted { amount, shares, kept, within, .. } = verdict else { return Ok(()) };
         let currency = amount.currency;
-        let drawn = lot::draw(&self.accounts.wallet(account, currency), amount.micros.value());
-        let drawn = drawn.ok_or_else(|| LedgerError::damaged("a wallet is less than its lots"))?;
+        let allowance = order.allowance.filter(|_| *within).map(|claim| claim.id);
+        let drawn = match allowance {
+            Some(id) => self.take_from(id, order, *amount)?,
+            None => {
+                let drawn = lot::draw(&self.accounts.wallet(&order.account, currency), amount.micros.value());
+                drawn.ok_or_else(|| LedgerError::damaged("a wallet is less than its lots"))?
+            }
+        };
         let mut destinations = Vec::new();
         for (creator, part) in shares {
             if *part > Micros::ZERO {
@@ -166,8 +177,9 @@ impl ModelLedger {
             destinations.push((self.accounts.house(House::revenue(&self.game, currency)), kept.value()));
         }
         for (leg, (lot, house, amount)) in (0..).zip(lot::pair(&drawn, &destinations)) {
-            let id = TransferId::of_purchase(order, leg);
-            let (kind, order, hold) = (TransferKind::Purchase, Some(order), None);
+            let id = TransferId::of_purchase(order.id, leg);
+            let hold = allowance.map(|AllowanceId(id)| OperationId(id));
+            let (kind, order) = (TransferKind::Purchase, Some(order.id));
             let debit = AccountNumber::of_lot(lot);
             self.accounts.post(Transfer { id, kind, debit, credit: house, amount, order, hold, at })?;
         }
@@ -187,7 +199,7 @@ impl ModelLedger {
             hold.resolved_at = Some(hold.expires_at);
             count += 1;
             let revenue = House::revenue(&self.game, hold.currency).number();
-            self.accounts.release(&hold.legs, revenue);
+            self.accounts.release(&hold.rest(), revenue);
         }
         count
     }
@@ -254,6 +266,15 @@ impl Ledger for ModelLedger {
         self.transaction(|books| batch.iter().map(|order| books.settle_one(order, context)).collect())
     }
 
+    fn allow(
+        &mut self,
+        wishes: &[AllowanceWish],
+        rules: &AllowanceRules,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Option<Token>>, LedgerError> {
+        self.transaction(|books| wishes.iter().map(|wish| books.allow_one(wish, rules, context)).collect())
+    }
+
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {
         let standing = |place: &Place| {
             let feed = self.feed(&place.account);
@@ -312,6 +333,7 @@ impl Ledger for ModelLedger {
                 });
             }
         }
+        let is_own = |id: &&KeyId| self.devices.get(id).is_some_and(|device| device.account == *account);
         let own = self.devices.iter().filter(|(_, device)| device.account == *account);
         Ok(Some(AccountSummary {
             account: account.clone(),
@@ -320,6 +342,8 @@ impl Ledger for ModelLedger {
             orders,
             receipts: self.feed(account).len() as u64,
             latest,
+            allowances: AllowanceSummary::of(self.pending_allowances(account))?,
+            frozen: self.frozen.keys().filter(is_own).copied().collect(),
         }))
     }
 
@@ -333,6 +357,16 @@ impl Facts for ModelLedger {
     fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
         let device = self.devices.get(&device).ok_or(LedgerError::UnknownDevice(device))?;
         Ok(device.chain)
+    }
+
+    fn is_frozen(&mut self, device: KeyId) -> Result<bool, LedgerError> {
+        Ok(self.frozen.contains_key(&device))
+    }
+
+    fn covers(&mut self, order: &Order, amount: Money) -> Result<bool, LedgerError> {
+        let named = order.allowance.and_then(|claim| self.allowance(claim.id));
+        // Whatever is due was given free by now.
+        Ok(named.is_some_and(|allowance| allowance.covers(order, amount, UnixSeconds::MIN)))
     }
 
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {

@@ -8,7 +8,7 @@ use super::money::LedgerMoney;
 use super::refused::Refused;
 use crate::protocol::sync::Balance;
 use crate::protocol::{
-    AccountId, CreatorId, Micros, Money, NameError, OrderId, Receipt, Sha256, SourceId, UnixSeconds,
+    AccountId, CreatorId, KeyId, Micros, Money, NameError, OrderId, Receipt, Sha256, SourceId, UnixSeconds,
 };
 
 /// Something that an operator wants done.
@@ -46,6 +46,10 @@ pub enum Action {
     Void(Void),
     /// Tell that a creator was paid.
     Payout(Payout),
+    /// Sell nothing to a device.
+    FreezeDevice(FreezeDevice),
+    /// Sell to a device again.
+    ThawDevice(ThawDevice),
 }
 
 macro_rules! actions {
@@ -58,7 +62,7 @@ macro_rules! actions {
     };
 }
 
-actions!(Credit, RefundOrder, RefundCredit, Hold, Post, Void, Payout,);
+actions!(Credit, RefundOrder, RefundCredit, Hold, Post, Void, Payout, FreezeDevice, ThawDevice,);
 
 impl Action {
     /// Its name in the books.
@@ -71,6 +75,8 @@ impl Action {
             Self::Post(_) => "post",
             Self::Void(_) => "void",
             Self::Payout(_) => "payout",
+            Self::FreezeDevice(_) => "freeze_device",
+            Self::ThawDevice(_) => "thaw_device",
         }
     }
 
@@ -174,6 +180,20 @@ pub struct Payout {
     pub source: SourceId,
 }
 
+/// Nothing is sold to a device from then on, and its allowances are closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FreezeDevice {
+    /// The device.
+    pub device: KeyId,
+}
+
+/// A device that was frozen can buy again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ThawDevice {
+    /// The device.
+    pub device: KeyId,
+}
+
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -206,6 +226,15 @@ pub enum Answer {
         /// What is payable after it.
         payable: LedgerMoney,
     },
+    /// A device was frozen, or thawed.
+    Device {
+        /// The device.
+        device: KeyId,
+        /// Its account.
+        account: AccountId,
+        /// Whether nothing is sold to it now.
+        frozen: bool,
+    },
 }
 
 /// An operation in the books.
@@ -224,6 +253,11 @@ pub struct OperationRecord {
 }
 
 impl OperationRecord {
+    /// Whether it has set money aside.
+    pub(crate) fn has_made_hold(&self) -> bool {
+        self.name == "hold" && self.decision.is_ok()
+    }
+
     /// What came of it as the books write it.
     pub(crate) fn decision_text(&self) -> String {
         // Structs of strings and numbers always serialise.

@@ -5,26 +5,29 @@
 //! the batch. The sums of the house's accounts are never asked for, except what is payable to a creator who is paid
 //! out: engines may keep them in as many rows as they like.
 
+mod allowing;
 mod expiring;
 mod operating;
 mod settling;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub(crate) use operating::operate;
 pub(crate) use settling::Fate;
 
 use super::account::{Origin, WELCOME, source};
+use super::allowance::AllowanceRecord;
 use super::changes::Changes;
+use super::fork::Chain;
 use super::hold::HoldRecord;
 use super::lot::{self, Lot};
 use super::operation::OperationRecord;
 use super::refund::PaidOrder;
 use super::transfer::{Transfer, TransferKind};
 use super::{FeedEntry, LedgerError, OperationId, TransferId};
-use crate::protocol::sync::{Balance, ChainHead};
+use crate::protocol::sync::Balance;
 use crate::protocol::{
-    AccountId, CreatorId, Currency, GameId, KeyId, Micros, Money, OrderId, ProductId, Sha256, UnixSeconds,
+    AccountId, AllowanceId, CreatorId, Currency, GameId, KeyId, Micros, Money, OrderId, ProductId, Sha256, UnixSeconds,
 };
 
 /// What a plan asks the books. Nothing that it is told may have changed when the plan is written.
@@ -35,8 +38,14 @@ pub(crate) trait Facts {
     /// The receipt that answered an order first; it must be there.
     fn first_receipt(&mut self, order: OrderId) -> Result<FeedEntry, LedgerError>;
 
-    /// The last order that the chain of a device holds; the device must be there.
-    fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError>;
+    /// The chain of a device, which must be there.
+    fn chain(&mut self, device: KeyId) -> Result<Chain, LedgerError>;
+
+    /// The order that the chain of a device holds in a place, if it is in the books.
+    fn order_at(&mut self, account: &AccountId, device: KeyId, sequence: u64) -> Result<Option<OrderId>, LedgerError>;
+
+    /// The account that a device belongs to, if it is enrolled.
+    fn account_of(&mut self, device: KeyId) -> Result<Option<AccountId>, LedgerError>;
 
     /// Whether the account has the product, by an order that is granted and was of no consumable.
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError>;
@@ -71,6 +80,12 @@ pub(crate) trait Facts {
     /// A hold, if there is one.
     fn hold(&mut self, id: OperationId) -> Result<Option<HoldRecord>, LedgerError>;
 
+    /// An allowance, if there is one; closed ones too.
+    fn allowance(&mut self, id: AllowanceId) -> Result<Option<AllowanceRecord>, LedgerError>;
+
+    /// The allowances of an account's devices of which the holds are pending; in any order.
+    fn open_allowances(&mut self, account: &AccountId) -> Result<Vec<AllowanceRecord>, LedgerError>;
+
     /// The credits less the debits of what is payable to a creator, in micros.
     fn payable(&mut self, creator: &CreatorId, currency: Currency) -> Result<i64, LedgerError>;
 }
@@ -88,6 +103,10 @@ pub(crate) struct Plan<'a, F> {
     /// The open lots of each wallet, as they will be.
     wallets: HashMap<(AccountId, Currency), Vec<Lot>>,
     settling: settling::State,
+    /// The allowances that were asked for, as they will be.
+    allowances: BTreeMap<AllowanceId, Option<AllowanceRecord>>,
+    /// The accounts whose open allowances were asked for.
+    listed: HashSet<AccountId>,
 }
 
 impl<'a, F: Facts> Plan<'a, F> {
@@ -102,6 +121,8 @@ impl<'a, F: Facts> Plan<'a, F> {
             released: HashMap::new(),
             wallets: HashMap::new(),
             settling: settling::State::default(),
+            allowances: BTreeMap::new(),
+            listed: HashSet::new(),
         }
     }
 

@@ -18,16 +18,19 @@ mod session;
 mod url;
 mod writing;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::facts::{Asked, Books};
 use self::session::{Database, Session};
 pub use self::url::{PostgresUrl, PostgresUrlError};
 use super::changes::Changes;
+use super::operation::{FreezeDevice, ThawDevice};
 use super::plan::{self, Fate, Plan};
 use super::{
-    AccountNumber, AccountSummary, Action, Answer, BookReader, Context, Device, Enrolled, FeedEntry, Ledger,
-    LedgerError, OperateError, Operation, Outcome, Place, Standing, Total, TransferId, VerifiedOrder,
+    AccountNumber, AccountSummary, Action, AllowanceRules, AllowanceWish, Answer, BookReader, Context, Device,
+    Enrolled, FeedEntry, Ledger, LedgerError, OperateError, Operation, Outcome, Place, Standing, Total, TransferId,
+    VerifiedOrder,
 };
 use crate::protocol::{AccountId, GameId, KeyId, Money, ProductKind, PublicKey, Token, UnixSeconds};
 use crate::server::signing::{Signer, Threads};
@@ -118,6 +121,17 @@ impl Ledger for PostgresLedger {
         self.database.run(game, |session| settle(session, game, stripe, batch, context))
     }
 
+    /// After a commit whose answer was lost, what it has set aside is found, and told again.
+    fn allow(
+        &mut self,
+        wishes: &[AllowanceWish],
+        rules: &AllowanceRules,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Option<Token>>, LedgerError> {
+        let (game, stripe) = (&self.game, self.stripe);
+        self.database.run(game, |session| allow(session, game, stripe, wishes, rules, context))
+    }
+
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {
         self.database.run(&self.game, |session| reading::standings(session, asked))
     }
@@ -189,6 +203,8 @@ fn settle(
             .filter(|order| is_owned(order.product.as_str()))
             .map(|order| (order.account.clone(), order.product.clone()))
             .collect(),
+        allowances: orders().filter_map(|order| Some(order.allowance?.id)).collect(),
+        allowed: orders().filter(|order| order.allowance.is_some()).map(|order| order.account.clone()).collect(),
     };
     let mut books = Books::begin(session, asked, context.now)?;
     let mut plan = Plan::new(&mut books, game, context.now);
@@ -196,6 +212,31 @@ fn settle(
     let changes = plan.into_changes();
     let entries = written(session, &changes, context.signer, stripe)?;
     fates.into_iter().map(|fate: Fate| fate.outcome(&changes.receipts, &entries)).collect()
+}
+
+fn allow(
+    session: &Session,
+    game: &GameId,
+    stripe: i64,
+    wishes: &[AllowanceWish],
+    rules: &AllowanceRules,
+    context: &mut Context<'_>,
+) -> Result<Vec<Option<Token>>, LedgerError> {
+    let accounts: BTreeSet<AccountId> = wishes.iter().map(|wish| wish.account.clone()).collect();
+    let asked = || Asked { accounts: accounts.clone(), allowed: accounts.clone(), ..Asked::default() };
+    // Mostly nothing changes, and finding that out locks nothing.
+    let mut books = Books::look_at(session, asked(), context.now)?;
+    match Plan::new(&mut books, game, context.now).allow_quietly(wishes, rules, context) {
+        Ok(Some(told)) => return Ok(told),
+        // What is damaged for one of them is told when each is looked at.
+        Ok(None) | Err(LedgerError::Damaged(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let mut books = Books::begin(session, asked(), context.now)?;
+    let mut plan = Plan::new(&mut books, game, context.now);
+    let told = plan.allow(wishes, rules, context)?;
+    writing::write_and_commit(session, &plan.into_changes(), stripe, nothing_to_sign)?;
+    Ok(told)
 }
 
 /// Writes a plan while its receipts are signed, and commits. Gives each receipt's place in its feed.
@@ -233,6 +274,11 @@ fn operate(
         }
         Action::Post(post) => facts::account_of(session, &facts.hold_account, &post.hold.0)?,
         Action::Void(void) => facts::account_of(session, &facts.hold_account, &void.hold.0)?,
+        Action::FreezeDevice(FreezeDevice { device }) | Action::ThawDevice(ThawDevice { device }) => {
+            let account = facts::device_account(session, *device)?;
+            asked.allowed.extend(account.clone());
+            account
+        }
         Action::Payout(payout) => {
             creator = Some((&payout.creator, payout.money.currency));
             None

@@ -7,7 +7,7 @@ use super::LedgerError;
 use super::OperationId;
 use super::hold::HoldStatus;
 use super::money::LedgerMoney;
-use crate::protocol::{AccountId, Money, OrderId, UnixSeconds};
+use crate::protocol::{AccountId, KeyId, Money, OrderId, UnixSeconds};
 
 /// Why an operation was refused. Nothing was done, and nothing ever will be under its id.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub enum Refused {
     /// No device has opened this account.
     #[error("there is no account {0}; a device opens one when it first reaches this server")]
     UnknownAccount(AccountId),
+    /// The device is not enrolled.
+    #[error("there is no device {0}; `iap-server show` lists an account's devices")]
+    UnknownDevice(KeyId),
     /// An amount is more than zero.
     #[error("{0} is not above zero; write an amount above zero")]
     NotPositive(Money),

@@ -23,10 +23,10 @@ use self::facts::Books;
 use super::changes::Changes;
 use super::plan::{self, Fate, Plan};
 use super::{
-    AccountSummary, Answer, BookReader, Context, Device, Enrolled, Ledger, LedgerError, OperateError, Operation,
-    Outcome, Place, Standing, Total, VerifiedOrder, values,
+    AccountSummary, AllowanceRules, AllowanceWish, Answer, BookReader, Context, Device, Enrolled, Ledger, LedgerError,
+    OperateError, Operation, Outcome, Place, Standing, Total, VerifiedOrder, values,
 };
-use crate::protocol::{AccountId, GameId, KeyId, Money, PublicKey, UnixSeconds};
+use crate::protocol::{AccountId, GameId, KeyId, Money, PublicKey, Token, UnixSeconds};
 use crate::server::signing::{Signer, Threads};
 
 /// How long a change waits for another process to finish its own.
@@ -43,7 +43,7 @@ const CACHE_KIB: i64 = 64 * 1024;
 const LOG_PAGES: i64 = 16 * 1024;
 
 /// Room for every statement of this module, so that none is compiled twice.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 96;
 
 /// The books in one SQLite file.
 pub struct SqliteLedger {
@@ -158,6 +158,34 @@ impl Ledger for SqliteLedger {
         let changes = plan.into_changes();
         let entries = written(transaction, &changes, context.signer)?;
         fates.into_iter().map(|fate: Fate| fate.outcome(&changes.receipts, &entries)).collect()
+    }
+
+    fn allow(
+        &mut self,
+        wishes: &[AllowanceWish],
+        rules: &AllowanceRules,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Option<Token>>, LedgerError> {
+        let game = self.game.clone();
+        // Mostly nothing changes, and finding that out takes no write lock.
+        let transaction = self.connection.transaction()?;
+        let mut books = Books(&transaction);
+        let quiet = Plan::new(&mut books, &game, context.now).allow_quietly(wishes, rules, context);
+        drop(transaction);
+        match quiet {
+            Ok(Some(told)) => return Ok(told),
+            // What is damaged for one of them is told when each is looked at.
+            Ok(None) | Err(LedgerError::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let transaction = self.begin()?;
+        let mut books = Books(&transaction);
+        let mut plan = Plan::new(&mut books, &game, context.now);
+        let told = plan.allow(wishes, rules, context)?;
+        let changes = plan.into_changes();
+        writing::write(&transaction, &changes)?;
+        transaction.commit()?;
+        Ok(told)
     }
 
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {

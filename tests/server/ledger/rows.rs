@@ -1,8 +1,8 @@
 //! Every row of the books, sorted, so that two engines can be compared.
 
 use bevy_iap::server::ledger::{
-    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, Total, TransferRow,
-    WalletRow,
+    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow,
+    Total, TransferRow, WalletRow,
 };
 
 use super::{Desk, suite};
@@ -19,6 +19,8 @@ pub struct Rows {
     pub devices: Vec<DeviceRow>,
     pub orders: Vec<OrderRow>,
     pub receipts: Vec<ReceiptRow>,
+    pub allowances: Vec<AllowanceRow>,
+    pub forks: Vec<ForkRow>,
     pub holds: Vec<HoldRow>,
     pub operations: Vec<OperationRow>,
     pub totals: Vec<Total>,
@@ -37,6 +39,8 @@ impl Rows {
         rows.devices.iter_mut().for_each(|row| row.feed = None);
         // Orders of one device are in the order in which they were settled; a stable sort keeps that.
         rows.orders.sort_by_key(|row| row.device.clone());
+        rows.allowances.sort_by_key(|row| row.id);
+        rows.forks.sort_by_key(|row| row.second);
         rows.holds.sort_by_key(|row| row.id);
         rows.operations.sort_by_key(|row| row.id);
         rows
@@ -70,6 +74,8 @@ collects! {
     device: DeviceRow in devices,
     order: OrderRow in orders,
     receipt: ReceiptRow in receipts,
+    allowance: AllowanceRow in allowances,
+    fork: ForkRow in forks,
     hold: HoldRow in holds,
     operation: OperationRow in operations,
 }

@@ -6,13 +6,19 @@ use std::env;
 use std::fmt::Debug;
 use std::time::Instant;
 
-use bevy_iap::protocol::{Currency, Micros, Money, SecretKey, Sha256};
-use bevy_iap::server::ledger::operation::{Hold, Payout, Post, RefundCredit, RefundOrder, Void};
-use bevy_iap::server::ledger::{Action, Credit, Operation, OperationId, Origin, Place, VerifiedOrder};
+use bevy_iap::protocol::{
+    Allowance, AllowanceRequest, AllowanceUse, Currency, Micros, Money, Order, SecretKey, Sha256,
+};
+use bevy_iap::server::ledger::operation::{
+    FreezeDevice, Hold, Payout, Post, RefundCredit, RefundOrder, ThawDevice, Void,
+};
+use bevy_iap::server::ledger::{
+    Action, AllowanceRules, AllowanceWish, Context, Credit, Operation, OperationId, Origin, Place, VerifiedOrder,
+};
 
 use super::rows::Rows;
 use super::{Desk, Engine, head, order_id, signed};
-use crate::support::Device;
+use crate::support::{Device, game};
 
 /// The engines that are compared; the first is the reference.
 const ENGINES: &[Engine] = &[
@@ -70,6 +76,8 @@ struct Life {
     /// Operations that were meant to make holds and credits.
     holds: Vec<OperationId>,
     credits: Vec<OperationId>,
+    /// What each player's next order would say of each allowance that the player was told of.
+    purses: [Vec<AllowanceUse>; PLAYERS],
 }
 
 impl Life {
@@ -84,6 +92,7 @@ impl Life {
             operations: Vec::new(),
             holds: Vec::new(),
             credits: Vec::new(),
+            purses: Default::default(),
         }
     }
 
@@ -103,6 +112,7 @@ impl Life {
             2 => self.enrol(),
             3 if self.random.one_in(8) => self.each("a restart", Desk::reopen),
             3..=19 => self.batch(),
+            20..=22 => self.allow(),
             _ => self.operate(),
         }
         // Every balance, each time; the feed from the beginning now and then.
@@ -145,6 +155,70 @@ impl Life {
         self.each("a batch", |desk| desk.settle(&batch));
     }
 
+    /// Some devices ask for allowances, naming one that they have or had.
+    fn allow(&mut self) {
+        if self.enrolled == 0 {
+            return self.enrol();
+        }
+        let rules = AllowanceRules {
+            percent: [5, 20, 60, 100][self.random.below(4) as usize],
+            most: Micros::new(1 + self.random.below(400_000) as i64).expect("in range"),
+            days: 1 + self.random.below(9) as u32,
+            grace_days: self.random.below(3) as u32,
+            orders: 1 + self.random.below(20) as u32,
+        };
+        let wishes: Vec<AllowanceWish> = (0..1 + self.random.below(3))
+            .map(|_| {
+                let number = self.random.below(self.enrolled as u64) as usize;
+                let player = &self.players[number];
+                let mut current = self.purses[number].last().map(|claim| claim.id);
+                if self.random.one_in(4) {
+                    current = self.random.pick(&self.purses[number]).map(|claim| claim.id);
+                }
+                let currency = if self.random.one_in(6) { Currency::USD } else { Currency::EUR };
+                let request = AllowanceRequest { current, currency };
+                AllowanceWish { device: player.id(), account: player.account(), request }
+            })
+            .collect();
+        let told = self.each("allowances", |desk| {
+            let mut context = Context { catalog: &desk.catalog, signer: &mut desk.signer, now: desk.now };
+            desk.ledger.allow(&wishes, &rules, &mut context).expect("allows")
+        });
+        let (key, now) = (self.desks[0].key(), self.desks[0].now);
+        for (wish, token) in wishes.iter().zip(told) {
+            let Some(token) = token else { continue };
+            let allowance = Allowance::verify(&token, &[key], &game(), &wish.account, wish.device).expect("verifies");
+            assert!(allowance.issued_at <= now);
+            let player = self.players.iter().position(|player| player.id() == wish.device).expect("a player");
+            let claim = AllowanceUse { id: allowance.id, spent: Micros::ZERO, orders: 1 };
+            if self.purses[player].iter().all(|known| known.id != claim.id) {
+                self.purses[player].push(claim);
+            }
+        }
+    }
+
+    /// What an order says of an allowance: mostly what is right, if the orders before it were granted.
+    fn claim(&mut self, number: usize, order: &Order) -> Option<AllowanceUse> {
+        if self.purses[number].is_empty() || self.random.one_in(4) {
+            return None;
+        }
+        let place = match self.random.below(5) {
+            0 => self.random.below(self.purses[number].len() as u64) as usize,
+            _ => self.purses[number].len() - 1,
+        };
+        let claim = &mut self.purses[number][place];
+        let price = order.price.checked_mul(order.quantity).map_or(Micros::ZERO, |price| price.micros);
+        if self.random.one_in(10) {
+            return Some(AllowanceUse { spent: price, orders: 1, ..*claim });
+        }
+        let spent = claim.spent.checked_add(price).unwrap_or(claim.spent);
+        let made = AllowanceUse { spent, ..*claim };
+        if spent.value() < 400_000 {
+            *claim = AllowanceUse { spent, orders: claim.orders + 1, ..*claim };
+        }
+        Some(made)
+    }
+
     fn order(&mut self) -> Option<VerifiedOrder> {
         if self.random.one_in(6) {
             return self.random.pick(&self.signed).cloned();
@@ -167,6 +241,7 @@ impl Life {
         if self.random.one_in(10) {
             claims.catalog = Sha256::of("old");
         }
+        claims.allowance = self.claim(number, &claims);
         let broken = self.random.one_in(20);
         if broken {
             (claims.sequence, claims.previous) = (1 + self.random.below(9), Some(Sha256::of("elsewhere")));
@@ -187,7 +262,8 @@ impl Life {
             // Its id with another action.
             Some(known) if again => Operation { action: self.action(), ..known },
             _ => {
-                let id = OperationId((self.operations.len() as u128 + 1).to_be_bytes());
+                // Unlike the ids of receipts and allowances, which count from one too.
+                let id = OperationId(((self.operations.len() as u128 + 1) << 64).to_be_bytes());
                 Operation { id, action: self.action() }
             }
         };
@@ -228,7 +304,9 @@ impl Life {
         let now = self.desks[0].now;
         let nothing = OperationId([0xee; 16]);
         let source = ["card", "shop", "operator"][self.random.below(3) as usize].parse().expect("a source");
-        match self.random.below(20) {
+        match self.random.below(22) {
+            20 => FreezeDevice { device: self.players[number].id() }.into(),
+            21 => ThawDevice { device: self.players[number].id() }.into(),
             0..=5 => {
                 let origin = if self.random.one_in(3) { Origin::Promotional } else { Origin::Paid };
                 let refundable_until =

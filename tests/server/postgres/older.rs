@@ -1,11 +1,19 @@
 //! Books of an older version are brought up to this one, and go on.
 
-use bevy_iap::server::ledger::operation::RefundOrder;
+use bevy_iap::server::ledger::operation::{FreezeDevice, RefundOrder, ThawDevice};
 use bevy_iap::server::ledger::{Answer, Operation, OperationId};
 
 use super::{Till, order};
 use crate::cluster;
 use crate::support::Device;
+
+/// What version 3 has changed, undone.
+const VERSION_2: &str = "
+    DROP TABLE allowances;
+    DROP TABLE forks;
+    ALTER TABLE devices DROP COLUMN frozen_at;
+    UPDATE meta SET value = '2' WHERE name = 'version';
+";
 
 /// What version 2 has changed, undone.
 const VERSION_1: &str = "
@@ -42,6 +50,7 @@ fn books_of_version_1_keep_their_feeds_and_their_refunds_and_go_on() {
     let second = buy(&mut till, &mut devices, "double_jump");
     assert_eq!(refund(&mut till, 1, first), 3);
     drop(till);
+    cluster.admin_at(&schema, VERSION_2);
     cluster.admin_at(&schema, VERSION_1);
 
     let mut till = Till::at(&url);
@@ -51,6 +60,31 @@ fn books_of_version_1_keep_their_feeds_and_their_refunds_and_go_on() {
     assert_eq!(refund(&mut till, 2, second), 5, "the feed goes on where it was");
     assert_eq!(refund(&mut till, 3, third), 6);
     assert_eq!(till.euros(&devices[0]), 1_000_000);
+    till.assert_right();
+}
+
+#[test]
+fn books_of_version_2_freeze_and_thaw_devices_from_then_on() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, schema) = cluster.fresh_books();
+    let mut till = Till::at(&url);
+    let mut devices = till.devices(1);
+    let bought = order(&mut devices[0], "skin");
+    till.settle(&[bought]).expect("settles");
+    drop(till);
+    cluster.admin_at(&schema, VERSION_2);
+
+    let mut till = Till::at(&url);
+    till.assert_right();
+    let device = devices[0].id();
+    till.operate(&Operation::new(OperationId([1; 16]), FreezeDevice { device })).expect("freezes");
+    let declined = order(&mut devices[0], "charm");
+    till.settle(&[declined]).expect("settles");
+    assert_eq!(till.euros(&devices[0]), 930_000);
+    till.operate(&Operation::new(OperationId([2; 16]), ThawDevice { device })).expect("thaws");
+    let granted = order(&mut devices[0], "skin");
+    till.settle(&[granted]).expect("settles");
+    assert_eq!(till.euros(&devices[0]), 860_000);
     till.assert_right();
 }
 

@@ -44,6 +44,8 @@ impl ModelLedger {
                 Action::Post(Post { hold, amount }) => books.resolve(*id, *hold, HoldStatus::Posted, *amount, now),
                 Action::Void(void) => books.resolve(*id, void.hold, HoldStatus::Voided, None, now),
                 Action::Payout(payout) => books.payout(*id, payout, now),
+                Action::FreezeDevice(freeze) => books.set_frozen(freeze.device, true, now),
+                Action::ThawDevice(thaw) => books.set_frozen(thaw.device, false, now),
             };
             let decision = match done {
                 Ok(answer) => Ok(answer),
@@ -207,6 +209,10 @@ impl ModelLedger {
             return Err(Refused::UnknownAccount(account).into());
         }
         self.expire_holds(Some(&account), now);
+        if self.holds.contains_key(&id) {
+            // It is behind an allowance.
+            return Err(OperateError::IdUsed(id));
+        }
         let before = self.accounts.wallet_balance(&account, currency);
         let amount = money.micros.value();
         let legs = lot::draw(&self.accounts.wallet(&account, currency), amount);
@@ -250,6 +256,10 @@ impl ModelLedger {
         asked: Option<Micros>,
         now: UnixSeconds,
     ) -> Result<Answer, OperateError> {
+        if !self.operations.get(&hold).is_some_and(OperationRecord::has_made_hold) {
+            // What is behind an allowance is not the operator's to take.
+            return Err(Refused::UnknownHold(hold).into());
+        }
         let account = self.holds.get(&hold).ok_or(Refused::UnknownHold(hold))?.account.clone();
         self.expire_holds(Some(&account), now);
         let record = self.holds.get(&hold).cloned().ok_or(Refused::UnknownHold(hold))?;
@@ -290,6 +300,18 @@ impl ModelLedger {
         }
         self.holds.insert(hold, HoldRecord { status, posted, resolved_at: Some(now), ..record });
         Ok(Answer::Wallet { account, balance, money: wanted })
+    }
+
+    fn set_frozen(&mut self, device: KeyId, frozen: bool, now: UnixSeconds) -> Result<Answer, OperateError> {
+        let account = self.devices.get(&device).ok_or(Refused::UnknownDevice(device))?.account.clone();
+        self.expire_holds(Some(&account), now);
+        match frozen {
+            true => self.freeze(device, now),
+            false => {
+                self.frozen.remove(&device);
+            }
+        }
+        Ok(Answer::Device { device, account, frozen })
     }
 
     fn payout(&mut self, id: OperationId, asked: &Payout, now: UnixSeconds) -> Result<Answer, OperateError> {

@@ -1,8 +1,8 @@
 //! The model's books as rows.
 
 use super::super::{
-    AccountKind, AccountRow, BookReader, DeviceRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
-    WalletRow, books,
+    AccountKind, AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, LotRow, OperationRow, OrderRow,
+    ReceiptRow, TransferRow, WalletRow, books,
 };
 use super::ModelLedger;
 use super::accounts::Sums;
@@ -36,6 +36,7 @@ impl ModelLedger {
                 sequence: device.chain.map_or(0, |chain| chain.sequence.cast_signed()),
                 chain_head: device.chain.map(|chain| chain.order_sha256.0.to_vec()),
                 feed: None,
+                frozen_at: self.frozen.get(id).copied(),
             });
         }
         for record in self.settled.iter().filter_map(|id| self.orders.get(id)) {
@@ -70,6 +71,30 @@ impl ModelLedger {
                     token: record.entry.token.to_string(),
                 });
             }
+        }
+        for (id, terms) in &self.allowances {
+            reader.allowance(AllowanceRow {
+                id: id.0,
+                device: terms.device.to_string(),
+                number: terms.number,
+                issued_at: terms.issued_at,
+                expires_at: terms.expires_at,
+                per_order: terms.per_order,
+                most_orders: terms.most_orders,
+                catalog: terms.catalog.0.to_vec(),
+                token: terms.token.to_string(),
+                spent: terms.spent,
+                orders: terms.orders,
+            });
+        }
+        for fork in &self.forks {
+            reader.fork(ForkRow {
+                device: fork.device.to_string(),
+                sequence: fork.sequence.cast_signed(),
+                first: fork.first.0,
+                second: fork.second.0,
+                created_at: fork.at,
+            });
         }
         for hold in self.holds.values() {
             reader.hold(HoldRow {

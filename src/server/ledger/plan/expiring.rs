@@ -32,12 +32,12 @@ impl<F: Facts> Plan<'_, F> {
         self.check_held(account, &due)?;
         self.touched.insert(account.clone());
         for hold in due {
-            for (lot, amount) in &hold.legs {
-                let released = self.released.entry(*lot).or_default();
-                *released = released.saturating_add(*amount);
+            for (lot, amount) in hold.rest() {
+                let released = self.released.entry(lot).or_default();
+                *released = released.saturating_add(amount);
             }
             let revenue = self.changes.house(House::revenue(self.game, hold.currency));
-            self.changes.resolve(hold.expired(), revenue);
+            self.changes.resolve(&hold, hold.clone().expired(), revenue);
         }
         Ok(())
     }
@@ -52,13 +52,13 @@ impl<F: Facts> Plan<'_, F> {
                 wallets.insert(hold.currency, lots.into_iter().map(|lot| (lot.id, lot.held)).collect());
             }
             let lots = wallets.entry(hold.currency).or_default();
-            for (lot, amount) in &hold.legs {
-                let left = lots.get(lot).and_then(|held| held.checked_sub(*amount)).filter(|left| *left >= 0);
+            for (lot, amount) in hold.rest() {
+                let left = lots.get(&lot).and_then(|held| held.checked_sub(amount)).filter(|left| *left >= 0);
                 let Some(left) = left else {
                     let what = format_args!("the lot {lot} does not hold what the hold {} has set aside", hold.id);
                     return Err(LedgerError::damaged(what));
                 };
-                lots.insert(*lot, left);
+                lots.insert(lot, left);
             }
         }
         Ok(())

@@ -5,14 +5,15 @@ use super::super::changes::Changes;
 use super::super::hold::{HoldRecord, HoldStatus};
 use super::super::lot::{self, Lot};
 use super::super::operation::{
-    Action, Answer, Credit, Hold, Operation, OperationRecord, Payout, Post, RefundCredit, RefundOrder,
+    Action, Answer, Credit, FreezeDevice, Hold, Operation, OperationRecord, Payout, Post, RefundCredit, RefundOrder,
+    ThawDevice,
 };
 use super::super::refused::{OperateError, Refused};
 use super::super::transfer::{Transfer, TransferKind};
 use super::super::{AccountNumber, LedgerError, LedgerMoney, OperationId, Origin, TransferId, books, refund};
 use super::{Facts, Plan};
 use crate::protocol::sync::Balance;
-use crate::protocol::{AccountId, Currency, GameId, Micros, Money, UnixSeconds};
+use crate::protocol::{AccountId, Currency, GameId, KeyId, Micros, Money, UnixSeconds};
 use crate::server::signing::Signer;
 
 /// What an operation comes to: an answer or a refusal, or that the plan cannot go on.
@@ -68,6 +69,8 @@ impl<F: Facts> Plan<'_, F> {
             Action::Post(post) => self.post(id, post),
             Action::Void(void) => self.resolve(id, void.hold, HoldStatus::Voided, None),
             Action::Payout(payout) => self.payout(id, payout),
+            Action::FreezeDevice(FreezeDevice { device }) => self.set_frozen(*device, true),
+            Action::ThawDevice(ThawDevice { device }) => self.set_frozen(*device, false),
         }
     }
 
@@ -210,6 +213,10 @@ impl<F: Facts> Plan<'_, F> {
             return Err(Refused::ExpiresInThePast(*expires_at).into());
         }
         self.known_account(account)?;
+        if self.facts.hold(id)?.is_some() {
+            // It is behind an allowance.
+            return Err(OperateError::IdUsed(id));
+        }
         let currency = wanted.currency;
         let available = self.balance(account, currency)?.available;
         let drawn = lot::draw(self.wallet(account, currency)?, amount);
@@ -233,7 +240,7 @@ impl<F: Facts> Plan<'_, F> {
         Ok(Answer::Wallet { account, balance, money: *wanted })
     }
 
-    fn hold_legs(
+    pub(super) fn hold_legs(
         &mut self,
         operation: OperationId,
         kind: TransferKind,
@@ -261,7 +268,11 @@ impl<F: Facts> Plan<'_, F> {
 
     /// Resolves a hold: takes `amount` or all of it if it is to be posted, and nothing if it is to be voided.
     fn resolve(&mut self, id: OperationId, hold: OperationId, status: HoldStatus, amount: Option<Micros>) -> Decided {
-        let record = self.facts.hold(hold)?.ok_or(Refused::UnknownHold(hold))?;
+        // What is behind an allowance was set aside by no operation, and is not the operator's to take.
+        let record = match self.facts.operation(hold)? {
+            Some(made) if made.has_made_hold() => self.facts.hold(hold)?.ok_or(Refused::UnknownHold(hold))?,
+            _ => return Err(Refused::UnknownHold(hold).into()),
+        };
         self.touch(&record.account)?;
         let found = if record.is_due(self.now) { HoldStatus::Expired } else { record.status };
         if found != HoldStatus::Pending {
@@ -283,8 +294,20 @@ impl<F: Facts> Plan<'_, F> {
         self.hold_legs(id, TransferKind::Post, hold, &record.take(posted), revenue);
         let account = record.account.clone();
         let resolved_at: Option<UnixSeconds> = Some(self.now);
-        self.changes.resolve(HoldRecord { status, posted, resolved_at, ..record }, revenue);
+        self.changes.resolve(&record, HoldRecord { status, posted, resolved_at, ..record.clone() }, revenue);
         Ok(Answer::Wallet { account, balance, money: wanted })
+    }
+
+    fn set_frozen(&mut self, device: KeyId, frozen: bool) -> Decided {
+        let account = self.facts.account_of(device)?.ok_or(Refused::UnknownDevice(device))?;
+        self.touch(&account)?;
+        match frozen {
+            true => self.freeze(device, &account)?,
+            false => {
+                self.changes.frozen.insert(device, None);
+            }
+        }
+        Ok(Answer::Device { device, account, frozen })
     }
 
     fn payout(&mut self, id: OperationId, asked: &Payout) -> Decided {

@@ -3,13 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::account::House;
+use super::super::allowance::AllowanceRecord;
 use super::super::changes::NewOrder;
+use super::super::fork::{Chain, Fork};
 use super::super::lot;
 use super::super::transfer::{Transfer, TransferKind};
 use super::super::{AccountNumber, Context, FeedEntry, LedgerError, Outcome, TransferId, VerifiedOrder};
 use super::{Facts, Plan};
 use crate::protocol::sync::ChainHead;
-use crate::protocol::{AccountId, Currency, KeyId, Micros, Order, OrderId, ProductId, Receipt, Sha256, UnixSeconds};
+use crate::protocol::{
+    AccountId, Currency, KeyId, Micros, Money, Order, OrderId, ProductId, Receipt, Sha256, UnixSeconds,
+};
 use crate::server::settle::{self, Decision, Verdict};
 
 /// What becomes of an order, before the receipts are signed.
@@ -47,11 +51,18 @@ impl Fate {
     }
 }
 
+/// Which lots pay for an order, how much each, and out of which allowance, if it is paid out of one.
+#[derive(Default)]
+struct Drawn {
+    parts: Vec<(TransferId, i64)>,
+    allowance: Option<AllowanceRecord>,
+}
+
 /// What the orders so far have changed.
 #[derive(Default)]
 pub(super) struct State {
     orders: HashMap<OrderId, (Sha256, usize)>,
-    chains: HashMap<KeyId, Option<ChainHead>>,
+    chains: HashMap<KeyId, Chain>,
     /// The place of the last receipt in each account's feed.
     feeds: HashMap<AccountId, u64>,
     /// What accounts have from now on, and when the last of it ends, for a pass.
@@ -105,11 +116,16 @@ impl<F: Facts> Plan<'_, F> {
         let decision = settle::decide(order, context.catalog, self.now, self)?;
         let feed = self.next_feed(&order.account)?;
         let drawn = self.drawn(order, &decision.verdict)?;
+        let fork = self.fork(order, &decision)?;
         // Whatever can be damaged was read by now: from here on, all of it is planned or the whole batch fails.
         let receipt = settle::receipt(verified, &decision.verdict, feed, context.signer, self.now)?;
-        self.pay(order, &decision.verdict, &drawn);
+        self.pay(order, &decision.verdict, drawn)?;
         self.settling.feeds.insert(order.account.clone(), feed);
         self.follow(verified, &decision);
+        if let Some(fork) = fork {
+            self.changes.forks.push(fork);
+            self.freeze(order.device, &order.account)?;
+        }
         let (owned, until) = self.remember(order, &decision.verdict);
         let place = self.changes.receipts.len();
         self.settling.orders.insert(order.id, (verified.sha256(), place));
@@ -136,27 +152,35 @@ impl<F: Facts> Plan<'_, F> {
     }
 
     /// Which lots pay for an order.
-    fn drawn(&mut self, order: &Order, verdict: &Verdict) -> Result<Vec<(TransferId, i64)>, LedgerError> {
-        let Verdict::Granted { amount, .. } = verdict else { return Ok(Vec::new()) };
+    fn drawn(&mut self, order: &Order, verdict: &Verdict) -> Result<Drawn, LedgerError> {
+        let Verdict::Granted { amount, within, .. } = verdict else { return Ok(Drawn::default()) };
         if amount.micros == Micros::ZERO {
-            return Ok(Vec::new());
+            return Ok(Drawn::default());
         }
+        let allowance = if *within { self.paying(order, *amount)? } else { None };
         let lots = self.wallet(&order.account, amount.currency)?;
-        lot::draw(lots, amount.micros.value()).ok_or_else(|| LedgerError::damaged("a wallet is less than its lots"))
+        if let Some(allowance) = allowance {
+            return Ok(Drawn { parts: allowance.hold.take(amount.micros.value()), allowance: Some(allowance) });
+        }
+        let parts = lot::draw(lots, amount.micros.value())
+            .ok_or_else(|| LedgerError::damaged("a wallet is less than its lots"))?;
+        Ok(Drawn { parts, allowance: None })
     }
 
     /// Moves what an order costs from the lots to the creators and the game.
-    fn pay(&mut self, order: &Order, verdict: &Verdict, drawn: &[(TransferId, i64)]) {
-        let Verdict::Granted { amount, shares, kept, .. } = verdict else { return };
+    fn pay(&mut self, order: &Order, verdict: &Verdict, drawn: Drawn) -> Result<(), LedgerError> {
+        let Verdict::Granted { amount, shares, kept, .. } = verdict else { return Ok(()) };
+        let Drawn { parts: drawn, allowance } = drawn;
         if drawn.is_empty() {
-            return;
+            return Ok(());
         }
+        let hold = allowance.as_ref().map(|allowance| allowance.hold.id);
         let currency = amount.currency;
         let creators = shares.iter().map(|(creator, part)| (House::payable(creator, currency), part.value()));
         let houses = creators.chain([(House::revenue(self.game, currency), kept.value())]);
         let destinations: Vec<_> =
             houses.filter(|(_, part)| *part > 0).map(|(house, part)| (self.changes.house(house), part)).collect();
-        for (leg, (lot, house, amount)) in (0..).zip(lot::pair(drawn, &destinations)) {
+        for (leg, (lot, house, amount)) in (0..).zip(lot::pair(&drawn, &destinations)) {
             self.changes.transfer(Transfer {
                 id: TransferId::of_purchase(order.id, leg),
                 kind: TransferKind::Purchase,
@@ -164,7 +188,7 @@ impl<F: Facts> Plan<'_, F> {
                 credit: house,
                 amount,
                 order: Some(order.id),
-                hold: None,
+                hold,
                 at: self.now,
             });
         }
@@ -172,15 +196,67 @@ impl<F: Facts> Plan<'_, F> {
             let paid = drawn.iter().find(|(id, _)| *id == lot.id);
             lot.balance = lot.balance.saturating_sub(paid.map_or(0, |(_, part)| *part));
         }
+        if let Some(allowance) = allowance {
+            self.free(&order.account, currency, &drawn)?;
+            self.take_from(allowance, order, *amount);
+        }
+        Ok(())
     }
 
     fn follow(&mut self, verified: &VerifiedOrder, decision: &Decision) {
         if decision.chained {
             let order = verified.order();
             let head = ChainHead { sequence: order.sequence, order_sha256: verified.sha256() };
-            self.settling.chains.insert(order.device, Some(head));
+            self.settling.chains.entry(order.device).or_default().head = Some(head);
             self.changes.chains.insert(order.device, head);
         }
+    }
+
+    /// The chain of a device, as it will be.
+    pub(super) fn chain_of(&mut self, device: KeyId) -> Result<Chain, LedgerError> {
+        if let Some(chain) = self.settling.chains.get(&device) {
+            return Ok(*chain);
+        }
+        let chain = self.facts.chain(device)?;
+        self.settling.chains.insert(device, chain);
+        Ok(chain)
+    }
+
+    /// Whether an order that does not follow its chain shows that its device was copied to spend an allowance twice.
+    /// Without an allowance it shows nothing: whoever restores a save is honest.
+    fn fork(&mut self, order: &Order, decision: &Decision) -> Result<Option<Fork>, LedgerError> {
+        let Some(claim) = order.allowance.filter(|_| !decision.chained) else { return Ok(None) };
+        let Chain { head, frozen } = self.chain_of(order.device)?;
+        if frozen || head.is_none_or(|head| head.sequence < order.sequence) {
+            return Ok(None);
+        }
+        if self.allowance(claim.id)?.is_none_or(|allowance| allowance.terms.device != order.device) {
+            return Ok(None);
+        }
+        // What freezing it takes is read before anything is planned.
+        for allowance in self.open_allowances(order.device, &order.account)? {
+            self.wallet(&order.account, allowance.hold.currency)?;
+        }
+        let is_there = |new: &&NewOrder| {
+            let there = new.verified.order();
+            new.chained && there.device == order.device && there.sequence == order.sequence
+        };
+        let first = match self.changes.orders.iter().find(is_there) {
+            Some(new) => Some(new.verified.order().id),
+            None => self.facts.order_at(&order.account, order.device, order.sequence)?,
+        };
+        let (device, sequence, second, at) = (order.device, order.sequence, order.id, self.now);
+        Ok(first.map(|first| Fork { device, sequence, first, second, at }))
+    }
+
+    /// Sells nothing to a device from now on, and closes its allowances.
+    pub(super) fn freeze(&mut self, device: KeyId, account: &AccountId) -> Result<(), LedgerError> {
+        self.settling.chains.entry(device).or_default().frozen = true;
+        self.changes.frozen.insert(device, Some(self.now));
+        for allowance in self.open_allowances(device, account)? {
+            self.close(allowance)?;
+        }
+        Ok(())
     }
 
     /// Remembers what the account has now, and says whether it has something, and when that ends.
@@ -195,10 +271,11 @@ impl<F: Facts> Plan<'_, F> {
 /// The books as the rules ask for them, with everything that the orders so far have changed.
 impl<F: Facts> settle::Facts for Plan<'_, F> {
     fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
-        match self.settling.chains.get(&device) {
-            Some(chain) => Ok(*chain),
-            None => self.facts.chain(device),
-        }
+        Ok(self.chain_of(device)?.head)
+    }
+
+    fn is_frozen(&mut self, device: KeyId) -> Result<bool, LedgerError> {
+        Ok(self.chain_of(device)?.frozen)
     }
 
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
@@ -210,6 +287,10 @@ impl<F: Facts> settle::Facts for Plan<'_, F> {
         let owned = self.settling.owned.get(&(account.clone(), product.clone()));
         let running = owned.is_some_and(|until| until.is_some_and(|until| until > now));
         Ok(running || self.facts.runs(account, product, now)?)
+    }
+
+    fn covers(&mut self, order: &Order, amount: Money) -> Result<bool, LedgerError> {
+        Ok(self.paying(order, amount)?.is_some())
     }
 
     fn available(&mut self, account: &AccountId, currency: Currency) -> Result<Micros, LedgerError> {

@@ -6,21 +6,26 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use futures_util::future::{join, join4};
+use futures_util::future::{join, join3, join4};
 use tokio_postgres::Row;
 
 use super::super::account::House;
-use super::super::hold::HoldRecord;
+use super::super::fork::Chain;
+use super::super::hold::{HoldRecord, HoldStatus};
 use super::super::lot::Lot;
 use super::super::operation::OperationRecord;
 use super::super::plan::Facts;
 use super::super::refund::PaidOrder;
 use super::super::transfer::Transfer;
-use super::super::{AccountKind, AccountNumber, FeedEntry, LedgerError, OperationId, TransferId, books, values};
-use super::parsing::{bytes, digest, holds_of, kind_of, lot_of, text, token, transfer_of};
+use super::super::{
+    AccountKind, AccountNumber, AllowanceRecord, FeedEntry, LedgerError, OperationId, TransferId, books, values,
+};
+use super::parsing::{allowances_of, bytes, digest, holds_of, kind_of, lot_of, text, token, transfer_of};
+use super::reading::SNAPSHOT;
 use super::session::{Session, statements};
-use crate::protocol::sync::ChainHead;
-use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, UnixSeconds};
+use crate::protocol::{
+    AccountId, AllowanceId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, UnixSeconds,
+};
 
 /// The columns of a lot.
 const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_until, opened_with, refunded,
@@ -31,8 +36,23 @@ const HOLDS: &str = "SELECT holds.id, holds.account, holds.currency, holds.amoun
         resolved_at, transfers.id, transfers.debit_account, transfers.amount
     FROM holds LEFT JOIN transfers ON transfers.hold_id = holds.id AND transfers.kind = 'hold'";
 
+/// Allowances, and a row for each of the legs of the holds behind them.
+const ALLOWANCES: &str =
+    "SELECT holds.id, holds.account, holds.currency, holds.amount, holds.expires_at, status, posted,
+        resolved_at, transfers.id, transfers.debit_account, transfers.amount, device, number, issued_at,
+        allowances.expires_at, per_order, most_orders, catalog, token, spent, orders
+    FROM holds JOIN allowances ON allowances.id = holds.id
+        LEFT JOIN transfers ON transfers.hold_id = holds.id AND transfers.kind = 'hold'";
+
 statements! {
-    lock = "SELECT id, account, sequence, chain_head, feed FROM devices WHERE account = ANY($1) ORDER BY id FOR UPDATE";
+    lock = "SELECT id, account, sequence, chain_head, feed, frozen_at IS NOT NULL FROM devices
+        WHERE account = ANY($1) ORDER BY id FOR UPDATE";
+    look_at = "SELECT id, account, sequence, chain_head, feed, frozen_at IS NOT NULL FROM devices
+        WHERE account = ANY($1)";
+    allowances = format!("{ALLOWANCES} WHERE holds.id = ANY($1) OR account = ANY($2) AND status = 'pending'");
+    order_at = "SELECT orders.id FROM receipts JOIN orders ON orders.id = receipts.order_id
+        WHERE receipts.account = $1 AND orders.device = $2 AND orders.sequence = $3 LIMIT 1";
+    device_account = "SELECT account FROM devices WHERE id = $1";
     orders = "SELECT orders.id, sha256, receipts.feed, receipts.token FROM orders LEFT JOIN receipts
         ON receipts.account = orders.account AND receipts.feed = orders.feed WHERE orders.id = ANY($1)";
     owned = "SELECT account, product, MAX(until) FROM orders
@@ -76,6 +96,10 @@ pub(super) struct Asked {
     pub(super) orders: HashSet<OrderId>,
     /// Products that accounts may own.
     pub(super) products: BTreeSet<(AccountId, ProductId)>,
+    /// Allowances that orders name.
+    pub(super) allowances: BTreeSet<AllowanceId>,
+    /// Accounts of which all open allowances are asked for.
+    pub(super) allowed: BTreeSet<AccountId>,
 }
 
 /// What was read about one account.
@@ -93,7 +117,8 @@ struct Known {
 pub(super) struct Books<'a> {
     session: &'a Session,
     accounts: HashMap<String, Known>,
-    chains: HashMap<KeyId, Option<ChainHead>>,
+    chains: HashMap<KeyId, Chain>,
+    allowances: HashMap<AllowanceId, AllowanceRecord>,
     orders: HashMap<OrderId, (Sha256, Option<FeedEntry>)>,
     asked: Asked,
     owned: HashMap<(String, String), Option<UnixSeconds>>,
@@ -102,8 +127,8 @@ pub(super) struct Books<'a> {
 impl<'a> Books<'a> {
     /// The books of a transaction that was begun and asks for nothing.
     pub(super) fn nothing(session: &'a Session) -> Self {
-        let (accounts, chains, orders, owned) = Default::default();
-        Self { session, accounts, chains, orders, owned, asked: Asked::default() }
+        let (accounts, chains, allowances, orders, owned) = Default::default();
+        Self { session, accounts, chains, allowances, orders, owned, asked: Asked::default() }
     }
 
     /// Begins a transaction and locks the accounts that are asked for; then reads all that is asked for, as of `now`.
@@ -132,22 +157,13 @@ impl<'a> Books<'a> {
             begun?;
             Ok((locked?, (known?, owned?), (lots?, due?)))
         })?;
-        let accounts = asked.accounts.iter().map(|account| (account.to_string(), Known::default())).collect();
-        let mut books = Self { accounts, asked, ..Self::nothing(session) };
-        let mut chains = HashMap::new();
-        books.accounts(&locked, 1, |known, row| {
-            known.has_device = true;
-            known.feed = known.feed.max(values::count(row.try_get(4)?)?);
-            chains.insert(text(row, 0)?, values::chain(row.try_get(2)?, digest(row, 3)?)?);
-            Ok(())
-        })?;
-        books.chains = chains;
         let (lots, due) = about;
-        books.accounts(&lots, 1, |known, row| {
-            known.lots.push(lot_of(row)?);
-            Ok(())
-        })?;
-        books.due_holds(due)?;
+        let mut books = Self::of_accounts(session, asked, &locked, &lots, due)?;
+        // Most batches name none, and then nothing is asked.
+        if !books.asked.allowances.is_empty() || !books.asked.allowed.is_empty() {
+            let rows = session.client.wait(books.asked_allowances())?;
+            books.read_allowances(rows)?;
+        }
         let (orders, owned) = known;
         for row in &orders {
             let entry = match row.try_get::<_, Option<i64>>(2)? {
@@ -160,6 +176,88 @@ impl<'a> Books<'a> {
             books.owned.insert((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?);
         }
         Ok(books)
+    }
+
+    /// The books as far as they tell, without a lock, whether anything would change of the allowances of the accounts
+    /// that are asked for.
+    pub(super) fn look_at(session: &'a Session, asked: Asked, now: UnixSeconds) -> Result<Self, LedgerError> {
+        let accounts: Vec<&str> = asked.accounts.iter().map(AccountId::as_str).collect();
+        let (client, statements) = (&session.client, &session.facts);
+        let looking =
+            Self { asked: Asked { allowed: asked.allowed.clone(), ..Asked::default() }, ..Self::nothing(session) };
+        let (devices, lots, due, allowances) = session.client.wait(async {
+            let (begun, (devices, lots), (due, allowances, ended)) = join3(
+                client.batch_execute(SNAPSHOT),
+                join(
+                    client.query(&statements.look_at, &[&accounts]),
+                    client.query(&statements.open_lots, &[&accounts]),
+                ),
+                join3(
+                    client.query(&statements.due_holds, &[&accounts, &now]),
+                    looking.asked_allowances(),
+                    client.batch_execute("COMMIT"),
+                ),
+            )
+            .await;
+            begun?;
+            let read = (devices?, lots?, due?, allowances?);
+            ended?;
+            Ok(read)
+        })?;
+        let mut books = Self::of_accounts(session, asked, &devices, &lots, due)?;
+        books.read_allowances(allowances)?;
+        Ok(books)
+    }
+
+    fn of_accounts(
+        session: &'a Session,
+        asked: Asked,
+        devices: &[Row],
+        lots: &[Row],
+        due: Vec<Row>,
+    ) -> Result<Self, LedgerError> {
+        let accounts = asked.accounts.iter().map(|account| (account.to_string(), Known::default())).collect();
+        let mut books = Self { accounts, asked, ..Self::nothing(session) };
+        let mut chains = HashMap::new();
+        books.accounts(devices, 1, |known, row| {
+            known.has_device = true;
+            known.feed = known.feed.max(values::count(row.try_get(4)?)?);
+            let (head, frozen) = (values::chain(row.try_get(2)?, digest(row, 3)?)?, row.try_get(5)?);
+            chains.insert(text(row, 0)?, Chain { head, frozen });
+            Ok(())
+        })?;
+        books.chains = chains;
+        books.accounts(lots, 1, |known, row| {
+            known.lots.push(lot_of(row)?);
+            Ok(())
+        })?;
+        books.due_holds(due)?;
+        Ok(books)
+    }
+
+    async fn asked_allowances(&self) -> Result<Vec<Row>, LedgerError> {
+        let ids: Vec<&[u8]> = self.asked.allowances.iter().map(|id| &id.0[..]).collect();
+        let accounts: Vec<&str> = self.asked.allowed.iter().map(AccountId::as_str).collect();
+        let (client, statement) = (&self.session.client, &self.session.facts.allowances);
+        Ok(client.query(statement, &[&ids, &accounts]).await?)
+    }
+
+    /// Reads allowances, by their holds' accounts: damage fails one of them, and nobody else.
+    fn read_allowances(&mut self, rows: Vec<Row>) -> Result<(), LedgerError> {
+        let mut own: HashMap<String, Vec<Row>> = HashMap::new();
+        for row in rows {
+            own.entry(row.try_get(1)?).or_default().push(row);
+        }
+        for (account, rows) in own {
+            match (allowances_of(&rows), self.accounts.get_mut(&account)) {
+                (Ok(records), _) => self.allowances.extend(records.into_iter().map(|record| (record.id(), record))),
+                (Err(LedgerError::Damaged(what)), Some(known)) => known.damage = Some(what),
+                // Another account's, which an order has named: it pays for nothing here.
+                (Err(LedgerError::Damaged(_)), None) => {}
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Reads what rows say about the account that one of their columns names.
@@ -258,6 +356,13 @@ pub(super) fn due_accounts(
     Ok((accounts, rows.last().map(|row| row.try_get(0)).transpose()?))
 }
 
+/// The account that a device belongs to, if it is enrolled. That never changes, so it need not be locked.
+pub(super) fn device_account(session: &Session, device: KeyId) -> Result<Option<AccountId>, LedgerError> {
+    let (client, statement, device) = (&session.client, &session.facts.device_account, device.to_string());
+    let row = client.wait(async { Ok(client.query_opt(statement, &[&device]).await?) })?;
+    row.map(|row| text(&row, 0)).transpose()
+}
+
 /// The account that something belongs to. That never changes, so it need not be locked.
 pub(super) fn account_of(
     session: &Session,
@@ -287,7 +392,34 @@ impl Facts for Books<'_> {
         entry.clone().ok_or_else(|| LedgerError::damaged(format_args!("the order {order} has no receipt")))
     }
 
-    fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
+    fn order_at(&mut self, account: &AccountId, device: KeyId, sequence: u64) -> Result<Option<OrderId>, LedgerError> {
+        let (client, statement) = (&self.session.client, &self.session.facts.order_at);
+        let (account, device, sequence) = (account.as_str(), device.to_string(), values::stored_count(sequence));
+        let row = client.wait(async { Ok(client.query_opt(statement, &[&account, &device, &sequence]).await?) })?;
+        row.map(|row| Ok(OrderId(bytes(&row, 0)?))).transpose()
+    }
+
+    fn account_of(&mut self, device: KeyId) -> Result<Option<AccountId>, LedgerError> {
+        device_account(self.session, device)
+    }
+
+    fn allowance(&mut self, id: AllowanceId) -> Result<Option<AllowanceRecord>, LedgerError> {
+        match self.asked.allowances.contains(&id) || self.allowances.contains_key(&id) {
+            true => Ok(self.allowances.get(&id).cloned()),
+            false => Err(not_read(id)),
+        }
+    }
+
+    fn open_allowances(&mut self, account: &AccountId) -> Result<Vec<AllowanceRecord>, LedgerError> {
+        if !self.asked.allowed.contains(account) {
+            return Err(not_read(account));
+        }
+        self.known(account)?;
+        let pending = self.allowances.values().filter(|one| one.hold.status == HoldStatus::Pending);
+        Ok(pending.filter(|one| one.hold.account == *account).cloned().collect())
+    }
+
+    fn chain(&mut self, device: KeyId) -> Result<Chain, LedgerError> {
         // Its account was locked by its devices: one that is in the books was read.
         self.chains.get(&device).copied().ok_or(LedgerError::UnknownDevice(device))
     }

@@ -9,8 +9,8 @@ use super::super::account::Origin;
 use super::super::hold::{HoldRecord, HoldStatus};
 use super::super::lot::Lot;
 use super::super::transfer::{Transfer, TransferKind};
-use super::super::{AccountNumber, LedgerError, OperationId, TransferId, values};
-use crate::protocol::{OrderId, Token};
+use super::super::{AccountNumber, AllowanceRecord, AllowanceTerms, LedgerError, OperationId, TransferId, values};
+use crate::protocol::{OrderId, Sha256, Token};
 
 /// Text in a column, parsed again.
 pub(super) fn text<T: FromStr<Err: std::fmt::Display>>(row: &Row, column: usize) -> Result<T, LedgerError> {
@@ -97,4 +97,26 @@ pub(super) fn holds_of(rows: &[Row]) -> Result<Vec<HoldRecord>, LedgerError> {
         hold.legs = (0..).map_while(leg).collect();
     }
     Ok(holds.into_values().collect())
+}
+
+/// Allowances from rows that each hold one of the legs of the hold behind one.
+pub(super) fn allowances_of(rows: &[Row]) -> Result<Vec<AllowanceRecord>, LedgerError> {
+    let mut terms: HashMap<OperationId, AllowanceTerms> = HashMap::new();
+    for row in rows {
+        let allowance = AllowanceTerms {
+            device: text(row, 11)?,
+            number: row.try_get(12)?,
+            issued_at: row.try_get(13)?,
+            expires_at: row.try_get(14)?,
+            per_order: row.try_get(15)?,
+            most_orders: row.try_get(16)?,
+            catalog: Sha256(bytes(row, 17)?),
+            token: token(row, 18)?,
+            spent: row.try_get(19)?,
+            orders: row.try_get(20)?,
+        };
+        terms.insert(OperationId(bytes(row, 0)?), allowance);
+    }
+    let record = |hold: HoldRecord| Some(AllowanceRecord { terms: terms.remove(&hold.id)?, hold });
+    Ok(holds_of(rows)?.into_iter().filter_map(record).collect())
 }

@@ -6,9 +6,10 @@ use futures_util::future::{join, join3};
 use tokio_postgres::Row;
 
 use super::super::{
-    AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books, values,
+    AccountSummary, AllowanceSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books,
+    values,
 };
-use super::parsing::{bytes, digest, kind_of, text, token};
+use super::parsing::{allowances_of, bytes, digest, kind_of, text, token};
 use super::session::{Session, statements, wait_long};
 use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey};
@@ -35,7 +36,7 @@ statements! {
         ORDER BY asked.number, page.feed";
     totals = "SELECT kind, currency, SUM(credits_posted - debits_posted)::bigint FROM accounts
         GROUP BY kind, currency";
-    devices = "SELECT id, sequence, chain_head FROM devices WHERE account = $1";
+    devices = "SELECT id, sequence, chain_head, frozen_at IS NOT NULL FROM devices WHERE account = $1";
     orders_by_status = "SELECT orders.status, COUNT(*) FROM receipts JOIN orders
         ON orders.id = receipts.order_id AND orders.feed = receipts.feed
         WHERE receipts.account = $1 GROUP BY orders.status";
@@ -137,12 +138,16 @@ pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<Acco
     let (client, statements) = (&session.client, &session.reading);
     let (name, latest) = (account.as_str(), AccountSummary::LATEST as i64);
     let names = [name];
-    let (devices, wallet, feeds, (orders, latest)) = client.wait(async {
+    let no_ids: [&[u8]; 0] = [];
+    let (devices, wallet, (feeds, allowances), (orders, latest)) = client.wait(async {
         client.batch_execute(SNAPSHOT).await?;
         let read = (
             client.query(&statements.devices, &[&name]).await?,
             client.query(&statements.wallets, &[&&names[..]]).await?,
-            client.query(&statements.feeds, &[&&names[..]]).await?,
+            (
+                client.query(&statements.feeds, &[&&names[..]]).await?,
+                client.query(&session.facts.allowances, &[&&no_ids[..], &&names[..]]).await?,
+            ),
             (
                 client.query(&statements.orders_by_status, &[&name]).await?,
                 client.query(&statements.latest_orders, &[&name, &latest]).await?,
@@ -164,7 +169,15 @@ pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<Acco
         orders: orders.iter().map(count).collect::<Result<_, LedgerError>>()?,
         receipts: lengths.get(name).copied().unwrap_or_default(),
         latest: latest.iter().map(order).collect::<Result<_, _>>()?,
+        allowances: AllowanceSummary::of(allowances_of(&allowances)?)?,
+        frozen: devices.iter().filter_map(|row| frozen(row).transpose()).collect::<Result<_, _>>()?,
     }))
+}
+
+/// The device of a row, if it is frozen.
+fn frozen(row: &Row) -> Result<Option<KeyId>, LedgerError> {
+    let frozen: bool = row.try_get(3)?;
+    frozen.then(|| text(row, 0)).transpose()
 }
 
 fn order(row: &Row) -> Result<OrderSummary, LedgerError> {

@@ -6,8 +6,8 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::Row;
 
 use super::super::{
-    AccountRow, BookReader, DeviceRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
-    WalletRow,
+    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow,
+    ReceiptRow, TransferRow, WalletRow,
 };
 use super::parsing::bytes;
 use super::reading::SNAPSHOT;
@@ -21,11 +21,16 @@ const ACCOUNTS: &str = "SELECT id, kind, owner, currency, SUM(debits_posted)::bi
 const WALLETS: &str = "SELECT account, currency FROM wallets";
 const TRANSFERS: &str = "SELECT id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at
     FROM transfers";
-const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head, feed FROM devices";
+const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head, feed, frozen_at FROM devices";
 const ORDERS: &str = "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity,
         until, refunded_quantity, refunded_amount, feed, owned, settled_at
     FROM orders ORDER BY account, feed";
 const RECEIPTS: &str = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
+const ALLOWANCES: &str =
+    "SELECT id, device, number, issued_at, expires_at, per_order, most_orders, catalog, token, spent,
+        orders
+    FROM allowances";
+const FORKS: &str = "SELECT device, sequence, first, second, created_at FROM forks";
 const HOLDS: &str = "SELECT id, account, currency, amount, expires_at, status, posted, resolved_at FROM holds";
 const OPERATIONS: &str = "SELECT id, action, sha256, done, answer, created_at FROM operations";
 
@@ -43,6 +48,8 @@ pub(super) fn read(session: &Session, reader: &mut dyn BookReader) -> Result<(),
         each(session, DEVICES, device, |row| reader.device(row))?;
         each(session, ORDERS, order, |row| reader.order(row))?;
         each(session, RECEIPTS, receipt, |row| reader.receipt(row))?;
+        each(session, ALLOWANCES, allowance, |row| reader.allowance(row))?;
+        each(session, FORKS, fork, |row| reader.fork(row))?;
         each(session, HOLDS, hold, |row| reader.hold(row))?;
         each(session, OPERATIONS, operation, |row| reader.operation(row))?;
     }
@@ -125,6 +132,7 @@ fn device(row: &Row) -> Result<DeviceRow, LedgerError> {
         sequence: row.try_get(3)?,
         chain_head: row.try_get(4)?,
         feed: row.try_get(5)?,
+        frozen_at: row.try_get(6)?,
     })
 }
 
@@ -157,6 +165,32 @@ fn receipt(row: &Row) -> Result<ReceiptRow, LedgerError> {
         id: bytes(row, 2)?,
         order: bytes(row, 3)?,
         token: row.try_get(4)?,
+    })
+}
+
+fn allowance(row: &Row) -> Result<AllowanceRow, LedgerError> {
+    Ok(AllowanceRow {
+        id: bytes(row, 0)?,
+        device: row.try_get(1)?,
+        number: row.try_get(2)?,
+        issued_at: row.try_get(3)?,
+        expires_at: row.try_get(4)?,
+        per_order: row.try_get(5)?,
+        most_orders: row.try_get(6)?,
+        catalog: row.try_get(7)?,
+        token: row.try_get(8)?,
+        spent: row.try_get(9)?,
+        orders: row.try_get(10)?,
+    })
+}
+
+fn fork(row: &Row) -> Result<ForkRow, LedgerError> {
+    Ok(ForkRow {
+        device: row.try_get(0)?,
+        sequence: row.try_get(1)?,
+        first: bytes(row, 2)?,
+        second: bytes(row, 3)?,
+        created_at: row.try_get(4)?,
     })
 }
 

@@ -12,7 +12,7 @@ use crate::protocol::{GameId, PublicKey};
 
 /// From each version of the tables to the next. A step is never changed once a server has run it: what is wrong with
 /// one is put right by the next.
-const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// What says which version the tables are of, and which game's.
 const META: &str = r#"
@@ -159,6 +159,36 @@ CREATE INDEX orders_owned ON orders (account, product) WHERE owned AND status = 
 ALTER TABLE devices ADD COLUMN feed BIGINT NOT NULL DEFAULT 0;
 UPDATE devices SET feed = ends.feed
 FROM (SELECT account, MAX(feed) AS feed FROM receipts GROUP BY account) AS ends WHERE devices.account = ends.account;
+"#;
+
+/// What devices may spend while they are offline.
+const VERSION_3: &str = r#"
+-- Whose an allowance is, how much it is, what was taken of it and what has become of it, the hold of the same id says.
+CREATE TABLE allowances (
+    id BYTEA PRIMARY KEY CHECK (length(id) = 16),
+    device TEXT COLLATE "C" NOT NULL,
+    number BIGINT NOT NULL CHECK (number > 0),
+    issued_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    per_order BIGINT NOT NULL CHECK (per_order > 0),
+    most_orders BIGINT NOT NULL CHECK (most_orders > 0),
+    catalog BYTEA NOT NULL CHECK (length(catalog) = 32),
+    token TEXT NOT NULL,
+    spent BIGINT NOT NULL DEFAULT 0 CHECK (spent >= 0),
+    orders BIGINT NOT NULL DEFAULT 0 CHECK (orders BETWEEN 0 AND most_orders)
+);
+
+-- Two orders that a device has signed in one place of its chain, the second within an allowance.
+CREATE TABLE forks (
+    second BYTEA PRIMARY KEY CHECK (length(second) = 16),
+    first BYTEA NOT NULL CHECK (length(first) = 16),
+    device TEXT COLLATE "C" NOT NULL,
+    sequence BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- Since when nothing is sold to the device.
+ALTER TABLE devices ADD COLUMN frozen_at BIGINT;
 "#;
 
 /// What the tables say about themselves.

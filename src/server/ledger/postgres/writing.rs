@@ -86,6 +86,29 @@ statements! {
             FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::bigint[]) AS new (number, status, taken, at)
             WHERE id = number AND holds.status = 'pending' RETURNING 1)
         SELECT 1 / (CASE WHEN COUNT(*) = cardinality($1) THEN 1 ELSE 0 END) FROM changed";
+    allowances = "INSERT INTO allowances (id, device, number, issued_at, expires_at, per_order, most_orders, catalog,
+            token)
+        SELECT unnest($1::bytea[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]),
+            unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bytea[]), unnest($9::text[])";
+    // Two statements for the two tables: what one of them changes, the other does not see.
+    posted = "WITH changed AS (
+            UPDATE holds SET posted = taken
+            FROM unnest($1::bytea[], $2::bigint[]) AS new (number, taken)
+            WHERE id = new.number AND status = 'pending' RETURNING 1)
+        SELECT 1 / (CASE WHEN COUNT(*) = cardinality($1) THEN 1 ELSE 0 END) FROM changed";
+    spent = "WITH changed AS (
+            UPDATE allowances SET spent = new.spent, orders = new.orders
+            FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS new (key, spent, orders)
+            WHERE id = new.key RETURNING 1)
+        SELECT 1 / (CASE WHEN COUNT(*) = cardinality($1) THEN 1 ELSE 0 END) FROM changed";
+    forks = "INSERT INTO forks (device, sequence, first, second, created_at)
+        SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bytea[]), unnest($4::bytea[]),
+            unnest($5::bigint[])";
+    frozen = "WITH changed AS (
+            UPDATE devices SET frozen_at = new.since
+            FROM unnest($1::text[], $2::bigint[]) AS new (key, since)
+            WHERE id = new.key RETURNING 1)
+        SELECT 1 / (CASE WHEN COUNT(*) = cardinality($1) THEN 1 ELSE 0 END) FROM changed";
     operation = "INSERT INTO operations (id, action, sha256, done, answer, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
     // The two of an enrolment. Every new device opens an account of its own.
     enrol = "INSERT INTO devices (id, account, public_key, created_at)
@@ -270,6 +293,7 @@ fn decisions<'a>(statements: &'a Statements, changes: &'a Changes, send: &mut Se
         ];
         send(Write { statement: &statements.holds, columns });
     }
+    allowances(statements, changes, send);
     if !resolved.is_empty() {
         let columns = vec![
             column(resolved, |hold| &hold.id.0[..]),
@@ -298,6 +322,48 @@ fn decisions<'a>(statements: &'a Statements, changes: &'a Changes, send: &mut Se
             Box::new(operation.at),
         ];
         send(Write { statement: &statements.operation, columns });
+    }
+}
+
+fn allowances<'a>(statements: &'a Statements, changes: &'a Changes, send: &mut Sending<'_, 'a>) {
+    let Changes { allowances, spent, forks, frozen, .. } = changes;
+    if !allowances.is_empty() {
+        let columns = vec![
+            column(allowances, |(id, _)| &id.0[..]),
+            column(allowances, |(_, terms)| terms.device.to_string()),
+            column(allowances, |(_, terms)| terms.number),
+            column(allowances, |(_, terms)| terms.issued_at),
+            column(allowances, |(_, terms)| terms.expires_at),
+            column(allowances, |(_, terms)| terms.per_order),
+            column(allowances, |(_, terms)| terms.most_orders),
+            column(allowances, |(_, terms)| &terms.catalog.0[..]),
+            column(allowances, |(_, terms)| terms.token.as_str()),
+        ];
+        send(Write { statement: &statements.allowances, columns });
+    }
+    if !spent.is_empty() {
+        let columns = vec![column(spent.keys(), |id| &id.0[..]), column(spent.values(), |(posted, _, _)| *posted)];
+        send(Write { statement: &statements.posted, columns });
+        let columns = vec![
+            column(spent.keys(), |id| &id.0[..]),
+            column(spent.values(), |(_, spent, _)| *spent),
+            column(spent.values(), |(_, _, orders)| *orders),
+        ];
+        send(Write { statement: &statements.spent, columns });
+    }
+    if !forks.is_empty() {
+        let columns = vec![
+            column(forks, |fork| fork.device.to_string()),
+            column(forks, |fork| values::stored_count(fork.sequence)),
+            column(forks, |fork| &fork.first.0[..]),
+            column(forks, |fork| &fork.second.0[..]),
+            column(forks, |fork| fork.at),
+        ];
+        send(Write { statement: &statements.forks, columns });
+    }
+    if !frozen.is_empty() {
+        let columns = vec![column(frozen.keys(), |device| device.to_string()), column(frozen.values(), |since| *since)];
+        send(Write { statement: &statements.frozen, columns });
     }
 }
 

@@ -5,16 +5,20 @@ use std::str::FromStr;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::account::{House, Origin};
+use super::super::fork::Chain;
 use super::super::hold::{HoldRecord, HoldStatus};
 use super::super::lot::Lot;
 use super::super::operation::OperationRecord;
 use super::super::plan::Facts;
 use super::super::refund::PaidOrder;
 use super::super::transfer::{Transfer, TransferKind};
-use super::super::{AccountNumber, FeedEntry, LedgerError, OperationId, TransferId, books, values};
+use super::super::{
+    AccountNumber, AllowanceRecord, AllowanceTerms, FeedEntry, LedgerError, OperationId, TransferId, books, values,
+};
 use super::reading;
-use crate::protocol::sync::ChainHead;
-use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, UnixSeconds};
+use crate::protocol::{
+    AccountId, AllowanceId, CreatorId, Currency, KeyId, Money, OrderId, ProductId, Sha256, Token, UnixSeconds,
+};
 
 /// The books under the write lock, so that what is read stays so until it is written.
 pub(super) struct Books<'a>(pub(super) &'a Connection);
@@ -27,7 +31,7 @@ const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_un
 const TRANSFER: &str = "id, kind, debit_account, credit_account, amount, created_at";
 
 /// The columns of a hold.
-const HOLD: &str = "id, account, currency, amount, expires_at, status, posted, resolved_at";
+const HOLD: &str = "holds.id, account, currency, amount, holds.expires_at, status, posted, resolved_at";
 
 impl Books<'_> {
     /// Whether any hold is due.
@@ -68,6 +72,38 @@ impl Books<'_> {
             resolved_at: row.get(7)?,
             legs: self.legs_of(id)?,
         })
+    }
+
+    /// Allowances, by a condition on the holds behind them.
+    fn allowances(
+        &self,
+        condition: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<Vec<AllowanceRecord>, LedgerError> {
+        let statement = format!(
+            "SELECT {HOLD}, device, number, issued_at, allowances.expires_at, per_order, most_orders, catalog, token, spent,
+                 orders
+             FROM holds JOIN allowances USING (id) WHERE {condition}"
+        );
+        let mut statement = self.0.prepare_cached(&statement)?;
+        let mut rows = statement.query(parameters)?;
+        let mut allowances = Vec::new();
+        while let Some(row) = rows.next()? {
+            let terms = AllowanceTerms {
+                device: text(row, 8)?,
+                number: row.get(9)?,
+                issued_at: row.get(10)?,
+                expires_at: row.get(11)?,
+                per_order: row.get(12)?,
+                most_orders: row.get(13)?,
+                catalog: Sha256(row.get(14)?),
+                token: Token::from_text(row.get_ref(15)?.as_str().map_err(LedgerError::damaged)?),
+                spent: row.get(16)?,
+                orders: row.get(17)?,
+            };
+            allowances.push(AllowanceRecord { hold: self.hold_of(row)?, terms });
+        }
+        Ok(allowances)
     }
 
     /// What each lot gives to a hold, in the order in which they were drawn.
@@ -135,8 +171,22 @@ impl Facts for Books<'_> {
         first.ok_or_else(|| LedgerError::damaged(format_args!("the order {order} has no receipt")))
     }
 
-    fn chain(&mut self, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
+    fn chain(&mut self, device: KeyId) -> Result<Chain, LedgerError> {
         reading::chain(self.0, device)
+    }
+
+    fn order_at(&mut self, account: &AccountId, device: KeyId, sequence: u64) -> Result<Option<OrderId>, LedgerError> {
+        // By the account's receipts: it is asked for so seldom that no order should be in another index for it.
+        let mut statement = self.0.prepare_cached(
+            "SELECT orders.id FROM receipts JOIN orders ON orders.id = receipts.order_id
+             WHERE receipts.account = ?1 AND orders.device = ?2 AND orders.sequence = ?3 LIMIT 1",
+        )?;
+        let parameters = params![account.as_str(), device.to_string(), values::stored_count(sequence)];
+        Ok(statement.query_row(parameters, |row| row.get(0).map(OrderId)).optional()?)
+    }
+
+    fn account_of(&mut self, device: KeyId) -> Result<Option<AccountId>, LedgerError> {
+        Ok(reading::device(self.0, device)?.map(|device| device.account))
     }
 
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
@@ -247,6 +297,14 @@ impl Facts for Books<'_> {
         let mut statement = self.0.prepare_cached(&statement)?;
         let mut rows = statement.query([id.0])?;
         rows.next()?.map(|row| self.hold_of(row)).transpose()
+    }
+
+    fn allowance(&mut self, id: AllowanceId) -> Result<Option<AllowanceRecord>, LedgerError> {
+        Ok(self.allowances("holds.id = ?1", [id.0])?.pop())
+    }
+
+    fn open_allowances(&mut self, account: &AccountId) -> Result<Vec<AllowanceRecord>, LedgerError> {
+        self.allowances("account = ?1 AND status = 'pending'", [account.as_str()])
     }
 
     fn payable(&mut self, creator: &CreatorId, currency: Currency) -> Result<i64, LedgerError> {

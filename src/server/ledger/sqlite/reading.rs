@@ -1,12 +1,16 @@
 //! What is read from the file without changing it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::super::fork::Chain;
+use super::super::plan::Facts as _;
 use super::super::{
-    AccountSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books, values,
+    AccountSummary, AllowanceSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books,
+    values,
 };
+use super::facts::Books;
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey, Token};
 
@@ -24,13 +28,13 @@ pub(super) fn device(connection: &Connection, id: KeyId) -> Result<Option<Device
 }
 
 /// The chain of a device that must be there.
-pub(super) fn chain(connection: &Connection, device: KeyId) -> Result<Option<ChainHead>, LedgerError> {
+pub(super) fn chain(connection: &Connection, device: KeyId) -> Result<Chain, LedgerError> {
     let found = connection
-        .prepare_cached("SELECT sequence, chain_head FROM devices WHERE id = ?1")?
-        .query_row([device.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT sequence, chain_head, frozen_at IS NOT NULL FROM devices WHERE id = ?1")?
+        .query_row([device.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let (sequence, head) = found.ok_or(LedgerError::UnknownDevice(device))?;
-    values::chain(sequence, head)
+    let (sequence, head, frozen) = found.ok_or(LedgerError::UnknownDevice(device))?;
+    Ok(Chain { head: values::chain(sequence, head)?, frozen })
 }
 
 /// How many receipts an account's feed holds.
@@ -72,7 +76,7 @@ pub(super) fn standing(connection: &Connection, place: &Place) -> Result<Standin
         cursor: places.end,
         more: places.end < length,
         wallet: wallet(connection, &place.account)?,
-        chain: chain(connection, place.device)?,
+        chain: chain(connection, place.device)?.head,
     })
 }
 
@@ -120,6 +124,8 @@ pub(super) fn show(connection: &Connection, account: &AccountId) -> Result<Optio
         orders: orders_by_status(connection, account)?,
         receipts: feed_length(connection, account)?,
         latest: latest_orders(connection, account)?,
+        allowances: AllowanceSummary::of(Books(connection).open_allowances(account)?)?,
+        frozen: frozen_devices(connection, account)?,
     }))
 }
 
@@ -132,6 +138,13 @@ fn devices(connection: &Connection, account: &AccountId) -> Result<BTreeMap<KeyI
         devices.insert(values::parsed(&id)?, values::chain(row.get(1)?, row.get(2)?)?);
     }
     Ok(devices)
+}
+
+fn frozen_devices(connection: &Connection, account: &AccountId) -> Result<BTreeSet<KeyId>, LedgerError> {
+    let statement = "SELECT id FROM devices WHERE account = ?1 AND frozen_at IS NOT NULL";
+    let mut statement = connection.prepare_cached(statement)?;
+    let ids = statement.query_map([account.as_str()], |row| row.get::<_, String>(0))?;
+    ids.map(|id| values::parsed(&id?)).collect()
 }
 
 /// The orders of an account, found by the receipts that answered them first.

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Row};
 
 use super::super::{
-    AccountRow, BookReader, DeviceRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow,
-    WalletRow,
+    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow,
+    ReceiptRow, TransferRow, WalletRow,
 };
 
 pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
@@ -22,7 +22,7 @@ pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Resu
     if reader.ends_after_transfers() {
         return Ok(());
     }
-    let devices = "SELECT id, account, public_key, sequence, chain_head FROM devices ORDER BY id";
+    let devices = "SELECT id, account, public_key, sequence, chain_head, frozen_at FROM devices ORDER BY id";
     each(connection, devices, device, |row| reader.device(row))?;
     let orders =
         "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity, until,
@@ -31,6 +31,12 @@ pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Resu
     each(connection, orders, order, |row| reader.order(row))?;
     let receipts = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
     each(connection, receipts, receipt, |row| reader.receipt(row))?;
+    let allowances = "SELECT id, device, number, issued_at, expires_at, per_order, most_orders, catalog, token, spent,
+                          orders
+                      FROM allowances ORDER BY rowid";
+    each(connection, allowances, allowance, |row| reader.allowance(row))?;
+    let forks = "SELECT device, sequence, first, second, created_at FROM forks ORDER BY rowid";
+    each(connection, forks, fork, |row| reader.fork(row))?;
     let holds =
         "SELECT id, account, currency, amount, expires_at, status, posted, resolved_at FROM holds ORDER BY rowid";
     each(connection, holds, hold, |row| reader.hold(row))?;
@@ -104,6 +110,7 @@ fn device(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
         sequence: row.get(3)?,
         chain_head: row.get(4)?,
         feed: None,
+        frozen_at: row.get(5)?,
     })
 }
 
@@ -131,6 +138,32 @@ fn order(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
 
 fn receipt(row: &Row<'_>) -> rusqlite::Result<ReceiptRow> {
     Ok(ReceiptRow { account: row.get(0)?, feed: row.get(1)?, id: row.get(2)?, order: row.get(3)?, token: row.get(4)? })
+}
+
+fn allowance(row: &Row<'_>) -> rusqlite::Result<AllowanceRow> {
+    Ok(AllowanceRow {
+        id: row.get(0)?,
+        device: row.get(1)?,
+        number: row.get(2)?,
+        issued_at: row.get(3)?,
+        expires_at: row.get(4)?,
+        per_order: row.get(5)?,
+        most_orders: row.get(6)?,
+        catalog: row.get(7)?,
+        token: row.get(8)?,
+        spent: row.get(9)?,
+        orders: row.get(10)?,
+    })
+}
+
+fn fork(row: &Row<'_>) -> rusqlite::Result<ForkRow> {
+    Ok(ForkRow {
+        device: row.get(0)?,
+        sequence: row.get(1)?,
+        first: row.get(2)?,
+        second: row.get(3)?,
+        created_at: row.get(4)?,
+    })
 }
 
 fn hold(row: &Row<'_>) -> rusqlite::Result<HoldRow> {

@@ -12,7 +12,7 @@ type Step = fn(&Transaction<'_>) -> Result<(), LedgerError>;
 /// changed once a server has run it: what is wrong with one is put right by the next.
 ///
 /// Every table is STRICT, so that a sum that leaves the range of integers is an error and never a rounded number.
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     |transaction| Ok(transaction.execute_batch(VERSION_1)?),
     |transaction| {
         transaction.execute_batch(VERSION_2)?;
@@ -20,6 +20,7 @@ const STEPS: [Step; 3] = [
         Ok(transaction.execute_batch(VERSION_1_IS_LEFT)?)
     },
     |transaction| Ok(transaction.execute_batch(VERSION_3)?),
+    |transaction| Ok(transaction.execute_batch(VERSION_4)?),
 ];
 
 const VERSION_1: &str = "
@@ -230,6 +231,36 @@ const VERSION_3: &str = "
 ALTER TABLE orders ADD COLUMN owned INTEGER NOT NULL DEFAULT 1 CHECK (owned IN (0, 1));
 DROP INDEX orders_owned;
 CREATE INDEX orders_owned ON orders (account, product) WHERE owned = 1 AND status = 'granted';
+";
+
+/// What devices may spend while they are offline.
+const VERSION_4: &str = "
+-- Whose an allowance is, how much it is, what was taken of it and what has become of it, the hold of the same id says.
+CREATE TABLE allowances (
+    id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
+    device TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number > 0),
+    issued_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    per_order INTEGER NOT NULL CHECK (per_order > 0),
+    most_orders INTEGER NOT NULL CHECK (most_orders > 0),
+    catalog BLOB NOT NULL CHECK (length(catalog) = 32),
+    token TEXT NOT NULL,
+    spent INTEGER NOT NULL DEFAULT 0 CHECK (spent >= 0),
+    orders INTEGER NOT NULL DEFAULT 0 CHECK (orders BETWEEN 0 AND most_orders)
+) STRICT;
+
+-- Two orders that a device has signed in one place of its chain, the second within an allowance.
+CREATE TABLE forks (
+    second BLOB PRIMARY KEY NOT NULL CHECK (length(second) = 16),
+    first BLOB NOT NULL CHECK (length(first) = 16),
+    device TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+-- Since when nothing is sold to the device.
+ALTER TABLE devices ADD COLUMN frozen_at INTEGER;
 ";
 
 /// Brings the file's tables up to this version, in one transaction: makes them in an empty file, for `game`. Checks that

@@ -3,11 +3,12 @@
 use rusqlite::{Connection, params};
 
 use super::super::changes::{Changes, NewOrder, NewStanding, Sums};
+use super::super::fork::Fork;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::transfer::Transfer;
-use super::super::{AccountKind, AccountNumber, FeedEntry, LedgerError, OperationId, books, values};
-use crate::protocol::{Receipt, Token};
+use super::super::{AccountKind, AccountNumber, AllowanceTerms, FeedEntry, LedgerError, OperationId, books, values};
+use crate::protocol::{AllowanceId, Receipt, Token};
 
 /// Writes a plan without its receipts, which may still be being signed.
 pub(super) fn write(connection: &Connection, changes: &Changes) -> Result<(), LedgerError> {
@@ -65,6 +66,16 @@ fn write_decisions(connection: &Connection, changes: &Changes) -> Result<(), Led
     for hold in &changes.holds {
         write_hold(connection, hold)?;
     }
+    for (id, terms) in &changes.allowances {
+        write_allowance(connection, *id, terms)?;
+    }
+    for (id, (posted, spent, orders)) in &changes.spent {
+        let mut statement =
+            connection.prepare_cached("UPDATE holds SET posted = ?2 WHERE id = ?1 AND status = 'pending'")?;
+        one(statement.execute(params![id.0, posted])?, || format!("the hold {id} is not pending"))?;
+        let mut statement = connection.prepare_cached("UPDATE allowances SET spent = ?2, orders = ?3 WHERE id = ?1")?;
+        one(statement.execute(params![id.0, spent, orders])?, || format!("the allowance {id} is missing"))?;
+    }
     for hold in &changes.resolved {
         let mut statement = connection.prepare_cached(
             "UPDATE holds SET status = ?2, posted = ?3, resolved_at = ?4 WHERE id = ?1 AND status = 'pending'",
@@ -72,6 +83,7 @@ fn write_decisions(connection: &Connection, changes: &Changes) -> Result<(), Led
         let changed = statement.execute(params![hold.id.0, hold.status.as_str(), hold.posted, hold.resolved_at])?;
         one(changed, || format!("the hold {} is not pending", hold.id))?;
     }
+    write_frozen(connection, changes)?;
     if let Some(operation) = &changes.operation {
         let mut statement = connection.prepare_cached(
             "INSERT INTO operations (id, action, sha256, done, answer, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -162,6 +174,42 @@ fn write_hold(connection: &Connection, hold: &HoldRecord) -> Result<(), LedgerEr
             hold.expires_at,
             hold.status.as_str(),
         ])?;
+    Ok(())
+}
+
+fn write_allowance(connection: &Connection, id: AllowanceId, terms: &AllowanceTerms) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO allowances (id, device, number, issued_at, expires_at, per_order, most_orders, catalog, token)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            id.0,
+            terms.device.to_string(),
+            terms.number,
+            terms.issued_at,
+            terms.expires_at,
+            terms.per_order,
+            terms.most_orders,
+            terms.catalog.0,
+            terms.token.as_str(),
+        ])?;
+    Ok(())
+}
+
+fn write_frozen(connection: &Connection, changes: &Changes) -> Result<(), LedgerError> {
+    for Fork { device, sequence, first, second, at } in &changes.forks {
+        connection
+            .prepare_cached(
+                "INSERT INTO forks (device, sequence, first, second, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![device.to_string(), values::stored_count(*sequence), first.0, second.0, at])?;
+    }
+    for (device, since) in &changes.frozen {
+        let mut statement = connection.prepare_cached("UPDATE devices SET frozen_at = ?2 WHERE id = ?1")?;
+        let changed = statement.execute(params![device.to_string(), since])?;
+        one(changed, || format!("the device {device} is missing"))?;
+    }
     Ok(())
 }
 
