@@ -3,7 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bevy_iap::server::ledger::{LedgerError, PostgresLedger};
+use bevy_iap::server::ledger::{
+    AccountRow, BookReader, DeviceRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow, PostgresLedger,
+    ReceiptRow, TransferRow,
+};
 
 use super::troubles::Cutter;
 use super::{Till, is_new, orders, receipts};
@@ -74,4 +77,41 @@ fn commit_that_the_stand_by_has_not_confirmed_is_not_answered() {
     assert_eq!(outcomes.len(), 1);
     till.assert_right();
     assert_eq!(till.euros(&devices[0]), 995_000);
+}
+
+/// A reader that is slow over the first row of each table that it looks at.
+#[derive(Default)]
+struct Slow {
+    accounts: usize,
+    devices: usize,
+}
+
+impl BookReader for Slow {
+    fn account(&mut self, _: AccountRow) {
+        if self.accounts == 0 {
+            // Longer than a transaction of a server may be quiet.
+            std::thread::sleep(Duration::from_secs(6));
+        }
+        self.accounts += 1;
+    }
+
+    fn device(&mut self, _: DeviceRow) {
+        self.devices += 1;
+    }
+
+    fn transfer(&mut self, _: TransferRow) {}
+    fn order(&mut self, _: OrderRow) {}
+    fn receipt(&mut self, _: ReceiptRow) {}
+    fn hold(&mut self, _: HoldRow) {}
+    fn operation(&mut self, _: OperationRow) {}
+}
+
+#[test]
+fn reader_that_takes_its_time_over_a_row_is_shown_the_rest() {
+    let Some(cluster) = cluster::shared() else { return };
+    let mut till = Till::at(&cluster.fresh_books().0);
+    till.devices(3);
+    let mut slow = Slow::default();
+    till.ledger.read(&mut slow).expect("reads");
+    assert_eq!((slow.accounts, slow.devices), (4, 3));
 }

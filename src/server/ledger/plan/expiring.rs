@@ -1,6 +1,7 @@
 //! Planning the end of holds that are due.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::super::account::House;
 use super::super::hold::HoldRecord;
@@ -47,11 +48,13 @@ impl<F: Facts> Plan<'_, F> {
     fn check_held(&mut self, account: &AccountId, holds: &[HoldRecord]) -> Result<(), LedgerError> {
         let mut wallets: HashMap<Currency, HashMap<TransferId, i64>> = HashMap::new();
         for hold in holds {
-            if !wallets.contains_key(&hold.currency) {
-                let lots = self.facts.lots(account, hold.currency)?;
-                wallets.insert(hold.currency, lots.into_iter().map(|lot| (lot.id, lot.held)).collect());
-            }
-            let lots = wallets.entry(hold.currency).or_default();
+            let lots = match wallets.entry(hold.currency) {
+                Entry::Occupied(lots) => lots.into_mut(),
+                Entry::Vacant(none) => {
+                    let lots = self.facts.lots(account, hold.currency)?;
+                    none.insert(lots.into_iter().map(|lot| (lot.id, lot.held)).collect())
+                }
+            };
             for (lot, amount) in hold.rest() {
                 let left = lots.get(&lot).and_then(|held| held.checked_sub(amount)).filter(|left| *left >= 0);
                 let Some(left) = left else {

@@ -34,8 +34,9 @@ const FORKS: &str = "SELECT device, sequence, first, second, created_at FROM for
 const HOLDS: &str = "SELECT id, account, currency, amount, expires_at, status, posted, resolved_at FROM holds";
 const OPERATIONS: &str = "SELECT id, action, sha256, done, answer, created_at FROM operations";
 
-/// Whole tables are read in one go, however long that takes.
-const PATIENTLY: &str = "SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on";
+/// Whole tables are read in one go, however long that takes, and however long the reader takes over a row.
+const PATIENTLY: &str = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+    SET LOCAL enable_seqscan = on";
 
 pub(super) fn read(session: &Session, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
     for statement in [SNAPSHOT, PATIENTLY] {
