@@ -1,8 +1,8 @@
 //! What PostgreSQL is there for: several servers on one database, and a database that comes and goes.
 
-mod allowances;
 mod older;
 mod sharing;
+mod spending;
 mod troubles;
 
 use std::sync::Arc;
