@@ -6,6 +6,7 @@
 mod allowances;
 mod credits;
 mod damage;
+mod forks;
 mod holds;
 mod orders;
 mod rows;

@@ -4,6 +4,7 @@ mod conflicts;
 mod older;
 mod patience;
 mod sharing;
+mod spending;
 mod troubles;
 
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! What one device was answered, and what must follow from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bevy_iap::protocol::{Micros, OrderId, Receipt, Status, Token};
+use bevy_iap::protocol::{Micros, OrderId, Reason, Receipt, Status, Token};
 
 use super::database::Booked;
 
@@ -15,9 +15,11 @@ pub struct Answered {
     pub account: String,
     /// Every order that was ever sent.
     sent: BTreeMap<OrderId, Token>,
+    /// The orders that an allowance covers.
+    covered: BTreeSet<OrderId>,
     /// The receipt of every order that was answered.
     receipts: BTreeMap<OrderId, (Token, Receipt)>,
-    /// What the wallet held by the last answer, in micros.
+    /// What the wallet held by the last answer, and what was set aside in it, in micros.
     pub wallet: i64,
     /// How often a request was sent again because no answer came.
     pub asked_again: usize,
@@ -36,7 +38,14 @@ impl Answered {
         self.sent.insert(order, token.clone());
     }
 
+    pub fn is_covered(&mut self, order: OrderId) {
+        self.covered.insert(order);
+    }
+
     pub fn hears(&mut self, receipt: Receipt, token: &Token) {
+        if receipt.reason == Some(Reason::InsufficientFunds) && self.covered.contains(&receipt.order) {
+            self.troubles.push(format!("the order {} was within an allowance, and is not paid", receipt.order));
+        }
         match self.receipts.get(&receipt.order) {
             Some((known, _)) if known == token => {}
             Some(_) => self.troubles.push(format!("the order {} was answered in two ways", receipt.order)),

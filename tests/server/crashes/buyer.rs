@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bevy_iap::protocol::sync::SyncResponse;
-use bevy_iap::protocol::{PublicKey, Receipt, Token};
+use bevy_iap::protocol::{Allowance, AllowanceRequest, AllowanceUse, Currency, Micros, PublicKey, Receipt, Token};
 
 use super::answered::Answered;
 use crate::random::Random;
@@ -23,6 +23,8 @@ pub struct Buyer {
     /// The latest orders, which are sent again now and then.
     latest: Vec<Token>,
     cursor: u64,
+    /// The allowance that it makes orders within, what they have spent of it, and how many they are.
+    allowance: Option<(Allowance, i64, u64)>,
     answered: Answered,
 }
 
@@ -30,7 +32,8 @@ impl Buyer {
     pub fn new(address: SocketAddr, server: PublicKey, seed: u64) -> Self {
         let device = Device::new();
         let answered = Answered::of(device.account().to_string());
-        Self { address, server, random: Random::new(seed), device, latest: Vec::new(), cursor: 0, answered }
+        let (random, latest, cursor, allowance) = (Random::new(seed), Vec::new(), 0, None);
+        Self { address, server, random, device, latest, cursor, allowance, answered }
     }
 
     pub fn buy_until(mut self, ending: &AtomicBool) -> Answered {
@@ -55,18 +58,37 @@ impl Buyer {
         self.latest.clear();
         for _ in 0..self.random.up_to(4) {
             let product = ["shield", "gift", "palace", "double_jump"][self.random.up_to(4) - 1];
-            let claims = self.device.claims(product, 1);
+            let mut claims = self.device.claims(product, 1);
+            claims.allowance = self.spend(claims.price.micros.value());
             let token = self.device.sign(&claims);
             self.answered.sends(claims.id, &token);
+            if claims.allowance.is_some() {
+                self.answered.is_covered(claims.id);
+            }
             self.latest.push(token);
         }
         orders.extend(self.latest.iter().cloned());
-        let request = self.device.request(self.cursor, &orders).sign(&self.device.key).expect("signs");
+        let mut request = self.device.request(self.cursor, &orders);
+        if self.random.below(2) == 0 {
+            let current = self.allowance.as_ref().map(|(allowance, ..)| allowance.id);
+            request.allowance = Some(AllowanceRequest { current, currency: Currency::EUR });
+        }
+        let request = request.sign(&self.device.key).expect("signs");
         let answer = self.until_answered(|buyer| {
             let body = request.as_str().as_bytes();
             try_send(buyer.address, "POST", "/v1/sync", &[("content-type", "application/jose")], body)
         });
         self.hear(&request, &answer);
+    }
+
+    /// What an order of a price says of the allowance, if that covers it.
+    fn spend(&mut self, price: i64) -> Option<AllowanceUse> {
+        let (allowance, spent, orders) = self.allowance.as_mut()?;
+        if price == 0 || *spent + price > allowance.total.micros.value() || *orders >= allowance.orders {
+            return None;
+        }
+        (*spent, *orders) = (*spent + price, *orders + 1);
+        Some(AllowanceUse { id: allowance.id, spent: Micros::new(*spent).expect("in range"), orders: *orders })
     }
 
     fn until_answered(&mut self, ask: impl Fn(&Self) -> Option<Answer>) -> Answer {
@@ -92,6 +114,10 @@ impl Buyer {
         }
         self.cursor = response.cursor;
         let euros = response.wallet.iter().find(|balance| balance.currency.code() == "EUR");
-        self.answered.wallet = euros.map_or(0, |balance| balance.available.value());
+        self.answered.wallet = euros.map_or(0, |balance| balance.available.value() + balance.held.value());
+        for token in &response.allowances {
+            let given = Allowance::verify(token, &keys, &game(), &account, self.device.id()).expect("verifies");
+            self.allowance = Some((given, 0, 0));
+        }
     }
 }
