@@ -13,7 +13,7 @@ mod opening;
 mod orders;
 mod syncing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,7 +174,7 @@ pub struct Machine {
     /// The device's last durable order, or the one that the server told it to follow.
     chain: Option<ChainHead>,
     cursor: u64,
-    /// The highest time that the server ever signed.
+    /// The time of the last answer that is in the journal.
     server_time: UnixSeconds,
     /// The server's clock, once an answer was believed since the start.
     server_clock: Option<ServerClock>,
@@ -186,8 +186,8 @@ pub struct Machine {
     appending: Option<Appending>,
     /// The place in the history of the next order.
     next_place: u64,
-    /// How many receipts are in the journal that are not believed.
-    withheld: u64,
+    /// The orders of receipts in the journal that are not believed, and that no other receipt has decided since.
+    withheld: BTreeSet<OrderId>,
     /// How many records are in the journal, and how many of them are receipts.
     records: u64,
     receipts: u64,
@@ -212,13 +212,17 @@ pub struct ServerClock {
     pub unix: UnixSeconds,
     /// When it was heard, measured like [`Tick::elapsed`].
     pub heard: Duration,
+    /// What the device's clock showed then.
+    pub device: UnixSeconds,
 }
 
 impl ServerClock {
-    /// The server's time at `elapsed`.
-    pub fn now(self, elapsed: Duration) -> UnixSeconds {
-        let since = elapsed.saturating_sub(self.heard).as_secs();
-        self.unix.saturating_add(UnixSeconds::try_from(since).unwrap_or(UnixSeconds::MAX))
+    /// The server's time at `tick`. While a device sleeps, its measure of time may rest, and its clock does not: what
+    /// has advanced more counts.
+    pub fn now(self, tick: Tick) -> UnixSeconds {
+        let since = tick.elapsed.saturating_sub(self.heard).as_secs();
+        let since = UnixSeconds::try_from(since).unwrap_or(UnixSeconds::MAX);
+        self.unix.saturating_add(since.max(tick.unix.saturating_sub(self.device)))
     }
 }
 
@@ -312,12 +316,17 @@ impl Machine {
     /// the server signed and what has passed since the start.
     fn now(&self, tick: Tick) -> UnixSeconds {
         match self.server_clock {
-            Some(clock) => clock.now(tick.elapsed),
+            Some(clock) => clock.now(tick),
             None => {
                 let running = UnixSeconds::try_from(tick.elapsed.as_secs()).unwrap_or(UnixSeconds::MAX);
                 tick.unix.max(self.server_time.saturating_add(running))
             }
         }
+    }
+
+    /// The last time that the server was heard to say, which is not gone back on by a key that has ended since.
+    fn heard(&self) -> UnixSeconds {
+        self.server_clock.map_or(self.server_time, |clock| clock.unix)
     }
 
     /// Whether the device's clock shows a time that was over when the server last signed one, and nothing better is

@@ -6,6 +6,7 @@ use super::record::Record;
 use super::storage::{Storage, StorageError};
 use super::transport::Request;
 use super::view::{Snapshot, Update};
+use crate::protocol::{SecretKey, ServerKeys};
 
 /// A machine, and the storage that makes durable what it says.
 #[derive(Debug)]
@@ -40,16 +41,21 @@ impl Session {
     /// # Errors
     /// The storage cannot be opened, or belongs to another game or device.
     pub fn open(settings: Settings, mut storage: Box<dyn Storage>, tick: Tick) -> Result<(Self, Snapshot), NotOpened> {
-        let mut opening = None;
-        let opened = storage.open(&mut |key, record| {
-            let opening = opening.get_or_insert_with(|| Machine::opening(settings.clone(), key.clone()));
-            opening.replay(record);
-        });
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(error) => return Err(NotOpened::by(&error, storage)),
+        let mut keys = ServerKeys::pinned(settings.server_keys.iter().copied());
+        let (opening, opened) = loop {
+            let mut opening = None;
+            let begin = |key: &SecretKey| Machine::opening_with(settings.clone(), key.clone(), keys.clone());
+            let opened = storage.open(&mut |key, record| opening.get_or_insert_with(|| begin(key)).replay(record));
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(error) => return Err(NotOpened::by(&error, storage)),
+            };
+            let opening = opening.unwrap_or_else(|| begin(&opened.key));
+            match opening.keys_to_read_it_with().filter(|better| *better != keys) {
+                Some(better) => keys = better,
+                None => break (opening, opened),
+            }
         };
-        let opening = opening.unwrap_or_else(|| Machine::opening(settings, opened.key.clone()));
         let may_write = opened.access.may_write();
         let (machine, snapshot, first) = match opening.finish(opened, tick) {
             Ok(finished) => finished,

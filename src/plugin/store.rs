@@ -165,7 +165,7 @@ impl Store {
     pub fn time_left(&self, entitlement: &str) -> Option<Duration> {
         let until = self.holdings.entitlements.get(entitlement)?.until?;
         let tick = self.clock.tick();
-        let now = self.server_clock.map_or(tick.unix, |clock| clock.now(tick.elapsed));
+        let now = self.server_clock.map_or(tick.unix, |clock| clock.now(tick));
         let seconds = until.saturating_sub(now).max(0);
         Some(Duration::from_secs(seconds.unsigned_abs()))
     }

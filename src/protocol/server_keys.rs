@@ -204,6 +204,12 @@ impl ServerKeys {
         Ok(newer)
     }
 
+    /// Whether the time of a listed key ends after `from`, and not after `to`.
+    pub fn end_between(&self, from: UnixSeconds, to: UnixSeconds) -> bool {
+        let keys = self.list.iter().flat_map(|list| &list.keys);
+        keys.into_iter().any(|span| from < span.until && span.until <= to)
+    }
+
     fn span(&self, kid: KeyId) -> Option<&Span> {
         self.list.as_ref()?.keys.iter().find(|span| span.kid == kid)
     }

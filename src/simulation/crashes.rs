@@ -37,10 +37,10 @@ pub(super) struct Extent {
 impl Extent {
     pub(super) const SLICE: Self = Self {
         longest: 2,
-        thoroughness: Thoroughness { tear_every: 7, at_random: 6 },
+        thoroughness: Thoroughness { tear_every: 7, at_random: 12 },
         second_every: 151,
         converge_every: 24,
-        random: 1,
+        random: 7,
         acts: 12,
     };
     const FULL: Self = Self {

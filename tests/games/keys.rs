@@ -71,3 +71,34 @@ fn a_game_that_pins_two_roots_goes_on_when_one_is_lost_and_revoked() {
     assert!(playing.store().quantity("shield") >= 2);
     shop.audit();
 }
+
+#[test]
+fn a_game_that_pins_new_roots_after_one_was_stolen_still_knows_everything_that_was_bought() {
+    let shop = Shop::open("5.00EUR");
+    let safe = tempfile::tempdir().expect("a temporary folder");
+    let second = safe.path().join("second.key");
+    let root = rotation::second_root(&folder(&shop), &game(), &second).expect("makes a root");
+    let both = shop.address.clone().and_root(&root.to_string()).expect("a key");
+    let mut playing = shop.play_with(IapPlugin { server: Some(both), ..shop.plugin("save") });
+    playing.buy_until("double_jump", OrderState::Granted);
+    rotation::rotate(&folder(&shop), &game(), None, times()).expect("rotates");
+    playing.until_signed_by(SigningKeys::read(&folder(&shop), &game()).expect("reads").key_id());
+    let stolen = shop.server().public_key().id();
+    rotation::revoke(&folder(&shop), &game(), Some(&second), (stolen, SystemClock.now() + 60), times())
+        .expect("revokes");
+    rotation::rotate(&folder(&shop), &game(), Some(&second), times()).expect("rotates");
+    playing.until_signed_by(SigningKeys::read(&folder(&shop), &game()).expect("reads").key_id());
+    let shields = playing.store().quantity("shield");
+    drop(playing);
+
+    // The next version of the game pins the second root and a third one, and starts without a connection.
+    let third = rotation::second_root(&folder(&shop), &game(), &safe.path().join("third.key")).expect("makes a root");
+    let keys = vec![root, third];
+    let server = ServerAddress { keys, ..shop.address.clone() };
+    let mut updated = shop.play_with(IapPlugin { server: Some(server), offline: true, ..shop.plugin("save") });
+    assert!(updated.store().owns("double_jump"), "what the stolen root signed in its time");
+    assert_eq!(updated.store().quantity("shield"), shields);
+    updated.offline(false);
+    updated.buy_until("shield", OrderState::Granted);
+    shop.audit();
+}

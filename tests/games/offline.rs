@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use bevy_iap::client::{Clock, Connection, OrderState, SystemClock, Tick};
+use bevy_iap::client::{Clock, Connection, OfflineGrants, OrderState, SystemClock, Tick};
 use bevy_iap::plugin::IapPlugin;
 use bevy_iap::protocol::{JwkSet, Receipt, Status, UnixSeconds};
 use bevy_iap::server::clock::Clock as ServerClock;
@@ -116,4 +116,37 @@ fn pp21_the_receipt_is_the_very_text_that_the_server_signed_and_verifies_with_it
     assert_eq!((verified.order, verified.status), (order, Status::Granted));
     assert_eq!(Some(&verified.account), game.store().account());
     assert_eq!(verified, shown.claims);
+}
+
+#[test]
+fn what_is_ordered_offline_within_the_allowance_is_given_at_once_and_honoured_though_the_wallet_is_spent_meanwhile() {
+    let shop = Shop::open("1.00EUR");
+    let allowance = || IapPlugin { offline_grants: OfflineGrants::Allowance, ..shop.plugin("save") };
+    let mut game = shop.play_with(allowance());
+    game.until("something is set aside", |store| store.offline_allowance().is_some());
+    let set_aside = game.store().offline_allowance().expect("set aside");
+    assert_eq!(set_aside.left.to_string(), "0.20 EUR", "a fifth of the wallet");
+    game.until("the wallet says so", |store| store.wallet().first().is_some_and(|it| it.held.value() == 200_000));
+    assert_eq!(game.available(), "0.8");
+    game.offline(true);
+    let jump = game.buy_until("double_jump", OrderState::Queued);
+    let shields: Vec<_> = (0..30).map(|_| game.buy_until("shield", OrderState::Queued)).collect();
+    assert!(game.store().owns("double_jump"));
+    assert_eq!(game.store().quantity("shield"), 30, "0.05 and 30 times 0.005 are 0.20");
+    let beyond = game.buy_until("shield", OrderState::Queued);
+    assert_eq!(game.store().quantity("shield"), 30, "one more waits");
+    drop(game);
+
+    // Everything that can be spent is taken for something else.
+    let mut game = shop.play_with(IapPlugin { offline: true, ..allowance() });
+    assert_eq!((game.store().owns("double_jump"), game.store().quantity("shield")), (true, 30), "after a restart too");
+    let account = game.store().account().expect("open").clone();
+    shop.hold_everything(&account);
+    game.store_mut().set_offline(false).expect("heard");
+    game.wait_for(beyond, OrderState::Declined);
+    for order in [jump].into_iter().chain(shields) {
+        game.wait_for(order, OrderState::Granted);
+    }
+    assert_eq!((game.store().owns("double_jump"), game.store().quantity("shield")), (true, 30));
+    shop.audit();
 }

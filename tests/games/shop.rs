@@ -13,7 +13,9 @@ use bevy_iap::client::transport::{Pending, Request, Transport, TransportError};
 use bevy_iap::client::{OfflineGrants, OrderState, PlacedOrder};
 use bevy_iap::plugin::{IapPlugin, Save, Store};
 use bevy_iap::prelude::ServerAddress;
-use bevy_iap::protocol::{Catalog, KeyId, OrderId};
+use bevy_iap::protocol::{AccountId, Catalog, KeyId, Micros, Money, OrderId};
+use bevy_iap::server::ledger::operation::Hold;
+use bevy_iap::server::ledger::{Operation, OperationId};
 use bevy_iap::server::{LocalServer, ServerConfig};
 use tempfile::TempDir;
 
@@ -115,6 +117,15 @@ impl Shop {
         let mut game = Game::start(&self.folder.path().join("assets"), plugin);
         game.until("the store is open", |store| store.account().is_some() && store.catalog().is_some());
         game
+    }
+
+    /// Sets aside all that an account can spend, for something that has nothing to do with its orders.
+    pub fn hold_everything(&self, account: &AccountId) {
+        let wallet = self.server().show(account).expect("shown").wallet;
+        let Some(balance) = wallet.first().filter(|balance| balance.available > Micros::ZERO) else { return };
+        let money = Money::new(balance.available, balance.currency);
+        let hold = Hold { account: account.clone(), money, expires_at: i64::MAX };
+        self.server().operate(Operation::new(OperationId([77; 16]), hold)).expect("is set aside");
     }
 
     /// The books are right.

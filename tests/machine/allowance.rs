@@ -118,6 +118,19 @@ fn what_is_spent_is_known_when_its_orders_were_answered_and_left_out() {
 }
 
 #[test]
+fn what_an_order_has_spent_is_known_when_a_crash_left_nothing_but_the_order() {
+    let mut world = traveller(|_| {});
+    world.buy(1, "shield");
+    assert!(matches!(world.records.pop(), Some(Record::Provisional(_))), "it is written after the order");
+    let mut world = world.restart();
+    world.input(Input::SetOffline(true));
+    world.buy(2, "shield");
+    assert_eq!(world.last_order().allowance, used(1, 10_000, 2));
+    world.input(Input::SetOffline(false));
+    assert_eq!(world.sync_request().allowance.and_then(|wanted| wanted.current), Some(AllowanceId([1; 16])));
+}
+
+#[test]
 fn an_order_that_was_not_saved_has_spent_nothing() {
     let mut world = traveller(|_| {});
     world.input(World::purchase(1, "shield"));

@@ -2,6 +2,7 @@
 
 mod allowance;
 mod journal;
+mod keys;
 mod world;
 
 use std::time::Duration;
@@ -344,6 +345,18 @@ fn pp11_a_wrong_clock_breaks_nothing_once_the_server_is_heard() {
     world.answer(&[]);
     assert!(world.owns("pass"), "the server says what time it is");
     assert!(world.updates.iter().any(|update| matches!(update, Update::ClockUntrusted(false))));
+}
+
+#[test]
+fn pp11_a_pass_does_not_live_longer_because_the_device_slept() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "pass");
+    world.answer(&[(1, Status::Granted)]);
+    assert!(world.owns("pass"));
+    // The measure of time rests in a sleep; the clock does not.
+    world.unix += 3_600;
+    world.input(Input::TimePassed);
+    assert!(!world.owns("pass"));
 }
 
 #[test]

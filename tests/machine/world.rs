@@ -315,6 +315,13 @@ impl World {
         wrap(&answer, &self.server)
     }
 
+    /// What `signer` answers, as `change` makes it.
+    pub fn with_answer_of(&self, signer: &SecretKey, change: impl FnOnce(&mut SyncResponse)) -> Response {
+        let mut answer = self.plain_answer(signer, Vec::new());
+        change(&mut answer);
+        wrap(&answer, signer)
+    }
+
     pub fn with_key(&self, signer: &SecretKey, receipts: &[Token]) -> Response {
         wrap(&self.plain_answer(signer, receipts.to_vec()), signer)
     }

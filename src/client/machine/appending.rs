@@ -339,7 +339,7 @@ impl Machine {
         }
         self.stored();
         self.cursor = synced.cursor;
-        self.server_time = self.server_time.max(synced.server_time);
+        self.server_time = synced.server_time;
         self.inventory.forget_ended(self.server_time);
         self.sync_wanted |= more || self.orders.unanswered().next().is_some();
         if synced.wallet != self.wallet {
@@ -352,10 +352,10 @@ impl Machine {
     /// newer than what decided it.
     pub(super) fn apply(&mut self, receipt: &ReceiptSummary) -> Option<Before> {
         let (id, feed) = (receipt.order, receipt.says.feed);
+        self.withheld.remove(&id);
         if !self.is_news_for(id, feed) {
             return None;
         }
-        self.server_time = self.server_time.max(receipt.says.issued_at);
         if !receipt.says.status.is_final()
             && let Some(open) = self.orders.get_mut(id)
         {

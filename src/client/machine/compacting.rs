@@ -17,7 +17,7 @@ impl Machine {
     pub(super) fn compact_next(&mut self, outputs: &mut Vec<Output>) {
         // What was used of a receipt that is not believed now would be forgotten: another version of the game may
         // believe it.
-        if self.appending.is_some() || !self.access.may_write() || self.withheld > 0 {
+        if self.appending.is_some() || !self.access.may_write() || !self.withheld.is_empty() {
             return;
         }
         let too_many = self.needed().saturating_mul(2).saturating_add(SLACK).max(self.no_compaction_before);
@@ -102,11 +102,12 @@ impl Machine {
             let item = item.clone();
             Record::Consumed(Consumed { item, quantity, at: tick.unix })
         });
-        let synced = (self.server_time > 0).then(|| {
+        let heard = self.heard();
+        let synced = (heard > 0).then(|| {
             Record::Synced(Synced {
                 cursor: self.cursor,
                 wallet: self.wallet.clone(),
-                server_time: self.server_time,
+                server_time: heard,
                 follow: (!seeded(Bug::CompactChain)).then_some(Follow { last: self.chain }),
             })
         });

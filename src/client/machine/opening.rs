@@ -1,7 +1,7 @@
 //! From the records of a journal to a machine: what has this device's seal counts as it says, and everything else is
 //! verified again before it gives anything.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rustc_hash::FxHashSet;
@@ -31,6 +31,10 @@ pub struct Opening {
     verified: u64,
     /// How many of them had a seal that is broken.
     broken_seals: u64,
+    /// What is wrong with a list of keys.
+    list_trouble: Option<String>,
+    /// The order that was read last, if what it gives before its receipt was not.
+    torn: Option<OrderId>,
     names: Names,
 }
 
@@ -78,11 +82,17 @@ struct Recent {
 impl Machine {
     /// Begins to read the journal of the device with `key`.
     pub fn opening(settings: Settings, key: SecretKey) -> Opening {
+        let keys = ServerKeys::pinned(settings.server_keys.iter().copied());
+        Self::opening_with(settings, key, keys)
+    }
+
+    /// The same, with the server keys that [`Opening::keys_to_read_it_with`] gave.
+    pub fn opening_with(settings: Settings, key: SecretKey, keys: ServerKeys) -> Opening {
         let device = key.id();
         let account = device.guest_account();
         let machine = Self {
-            sealer: Sealer::new(&key, &settings.game, &account, &settings.server_keys),
-            keys: ServerKeys::pinned(settings.server_keys.iter().copied()),
+            sealer: Sealer::new(&key, &settings.game, &account, &keys.all()),
+            keys,
             keys_saved: 0,
             offline: settings.offline,
             settings,
@@ -106,7 +116,7 @@ impl Machine {
             waiting: VecDeque::new(),
             appending: None,
             next_place: 0,
-            withheld: 0,
+            withheld: BTreeSet::new(),
             records: 0,
             receipts: 0,
             compaction_wanted: false,
@@ -125,6 +135,8 @@ impl Machine {
             troubles: Vec::new(),
             verified: 0,
             broken_seals: 0,
+            list_trouble: None,
+            torn: None,
             names: Names::default(),
         }
     }
@@ -135,6 +147,7 @@ impl Opening {
     pub fn replay(&mut self, record: Record) {
         let machine = &mut self.machine;
         machine.records += 1;
+        self.torn = None;
         match record {
             Record::Identity(identity) => drop(self.identity.get_or_insert(identity)),
             Record::Order(signed) => self.replay_order(signed),
@@ -154,11 +167,15 @@ impl Opening {
             }
             Record::Keys(token) => match machine.learn(&token) {
                 Ok(()) => machine.keys_saved = machine.keys.number(),
-                Err(trouble) => self.troubles.push(format!("in the journal, {trouble}")),
+                // Of a root that the game pins no longer, perhaps; the last list is the one that counts.
+                Err(trouble) => self.list_trouble = Some(trouble),
             },
             Record::Allowance(saved) => match machine.read_saved_allowance(&saved) {
                 Ok(allowance) => machine.allowance = Some(allowance),
-                Err(trouble) => self.troubles.push(format!("in the journal, {trouble}")),
+                Err(trouble) => {
+                    machine.allowance = None;
+                    self.troubles.push(format!("in the journal, {trouble}"));
+                }
             },
             Record::Consumed(_) if seeded(Bug::ForgetConsumed) => {}
             Record::Consumed(consumed) => {
@@ -167,7 +184,7 @@ impl Opening {
             Record::Synced(synced) => {
                 machine.cursor = synced.cursor;
                 machine.wallet = synced.wallet;
-                machine.server_time = machine.server_time.max(synced.server_time);
+                machine.server_time = synced.server_time;
                 machine.chain = synced.follow.map_or(machine.chain, |follow| follow.last);
                 machine.enrolled = true;
             }
@@ -214,6 +231,7 @@ impl Opening {
         };
         let unanswered = (!seeded(Bug::ForgetUnanswered)).then_some(signed);
         machine.open_order(order, sha256, unanswered, None, None);
+        self.torn = Some(id);
     }
 
     fn replay_receipt(&mut self, signed: Signed) {
@@ -236,8 +254,7 @@ impl Opening {
                     }
                     Err(error) => {
                         let trouble = machine.withhold(&token, &error);
-                        machine.withheld += 1;
-                        if machine.withheld == 1 {
+                        if machine.withheld.len() == 1 {
                             self.troubles.push(trouble);
                         }
                         return;
@@ -258,12 +275,37 @@ impl Opening {
         }
     }
 
+    /// The server keys to read the whole journal again with: some receipts in it are not believed, and a list that came
+    /// after them may vouch for them, as when the game pins other roots than it did.
+    pub fn keys_to_read_it_with(&self) -> Option<ServerKeys> {
+        let Machine { withheld, keys, .. } = &self.machine;
+        (!withheld.is_empty() && keys.number() > 0).then(|| keys.clone())
+    }
+
+    /// The last append may have been cut short between an order and what it gives before its receipt. What it has spent
+    /// of an allowance is spent.
+    fn spend_what_is_torn(&mut self) {
+        let machine = &mut self.machine;
+        let Some(open) = self.torn.and_then(|id| machine.orders.get_mut(id)) else { return };
+        let claims = open.unanswered.as_ref().map(|signed| envelope::claims_of_stored::<Order>(&signed.token()));
+        if let Some(Ok(Order { allowance: Some(order), .. })) = claims {
+            open.allowance = Some(order.id);
+            if let Some(spending) = &mut machine.allowance {
+                spending.spend(order);
+            }
+        }
+    }
+
     /// All records were read. Gives the machine, what to show the game, and the records to append first.
     ///
     /// # Errors
     /// The journal belongs to another game or to another device's key; in words for a person.
     pub fn finish(mut self, opened: Opened, tick: Tick) -> Result<(Machine, Snapshot, Vec<Record>), String> {
         let first = self.identity()?;
+        self.spend_what_is_torn();
+        if let Some(trouble) = self.list_trouble.take().filter(|_| self.machine.keys.number() == 0) {
+            self.troubles.push(format!("in the journal, {trouble}"));
+        }
         let (receipts, orders) = self.recent();
         let Self { mut machine, mut troubles, verified, broken_seals, .. } = self;
         machine.access = opened.access;
@@ -279,8 +321,8 @@ impl Opening {
         machine.told_allowance = machine.offline_allowance();
         // What was verified for want of a seal gets one, so that the next start is faster.
         machine.compaction_wanted = verified > 0;
-        if machine.withheld > 1 {
-            troubles.push(format!("{} receipts in the journal are not believed in all", machine.withheld));
+        if machine.withheld.len() > 1 {
+            troubles.push(format!("receipts of {} orders are not believed in all", machine.withheld.len()));
         }
         let snapshot = Snapshot {
             device: machine.device,
@@ -351,7 +393,11 @@ impl Machine {
     /// key this game no longer knows, so it must not be sent, and charged, again.
     fn withhold(&mut self, token: &Token, error: &ReceiptError) -> String {
         let trouble = format!("a receipt in the journal is not believed: {error}");
-        if let Ok(claims) = envelope::claims_of_stored::<Receipt>(token)
+        let claims = envelope::claims_of_stored::<Receipt>(token);
+        // One that names no order is as little to be thrown away: another version of the game may read it.
+        let nameless = || OrderId(*token.sha256().0.first_chunk().unwrap_or(&[0; 16]));
+        self.withheld.insert(claims.as_ref().map_or_else(|_| nameless(), |claims| claims.order));
+        if let Ok(claims) = claims
             && let Some(open) = self.orders.get_mut(claims.order)
         {
             open.unanswered = None;

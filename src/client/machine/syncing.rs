@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use super::appending::Answered;
-use super::{Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
+use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
 use crate::client::seal::Sealer;
 use crate::client::transport::{Request, Response};
 use crate::client::view::Connection;
 use crate::protocol::problem::Problem;
 use crate::protocol::sync::{Enrolment, MAX_ORDERS, SyncError, SyncRequest, SyncResponse};
-use crate::protocol::{EnvelopeError, OrderId, ProblemType, Reason, Receipt, ReceiptId, Token};
+use crate::protocol::{EnvelopeError, OrderId, ProblemType, Reason, Receipt, ReceiptId, Token, UnixSeconds};
 
 /// The longest that a server's `Retry-After` is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
+/// In seconds.
+const DAY: UnixSeconds = 86_400;
 
 /// The way to the server.
 #[derive(Clone, Debug)]
@@ -123,8 +126,7 @@ impl Machine {
                 Ok(answered) => {
                     self.next_poll = tick.elapsed.saturating_add(self.settings.poll);
                     let heard = answered.synced.server_time;
-                    self.server_clock = Some(ServerClock { unix: heard, heard: tick.elapsed });
-                    self.server_time = self.server_time.max(heard);
+                    self.server_clock = Some(ServerClock { unix: heard, heard: tick.elapsed, device: tick.unix });
                     if self.is_news(&answered) {
                         self.link = Link::Storing;
                         // Before anything that waits to be signed: it may say what the next order follows.
@@ -153,7 +155,7 @@ impl Machine {
             }
             None => text,
         };
-        let keys = self.keys.as_of(self.server_time);
+        let keys = self.keys.as_of(self.heard());
         let answer =
             SyncResponse::verify(&Token::from_text(text), &keys, &self.account, &self.settings.game, &sync.token)
                 .map_err(|error| match error {
@@ -204,7 +206,20 @@ impl Machine {
     fn is_news(&self, answered: &Answered) -> bool {
         let Answered { keys, receipts, allowance, synced, more } = answered;
         let same = synced.cursor == self.cursor && synced.wallet == self.wallet && synced.follow.is_none();
-        keys.is_some() || allowance.is_some() || !receipts.is_empty() || !same || *more
+        keys.is_some()
+            || allowance.is_some()
+            || !receipts.is_empty()
+            || !same
+            || *more
+            || self.is_late(synced.server_time)
+    }
+
+    /// Whether the server's time should be known at the next start: it is another day, or it went back, or a key came to
+    /// its end, which must stay so.
+    fn is_late(&self, heard: UnixSeconds) -> bool {
+        let known = self.server_time;
+        let same_day = (known.saturating_sub(CLOCK_TOLERANCE)..known.saturating_add(DAY)).contains(&heard);
+        !same_day || self.keys.end_between(known, heard)
     }
 
     /// What came of a request was not an answer to believe: wait, and send the same bytes again.
