@@ -75,7 +75,8 @@ pub(super) struct Renewal {
     /// How many days the new key signs
     #[arg(long, default_value_t = DAYS, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     days: u32,
-    /// How many days what the key before it signs goes on to count, a minute at least: the time to bring the change to other servers
+    /// How many days what the key before it signs goes on to count, a minute at least: the time to bring the change to
+    /// other servers
     #[arg(long, default_value_t = OVERLAP_DAYS, value_parser = clap::value_parser!(u32).range(0..=3_650))]
     overlap_days: u32,
 }
@@ -126,6 +127,10 @@ pub(super) fn keys(command: KeysCommand, out: &mut dyn Write) -> Outcome {
 fn told(folder: &DataFolder, rotated: &Rotated, out: &mut dyn Write) -> Outcome {
     let Rotated { number, signing, until } = rotated;
     writeln!(out, "signing  {signing}, until {}\nlist     number {number}", Date(*until))?;
+    writeln!(
+        out,
+        "\nCopy `roots.pub`, `keys.jwt` and `signing.key`, in this order, to other servers and to your backups"
+    )?;
     if folder.key_file().exists() {
         let file = folder.key_file();
         writeln!(out, "\n`{}` is the root: the server does not need it, so keep it elsewhere", file.display())?;
