@@ -18,7 +18,7 @@ use super::keys::{KeyError, KeyId, PublicKey, SecretKey, TrustError, TrustedKeys
 use super::name::GameId;
 
 /// The most keys in a list.
-pub const MAX_KEYS: usize = 64;
+pub const MAX_KEYS: usize = 128;
 
 /// The claims of an `iap-keys+jwt`: every key that a server of this game signs with, or ever signed with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct KeyList {
     /// When, by the clock of whoever holds the root. For people; nothing is judged by it.
     #[serde(rename = "iat")]
     pub issued_at: UnixSeconds,
-    /// The number of this list: each is one higher than the last, whichever root signs it.
+    /// The number of this list: each is higher than the last, whichever root signs it, and at least the time.
     #[serde(with = "count")]
     pub number: u64,
     /// The keys; at most [`MAX_KEYS`].
@@ -162,6 +162,11 @@ impl ServerKeys {
         }
     }
 
+    /// From when on the key called `kid` is revoked, if it is.
+    pub fn revoked_at(&self, kid: KeyId) -> Option<UnixSeconds> {
+        self.span(kid)?.revoked_at
+    }
+
     /// What verifies with these keys for somebody who heard from the server that it was `heard`, at the latest. A thief
     /// of a key that has expired can write any time into an answer, but cannot make a device forget what it heard.
     pub fn as_of(&self, heard: UnixSeconds) -> AsOf<'_> {
@@ -180,8 +185,8 @@ impl ServerKeys {
     /// The token does not verify with a root that is not revoked, or is for another game, or a key in it breaks the
     /// enrolment rule. What was believed before still is.
     pub fn learn(&mut self, token: &Token, game: &GameId) -> Result<bool, KeyListError> {
-        let revoked = |root: &Root| self.span(root.kid).is_some_and(|span| span.revoked_at.is_some());
-        let roots: Vec<_> = self.roots.iter().filter(|root| !revoked(root)).map(|root| root.key).collect();
+        let believed = |root: &&Root| self.revoked_at(root.kid).is_none();
+        let roots: Vec<_> = self.roots.iter().filter(believed).map(|root| root.key).collect();
         let (kid, list) = envelope::verify::<KeyList>(token, &roots[..])?;
         if list.root != kid {
             return Err(KeyListError::WrongIssuer { expected: kid, found: list.root });
@@ -262,7 +267,7 @@ impl TrustedKeys for AsOf<'_> {
     }
 
     fn judge_answer(&self, kid: KeyId, at: UnixSeconds) -> Result<(), TrustError> {
-        if let Some(revoked_at) = self.keys.span(kid).and_then(|span| span.revoked_at) {
+        if let Some(revoked_at) = self.keys.revoked_at(kid) {
             return Err(TrustError::Revoked { kid, revoked_at });
         }
         self.judge(kid, at)?;

@@ -56,8 +56,11 @@ pub enum ServerError {
     #[error("a root cannot revoke itself; pass the other root with --root")]
     RootRevokesItself,
     /// The list of keys is full.
-    #[error("the list of keys is full; a game must pin a new root")]
+    #[error("the list of keys is full; drop keys that ended long ago with `iap-server keys prune --before TIME`")]
     TooManyKeys,
+    /// No key ended that long ago.
+    #[error("no key that may be dropped ended before that time; `iap-server keys show` lists them all")]
+    NoKeyEnded,
     /// The books cannot be opened.
     #[error("`{}`: {source}", path.display())]
     Books {

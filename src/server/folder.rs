@@ -69,6 +69,11 @@ impl DataFolder {
         self.path.join("signing.key")
     }
 
+    /// The file that holds the key that is to sign next, while keys are rotated.
+    pub(crate) fn next_signing_key_file(&self) -> PathBuf {
+        self.path.join("signing.next")
+    }
+
     /// The file that holds the list of keys, once they were rotated.
     pub fn key_list_file(&self) -> PathBuf {
         self.path.join("keys.jwt")
@@ -81,8 +86,8 @@ impl DataFolder {
 
     /// The files of keys that there are: a backup of the books is of no use without them.
     pub fn key_files(&self) -> Vec<PathBuf> {
-        let files = [self.key_file(), self.signing_key_file(), self.key_list_file(), self.roots_file()];
-        files.into_iter().filter(|file| file.exists()).collect()
+        let secrets = [self.key_file(), self.signing_key_file(), self.next_signing_key_file()];
+        secrets.into_iter().chain([self.key_list_file(), self.roots_file()]).filter(|file| file.exists()).collect()
     }
 
     /// The roots that were written down.
@@ -143,7 +148,7 @@ impl DataFolder {
 
     /// Makes the first key, unless there are keys.
     fn make_key(&self) -> Result<(), ServerError> {
-        if self.key_file().exists() || self.key_list_file().exists() {
+        if [self.key_file(), self.signing_key_file(), self.key_list_file()].iter().any(|file| file.exists()) {
             return Ok(());
         }
         let (_, text) = key_file::random_secret().map_err(|error| self.unusable(error))?;

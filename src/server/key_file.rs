@@ -49,14 +49,24 @@ pub(super) fn random_secret() -> io::Result<(SecretKey, String)> {
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut temporary = PathBuf::from(path).into_os_string();
     temporary.push(".new");
+    // What a crash or somebody else left there may be another's to read, or lead elsewhere.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.create(true).truncate(true).write(true);
+    options.create_new(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    rename(Path::new(&temporary), path)
+}
+
+/// Gives a file that is on the disk the name `path`, in place of the one that may be there.
+pub(super) fn rename(file: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(file, path)?;
     // Only Unix lets a folder be opened to sync its entries.
     #[cfg(unix)]
     if let Some(folder) = path.parent() {

@@ -91,6 +91,6 @@ impl Books {
         let mut ledger = self.folder.books()?;
         let game = ledger.game().clone();
         let keys = SigningKeys::read(&self.folder, &game)?;
-        Ok(audit(&mut *ledger, &keys.trusted().as_of(0), &game)?)
+        Ok(audit(&mut *ledger, &keys.trusted().vouched(), &game)?)
     }
 }

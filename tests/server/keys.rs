@@ -1,5 +1,8 @@
 //! Keys that change: a server signs with short-lived keys that a root allows, and devices believe what the root says.
 
+mod files;
+mod full;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use bevy_iap::protocol::sync::SyncResponse;
-use bevy_iap::protocol::{JwkSet, KeyId, PublicKey, Receipt, ServerKeys, Status, Token, UnixSeconds};
+use bevy_iap::protocol::{JwkSet, KeyId, PublicKey, Receipt, ServerKeys, Status, Token, TrustedKeys as _, UnixSeconds};
 use bevy_iap::server::clock::{Clock, SystemClock};
 use bevy_iap::server::rotation::{self, Times};
 use bevy_iap::server::{DataFolder, LocalServer, ServerConfig, SigningKeys};
@@ -69,8 +72,18 @@ impl Trusting {
     }
 }
 
+fn judged(shop: &Shop, key: KeyId, at: UnixSeconds) -> bool {
+    let keys = SigningKeys::read(&folder(shop), &game()).expect("reads");
+    keys.trusted().as_of(0).judge(key, at).is_ok()
+}
+
 fn folder(shop: &Shop) -> DataFolder {
     DataFolder::open(shop.folder.path()).expect("a store")
+}
+
+/// The number of the list that is in the folder.
+fn number(folder: &DataFolder) -> u64 {
+    SigningKeys::read(folder, &game()).expect("reads").trusted().number()
 }
 
 /// Waits until the running server signs with the keys that are in its folder.
@@ -118,9 +131,16 @@ fn running_server_takes_a_rotated_key_and_devices_follow_by_the_root_that_they_p
 
     let told = works(&["keys", "rotate", "--data", &data(&shop)]);
     let signing = taken(&shop);
-    assert!(told.contains(&signing.to_string()) && told.contains("number 1"), "{told}");
+    assert!(
+        told.contains(&signing.to_string()) && told.contains(&format!("number {}", number(&folder(&shop)))),
+        "{told}"
+    );
     let (_, receipts) = early.sync(&shop, &[]);
-    assert_eq!((early.keys.number(), receipts.len()), (1, 1), "the receipt of before still counts");
+    assert_eq!(
+        (early.keys.number(), receipts.len()),
+        (number(&folder(&shop)), 1),
+        "the receipt of before still counts"
+    );
     assert_eq!(early.buy(&shop).server, signing);
     // The list comes once.
     let (_, answer) = early.ask(&shop, &[]);
@@ -150,7 +170,10 @@ fn server_runs_without_its_root_once_keys_were_rotated() {
     let receipt = device.buy(&shop);
     assert_ne!(receipt.server, root.id());
     let shown = works(&["keys", "show", "--data", &data(&shop)]);
-    assert!(shown.contains(&root.to_string()) && shown.contains("number 1"), "{shown}");
+    assert!(
+        shown.contains(&root.to_string()) && shown.contains(&format!("number {}", number(&folder(&shop)))),
+        "{shown}"
+    );
     let order = receipt.order.to_string();
     works(&["refund", &order, "--data", &data(&shop)]);
     let (_, receipts) = device.sync(&shop, &[]);
@@ -161,7 +184,7 @@ fn server_runs_without_its_root_once_keys_were_rotated() {
     works(&["keys", "rotate", "--data", &data(&shop), "--root", text(&moved)]);
     taken(&shop);
     assert_eq!(device.buy(&shop).status, Status::Granted);
-    assert_eq!(device.keys.number(), 2);
+    assert_eq!(device.keys.number(), number(&folder(&shop)));
 }
 
 #[test]
@@ -212,12 +235,18 @@ fn second_root_signs_when_the_first_is_lost_or_stolen() {
     let first = roots[0].id().to_string();
     let revoked = ["keys", "revoke", &first, "--data", &data(&shop), "--root", text(&second)];
     works(&revoked);
-    taken_by(&shop, &mut device, 2);
+    taken_by(&shop, &mut device, number(&folder(&shop)));
     assert_eq!(device.buy(&shop).status, Status::Granted);
     assert_eq!(device.sync(&shop, &[]).1.len(), 2);
     let refused =
         fails(&["keys", "revoke", &roots[1].id().to_string(), "--data", &data(&shop), "--root", text(&second)]);
     assert!(refused.contains("cannot revoke itself"), "{refused}");
+
+    // What is shown to be pinned is the root that is left.
+    let shown = works(&["keys", "show", "--data", &data(&shop)]);
+    assert!(shown.contains(&format!("{first}, revoked")), "{shown}");
+    assert_eq!(SigningKeys::read(&folder(&shop), &game()).expect("reads").root(), roots[1]);
+    assert_eq!(served_again(shop).server.public_key(), roots[1]);
 }
 
 /// Waits until the server gives a list to a device that pins other roots than the first alone.
@@ -231,17 +260,17 @@ fn taken_by(shop: &Shop, device: &mut Trusting, number: u64) {
 }
 
 #[test]
-fn key_that_a_crash_kept_from_its_list_is_not_used_and_the_one_before_it_signs_on() {
+fn list_without_its_new_key_lets_the_one_before_sign_on_and_a_key_without_its_list_is_not_used() {
     let shop = Shop::open();
     works(&["keys", "rotate", "--data", &data(&shop)]);
     let before = fs::read(shop.folder.path().join("signing.key")).expect("reads");
     works(&["keys", "rotate", "--data", &data(&shop)]);
-    // As if the crash had come after the list was written, and before the key was.
+    // As where the list was copied, and the key not yet.
     fs::write(shop.folder.path().join("signing.key"), before).expect("writes");
     let shop = served_again(shop);
     let mut device = Trusting::new(&shop);
     device.buy(&shop);
-    assert_eq!(device.keys.number(), 2);
+    assert_eq!(device.keys.number(), number(&folder(&shop)));
 
     // A list that does not allow the key that is there is told, and nothing is signed with it.
     let other = tempfile::tempdir().expect("a temporary folder");
@@ -255,21 +284,61 @@ fn key_that_a_crash_kept_from_its_list_is_not_used_and_the_one_before_it_signs_o
 }
 
 #[test]
+fn nothing_that_a_stolen_root_signs_counts_as_a_receipt_whatever_time_it_writes() {
+    let shop = Shop::open();
+    let second = shop.folder.path().join("second.key");
+    works(&["keys", "second-root", text(&second), "--data", &data(&shop)]);
+    works(&["keys", "rotate", "--data", &data(&shop)]);
+    let stolen = SigningKeys::read(&folder(&shop), &game()).expect("reads").roots()[1].id();
+    works(&["keys", "revoke", &stolen.to_string(), "--data", &data(&shop)]);
+    let now = SystemClock.now();
+    for at in [-1, 0, 1, now - 1_000, now, now + 1_000] {
+        assert!(!judged(&shop, stolen, at), "{at}");
+    }
+}
+
+#[test]
+fn honest_receipts_of_a_key_that_is_revoked_as_of_an_earlier_time_are_no_differences() {
+    let shop = Shop::open();
+    works(&["keys", "rotate", "--data", &data(&shop)]);
+    let stolen = taken(&shop);
+    let mut device = Trusting::new(&shop);
+    assert_eq!(device.buy(&shop).server, stolen);
+    works(&["keys", "revoke", &stolen.to_string(), "--at", "2020-01-01", "--data", &data(&shop)]);
+    assert!(works(&["audit", "--data", &data(&shop)]).contains("no differences"));
+    assert!(shop.server.audit().expect("reads").is_clean());
+}
+
+#[test]
+fn new_key_counts_on_clocks_that_are_behind_and_the_one_before_until_servers_have_looked() {
+    let shop = Shop::open();
+    let root = shop.server.public_key().id();
+    let now = SystemClock.now();
+    works(&["keys", "rotate", "--overlap-days", "0", "--data", &data(&shop)]);
+    let signing = taken(&shop);
+    assert!(judged(&shop, signing, now - 290) && !judged(&shop, signing, now - 400));
+    assert!(judged(&shop, root, now + 50) && !judged(&shop, root, now + 120));
+}
+
+#[test]
 fn signing_key_that_is_lost_is_replaced_by_a_rotation() {
     let shop = Shop::open();
     works(&["keys", "rotate", "--data", &data(&shop)]);
     taken(&shop);
     fs::remove_file(shop.folder.path().join("signing.key")).expect("is lost");
+    let safe = tempfile::tempdir().expect("a temporary folder");
+    let root = safe.path().join("root.key");
+    fs::rename(shop.folder.path().join("server.key"), &root).expect("moves");
     let Shop { server, folder } = shop;
     drop(server);
     let refused = LocalServer::start(ServerConfig::new(folder.path(), catalog())).expect_err("nothing to sign with");
     assert!(refused.to_string().contains("signing.key"), "{refused}");
-    works(&["keys", "rotate", "--data", text(folder.path())]);
+    works(&["keys", "rotate", "--data", text(folder.path()), "--root", text(&root)]);
     let shop =
         Shop { server: LocalServer::start(ServerConfig::new(folder.path(), catalog())).expect("starts"), folder };
     let mut device = Trusting::new(&shop);
     device.sync(&shop, &[]);
-    assert_eq!(device.keys.number(), 2);
+    assert_eq!(device.keys.number(), number(&DataFolder::open(shop.folder.path()).expect("a store")));
 }
 
 #[test]

@@ -174,8 +174,10 @@ fn t09_the_list_with_the_higher_number_counts() {
 #[test]
 fn t10_an_older_list_and_another_of_the_same_number_change_nothing() {
     let mut keys = rotated();
+    let second = list_of(&root(), 2, vec![listed(&signing(), START, START + 90 * DAY)]);
+    assert_eq!(keys.learn(&second, &game()), Ok(true));
     let before = keys.clone();
-    for number in [1, 1] {
+    for number in [1, 2] {
         assert_eq!(keys.learn(&list_of(&root(), number, vec![listed(&key(4), 0, i64::MAX)]), &game()), Ok(false));
     }
     assert_eq!(keys, before);
@@ -275,4 +277,6 @@ fn t20_a_list_of_too_many_keys_is_refused() {
     let many = vec![listed(&key(4), 0, 1); MAX_KEYS + 1];
     let error = keys.learn(&list_of(&root(), 2, many), &game());
     assert_eq!(error, Err(KeyListError::TooManyKeys(MAX_KEYS + 1)));
+    let longest = ListedKey { revoked_at: Some(i64::MIN), ..listed(&key(4), i64::MIN, i64::MIN) };
+    assert_eq!(keys.learn(&list_of(&root(), i64::MAX.unsigned_abs(), vec![longest; MAX_KEYS]), &game()), Ok(true));
 }

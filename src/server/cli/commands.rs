@@ -54,7 +54,7 @@ pub(super) fn audit(data: &Data, out: &mut dyn Write) -> Outcome {
     let mut ledger = folder.books()?;
     let game = ledger.game().clone();
     let keys = SigningKeys::read(&folder, &game)?;
-    let report = audit::audit(&mut *ledger, &keys.trusted().as_of(0), &game)?;
+    let report = audit::audit(&mut *ledger, &keys.trusted().vouched(), &game)?;
     writeln!(out, "{report}")?;
     Ok(if report.is_clean() { SUCCESS } else { FAILURE })
 }

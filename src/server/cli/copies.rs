@@ -22,7 +22,8 @@ pub(super) fn restore(file: &Path, data: &Data, out: &mut dyn Write) -> Outcome 
         let key = folder.key_file();
         writeln!(
             out,
-            "put the server's key back as `{}`, or all its files of keys, before you serve them",
+            "put the server's key back as `{}`, or, once keys were rotated, its newest `roots.pub`, `keys.jwt` and \
+             `signing.key`, before you serve them",
             key.display()
         )?;
     }

@@ -9,11 +9,8 @@ use super::{Data, Outcome, SUCCESS};
 use crate::protocol::{KeyId, KeyList, envelope};
 use crate::server::clock::{Clock as _, SystemClock};
 use crate::server::date::Date;
-use crate::server::rotation::{self, DAYS, OVERLAP_DAYS, Rotated, Times};
+use crate::server::rotation::{self, DAYS, OVERLAP_DAYS, Rotated, TAKEN_WITHIN, Times};
 use crate::server::{DataFolder, SigningKeys};
-
-/// How long servers may need to take a new key, in seconds.
-const TAKEN_WITHIN: i64 = 60;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -44,6 +41,17 @@ pub(super) enum KeysCommand {
         #[command(flatten)]
         renewal: Renewal,
     },
+    /// Drop keys from the list that ended long ago, where it becomes too long. What they signed can no longer be
+    /// verified: devices that have yet to read it refuse the answers that hold it, and the audit tells it
+    Prune {
+        /// Drop those that ended before this time, such as 2026-01-31
+        #[arg(long, value_name = "TIME")]
+        before: Date,
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        root: Root,
+    },
     /// Make a second root in a file, to be kept away from the first. Games that pin both go on if one is lost
     SecondRoot {
         /// The file to make
@@ -54,14 +62,21 @@ pub(super) enum KeysCommand {
 }
 
 #[derive(Args, Debug)]
-pub(super) struct Renewal {
+pub(super) struct Root {
     /// The file of the root that signs the change; `server.key` in the data folder unless it is given
-    #[arg(long, value_name = "FILE")]
-    root: Option<PathBuf>,
+    #[arg(long = "root", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Renewal {
+    #[command(flatten)]
+    root: Root,
     /// How many days the new key signs
     #[arg(long, default_value_t = DAYS, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     days: u32,
-    /// How many days what the key before it signs goes on to count: the time to bring the change to other servers
+    /// How many days what the key before it signs goes on to count, a minute at least: the time to bring the change to
+    /// other servers
     #[arg(long, default_value_t = OVERLAP_DAYS, value_parser = clap::value_parser!(u32).range(0..=3_650))]
     overlap_days: u32,
 }
@@ -78,7 +93,7 @@ pub(super) fn keys(command: KeysCommand, out: &mut dyn Write) -> Outcome {
         KeysCommand::Rotate { data, renewal } => {
             let folder = data.folder()?;
             let game = folder.books()?.game().clone();
-            let rotated = rotation::rotate(&folder, &game, renewal.root.as_deref(), renewal.times())?;
+            let rotated = rotation::rotate(&folder, &game, renewal.root.file.as_deref(), renewal.times())?;
             told(&folder, &rotated, out)
         }
         KeysCommand::Revoke { key, at, data, renewal } => {
@@ -86,8 +101,16 @@ pub(super) fn keys(command: KeysCommand, out: &mut dyn Write) -> Outcome {
             let game = folder.books()?.game().clone();
             let times = renewal.times();
             let at = at.map_or(times.now.saturating_add(TAKEN_WITHIN), |at| at.0);
-            let rotated = rotation::revoke(&folder, &game, renewal.root.as_deref(), (key, at), times)?;
+            let rotated = rotation::revoke(&folder, &game, renewal.root.file.as_deref(), (key, at), times)?;
             writeln!(out, "revoked  {key}, as of {}", Date(at))?;
+            told(&folder, &rotated, out)
+        }
+        KeysCommand::Prune { before, data, root } => {
+            let folder = data.folder()?;
+            let game = folder.books()?.game().clone();
+            let times = Times { now: SystemClock.now(), days: DAYS, overlap_days: OVERLAP_DAYS };
+            let (dropped, rotated) = rotation::prune(&folder, &game, root.file.as_deref(), before.0, times)?;
+            writeln!(out, "dropped  {dropped}, ended before {before}")?;
             told(&folder, &rotated, out)
         }
         KeysCommand::SecondRoot { file, data } => {
@@ -104,6 +127,10 @@ pub(super) fn keys(command: KeysCommand, out: &mut dyn Write) -> Outcome {
 fn told(folder: &DataFolder, rotated: &Rotated, out: &mut dyn Write) -> Outcome {
     let Rotated { number, signing, until } = rotated;
     writeln!(out, "signing  {signing}, until {}\nlist     number {number}", Date(*until))?;
+    writeln!(
+        out,
+        "\nCopy `roots.pub`, `keys.jwt` and `signing.key`, in this order, to other servers and to your backups"
+    )?;
     if folder.key_file().exists() {
         let file = folder.key_file();
         writeln!(out, "\n`{}` is the root: the server does not need it, so keep it elsewhere", file.display())?;
@@ -116,7 +143,11 @@ fn show(data: &Data, out: &mut dyn Write) -> Outcome {
     let game = folder.books()?.game().clone();
     let keys = SigningKeys::read(&folder, &game)?;
     for root in keys.roots() {
-        writeln!(out, "public key  {root}\nkey id      {}", root.id())?;
+        write!(out, "public key  {root}\nkey id      {}", root.id())?;
+        match keys.trusted().revoked_at(root.id()) {
+            Some(_) => writeln!(out, ", revoked: no game must pin it")?,
+            None => writeln!(out)?,
+        }
     }
     if let Some(list) = keys.trusted().list() {
         let list: KeyList = envelope::claims_of_stored(list)?;

@@ -57,6 +57,7 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
             app.devices.forget(&id);
         }
     })?;
+    app.keys.notice_newer(known);
     // Whoever does not know the key that signed the answer learns it first.
     let body = match app.keys.get().list_after(known) {
         Some(list) => Body::from(format!("{list}\n{}", answered.token)),
