@@ -71,6 +71,7 @@ pub fn be_killed() {
             save: Save::Folder(role.save),
             offline: role.moment != Moment::Granted,
             transport: (role.moment == Moment::Answered).then(|| Arc::new(transport) as Arc<dyn Transport>),
+            offline_grants: bevy_iap::client::OfflineGrants::Wait,
             ..IapPlugin::new("test_game", "test.catalog.ron")
         },
     );

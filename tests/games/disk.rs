@@ -59,6 +59,7 @@ fn buy_until_the_disk_is_full(folder: &str) {
     let plugin = IapPlugin {
         save: Save::Folder(folder.join("save")),
         double_tap: std::time::Duration::ZERO,
+        offline_grants: bevy_iap::client::OfflineGrants::Wait,
         ..IapPlugin::new("test_game", "test.catalog.ron")
     };
     let mut game = Game::start(&folder.join("assets"), plugin);

@@ -129,6 +129,7 @@ impl Player {
         let settings = Settings {
             first_retry: Duration::from_millis(5),
             longest_retry: Duration::from_millis(50),
+            offline_grants: bevy_iap::client::OfflineGrants::Wait,
             ..Settings::new(game(), vec![key])
         };
         let clock = Arc::new(SystemClock::default());
