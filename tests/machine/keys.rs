@@ -48,11 +48,11 @@ fn believes(world: &mut World, key: &SecretKey, at: i64) -> bool {
     world.input(Input::SyncNow);
     let response = answered_by(world, key, at, None);
     world.input(Input::Answered(response));
-    let clocks = world.updates.iter().filter_map(|update| match update {
+    let mut clocks = world.updates.iter().filter_map(|update| match update {
         Update::ServerClock(clock) => Some(clock.unix),
         _ => None,
     });
-    let believed = clocks.last() == Some(at);
+    let believed = clocks.next_back() == Some(at);
     if !believed {
         world.wait();
     }
