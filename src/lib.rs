@@ -13,8 +13,8 @@
 //!
 //! *Nothing can be bought:* `Store::availability` says why. *An order stays queued:* `Store::connection` says what the
 //! last request met. *The catalogue is refused:* `Store::catalog_trouble` has every mistake with its line and column.
-//! *A receipt is not believed after the server moved:* the server's key changed; keep `server.key` when you move, and
-//! keep old keys in `ServerAddress::keys`.
+//! *A receipt is not believed after the server moved:* the server's key changed; keep all its files of keys when you move,
+//! and change keys with `iap-server keys rotate`, which games follow by themselves.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 

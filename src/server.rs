@@ -28,8 +28,9 @@
 //!
 //! # What it keeps
 //!
-//! The data folder holds the books (`store.sqlite`) and the server's key (`server.key`). Keep copies of both: without
-//! the key, no game believes the server; without the books, nobody's purchases are known. While the server runs, part of
+//! The data folder holds the books (`store.sqlite`) and the server's keys (`server.key`, and once they were
+//! [rotated](rotation) `signing.key`, `keys.jwt` and `roots.pub`). Keep copies of all of them: without the keys, no game believes the
+//! server; without the books, nobody's purchases are known. While the server runs, part of
 //! the books is in `store.sqlite-wal`: [`backup()`] makes a whole copy. [`audit`](mod@audit) checks the books against
 //! themselves.
 //!

@@ -105,10 +105,10 @@ fn an_answer_of_a_key_that_is_not_listed_is_not_believed_and_the_list_with_it_is
 #[test]
 fn a_key_that_has_ended_is_not_believed_again_after_a_restart() {
     let mut world = informed();
-    assert!(believes(&mut world, &signing(), SERVER_TIME + 6 * DAY));
-    // A poll that brings nothing, by the next key, after the end of the first.
+    assert!(believes(&mut world, &signing(), SERVER_TIME + 7 * DAY - 100));
+    // A poll that brings nothing, soon after, by the next key, after the end of the first.
     assert!(believes(&mut world, &later(), SERVER_TIME + 7 * DAY));
-    assert!(!believes(&mut world, &signing(), SERVER_TIME + 6 * DAY), "it has ended");
+    assert!(!believes(&mut world, &signing(), SERVER_TIME + 7 * DAY - 2), "it has ended");
     let mut world = world.restart();
     assert!(!believes(&mut world, &signing(), SERVER_TIME + 7 * DAY - 1), "also after a restart");
     assert!(believes(&mut world, &later(), SERVER_TIME + 7 * DAY));
