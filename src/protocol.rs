@@ -5,6 +5,7 @@
 //!
 //! The formats are written down byte by byte in `docs/protocol.md`.
 
+pub mod account;
 pub mod allowance;
 mod base64url;
 pub mod catalog;
@@ -22,6 +23,7 @@ pub mod shares;
 pub mod sync;
 pub(crate) mod text;
 
+pub use account::{AccountAsk, AccountRequest, AccountResponse, DeviceEntry, DeviceName, LinkCode};
 pub use allowance::{Allowance, AllowanceError, AllowanceRequest, AllowanceUse};
 pub use catalog::{Catalog, CatalogError, Product, ProductKind};
 pub use digest::Sha256;

@@ -39,16 +39,24 @@ problem_types! {
     BadToken = "bad-token", 400;
     /// The administrator's token is missing or wrong.
     Unauthorized = "unauthorized", 401;
+    /// The device was revoked: it buys nothing and hears nothing any more.
+    DeviceRevoked = "device-revoked", 403;
     /// There is nothing at this path.
     NotFound = "not-found", 404;
     /// The device is not enrolled here; enrol it, then send the same request again.
     UnknownDevice = "unknown-device", 404;
+    /// The account has no such device.
+    NotYourDevice = "not-your-device", 404;
     /// The path does not take this method.
     MethodNotAllowed = "method-not-allowed", 405;
     /// The request did not arrive in time.
     RequestTimeout = "request-timeout", 408;
     /// The operation contradicts what was done before, as a second refund of one order does.
     Conflict = "conflict", 409;
+    /// The account has as many devices as it may; one must be revoked first.
+    TooManyDevices = "too-many-devices", 409;
+    /// What was bought as a guest is too much to be moved to another account at once.
+    TooManyPurchases = "too-many-purchases", 409;
     /// The body is too large.
     BodyTooLarge = "body-too-large", 413;
     /// The content type is not the one this path takes.
@@ -57,6 +65,12 @@ problem_types! {
     TooManyOrders = "too-many-orders", 422;
     /// An order's id was used before with another body.
     OrderConflict = "order-conflict", 422;
+    /// No link code like this is good now: it is mistyped, used, replaced or too old.
+    WrongLinkCode = "wrong-link-code", 422;
+    /// The ID token does not verify, or is not for this game.
+    BadIdToken = "bad-id-token", 422;
+    /// The server knows no login whose ID tokens it takes.
+    SignInUnavailable = "sign-in-unavailable", 422;
     /// The message is for another game.
     WrongAudience = "wrong-audience", 422;
     /// The message is for an account that the device does not belong to.

@@ -19,7 +19,7 @@ pub const MAX_ORDERS: usize = 256;
 pub const MAX_RECEIPTS: usize = 256;
 
 /// The body of `POST /v1/devices`: a public key, and its own word that it wants to join.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Enrolment {
@@ -35,7 +35,7 @@ pub struct DeviceProof {
     /// The device that signs.
     #[serde(rename = "iss")]
     pub device: KeyId,
-    /// The account that it opens: its own guest account.
+    /// The account that it opens, its own guest account; or the one in which it takes another device's place.
     #[serde(rename = "sub")]
     pub account: AccountId,
     /// The game.
@@ -56,8 +56,20 @@ impl Enrolment {
     /// # Errors
     /// As [`envelope::sign`].
     pub fn sign(key: &SecretKey, game: &GameId, now: UnixSeconds) -> Result<Self, EnvelopeError> {
-        let device = key.id();
-        let proof = DeviceProof { device, account: device.guest_account(), game: game.clone(), issued_at: now };
+        Self::sign_into(key, &key.id().guest_account(), game, now)
+    }
+
+    /// Says that the device with `key` wants to take the place of another one in `account`.
+    ///
+    /// # Errors
+    /// As [`envelope::sign`].
+    pub fn sign_into(
+        key: &SecretKey,
+        account: &AccountId,
+        game: &GameId,
+        now: UnixSeconds,
+    ) -> Result<Self, EnvelopeError> {
+        let proof = DeviceProof { device: key.id(), account: account.clone(), game: game.clone(), issued_at: now };
         Ok(Self { jwk: key.public().into(), proof: envelope::sign(&proof, key)? })
     }
 
@@ -66,9 +78,17 @@ impl Enrolment {
     /// # Errors
     /// The key breaks the enrolment rule, the proof does not verify, or it is for another game or account.
     pub fn verify(&self, game: &GameId) -> Result<(PublicKey, DeviceProof), SyncError> {
+        self.verify_into(&self.jwk.public_key()?.id().guest_account(), game)
+    }
+
+    /// Verifies that the holder of the key asks to take the place of another device in `account`.
+    ///
+    /// # Errors
+    /// As [`Enrolment::verify`].
+    pub fn verify_into(&self, account: &AccountId, game: &GameId) -> Result<(PublicKey, DeviceProof), SyncError> {
         let key = self.jwk.public_key()?;
         let (kid, proof) = envelope::verify::<DeviceProof>(&self.proof, &[key])?;
-        check_parties(kid, proof.device, game, &proof.game, &kid.guest_account(), &proof.account)?;
+        check_parties(kid, proof.device, game, &proof.game, account, &proof.account)?;
         Ok((key, proof))
     }
 }
@@ -240,7 +260,7 @@ pub struct ChainHead {
     pub order_sha256: Sha256,
 }
 
-fn check_parties(
+pub(super) fn check_parties(
     signer: KeyId,
     issuer: KeyId,
     game: &GameId,
