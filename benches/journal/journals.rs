@@ -228,6 +228,7 @@ fn answer(request: &Request, number: Option<u64>, server: &SecretKey) -> Input {
         chain: order.map(|order_sha256| ChainHead { sequence, order_sha256 }),
         catalog: Sha256::of("catalog"),
         allowances: Vec::new(),
+        consumed_sequence: 0,
     };
     let body = response.sign(server).expect("signs").as_str().as_bytes().to_vec();
     Input::Answered(Response { status: 200, retry_after: None, body })

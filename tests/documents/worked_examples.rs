@@ -65,6 +65,7 @@ fn example() -> Example {
         orders: vec![order_token.clone()],
         keys: 0,
         allowance: None,
+        consumptions: Vec::new(),
     };
     let request = request.sign(&device).expect("signs");
     shown(PROTOCOL, request.as_str());
@@ -105,6 +106,7 @@ fn example() -> Example {
         chain: Some(ChainHead { sequence: 1, order_sha256: order_token.sha256() }),
         catalog: catalog.digest(),
         allowances: Vec::new(),
+        consumed_sequence: 0,
     };
     let claims = serde_json::to_string(&response).expect("serialises");
     shown(PROTOCOL, &claims.replace(receipt_token.as_str(), "eyJhbGci…"));
@@ -134,7 +136,13 @@ fn the_journals_dump_is_what_the_code_writes() {
         seal(Record::Order(order_token.into())),
         Record::Provisional(Provisional { order: order.id, grants: receipt.grants, allowance: None }),
         seal(Record::Receipt(receipt_token.into())),
-        Record::Synced(Synced { cursor: 1, wallet, server_time: receipt.issued_at, follow: None }),
+        Record::Synced(Synced {
+            cursor: 1,
+            wallet,
+            server_time: receipt.issued_at,
+            follow: None,
+            consumed_sequence: None,
+        }),
         Record::Consumed(Consumed { item: "shield".parse().expect("a name"), quantity: 1, at: 1_767_225_700 }),
     ];
     let mut bytes = journal::header().to_vec();

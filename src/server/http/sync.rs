@@ -14,7 +14,7 @@ use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncRequest;
 use crate::server::known_devices::KnownDevice;
-use crate::server::ledger::{Place, VerifiedOrder};
+use crate::server::ledger::{Place, VerifiedConsumption, VerifiedOrder};
 use crate::server::memory::Held;
 use crate::server::pipeline::{Answer, SyncJob};
 use crate::server::problem::Refusal;
@@ -23,7 +23,7 @@ const JOSE: &str = "application/jose";
 
 /// Send orders, receive receipts
 ///
-/// The body is an `iap-sync+jwt` with at most 256 orders; the answer is an `iap-sync-response+jwt` with the receipts of
+/// The body is an `iap-sync+jwt` with at most 256 orders and 256 consumptions; the answer is an `iap-sync-response+jwt` with the receipts of
 /// the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
 /// byte for byte.
 #[utoipa::path(
@@ -75,7 +75,7 @@ impl AsRef<[u8]> for Signed {
     }
 }
 
-/// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones. Gives
+/// Verifies a request and every order and consumption in it. One that is bad refuses the whole request: a device signs no bad ones. Gives
 /// the number of the list of keys that the device knows, too.
 fn verified(
     app: &App,
@@ -88,16 +88,24 @@ fn verified(
     let game = &app.catalog.game;
     let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
     // Only now is it known that the device itself asks, and nobody who would use up its rate.
-    app.rates.orders(id, caller, request.orders.len() + 1)?;
+    app.rates.orders(id, caller, request.orders.len() + request.consumptions.len() + 1)?;
     let verify = |(index, order): (usize, Token)| {
         app.verified.verify(order, device.key, &device.account, game).map_err(|error| Refusal::of_order(index, &error))
     };
     // Collecting results in parallel gives any of the errors; the first one is the same on every run.
     let orders: Vec<Result<VerifiedOrder, Refusal>> = request.orders.into_par_iter().enumerate().map(verify).collect();
+    let verify = |(index, token): (usize, Token)| {
+        VerifiedConsumption::verify(token, device.key, &device.account, game)
+            .map_err(|error| Refusal::of_consumption(index, error))
+    };
+    let consumptions: Vec<Result<VerifiedConsumption, Refusal>> =
+        request.consumptions.into_par_iter().enumerate().map(verify).collect();
     let job = SyncJob {
         place: Place { device: id, account: device.account, cursor: request.cursor },
         request_sha256: token.sha256(),
         orders: orders.into_iter().collect::<Result<_, _>>()?,
+        consumptions: consumptions.into_iter().collect::<Result<_, _>>()?,
+        undecided: false,
         wish: request.allowance,
         allowances: Vec::new(),
         held,
