@@ -184,7 +184,13 @@ fn write_compacted(path: &Path, receipts: u64) {
         pieces.iter().flatten().for_each(|record| file.write(std::slice::from_ref(record)));
     }
     let server_time = START + i64::try_from(receipts).expect("small") * 60;
-    file.write(&[Record::Synced(Synced { cursor: receipts, wallet: wallet(), server_time, follow: None })]);
+    file.write(&[Record::Synced(Synced {
+        cursor: receipts,
+        wallet: wallet(),
+        server_time,
+        follow: None,
+        consumed_sequence: None,
+    })]);
 }
 
 /// A game that buys one thing after the other, and syncs each, or none.

@@ -37,11 +37,13 @@ statements! {
     totals = "SELECT kind, currency, SUM(credits_posted - debits_posted)::bigint FROM accounts
         GROUP BY kind, currency";
     devices = "SELECT id, sequence, chain_head, frozen_at IS NOT NULL FROM devices WHERE account = $1";
+    // A consumption may have the id of an order, but not that order's place.
     orders_by_status = "SELECT orders.status, COUNT(*) FROM receipts JOIN orders
-        ON orders.id = receipts.order_id AND orders.feed = receipts.feed
+        ON orders.id = receipts.order_id AND orders.feed = receipts.feed AND orders.account = receipts.account
         WHERE receipts.account = $1 GROUP BY orders.status";
     latest_orders = "SELECT orders.id, product, quantity, amount, currency, status, refunded_quantity
         FROM receipts JOIN orders ON orders.id = receipts.order_id AND orders.feed = receipts.feed
+            AND orders.account = receipts.account
         WHERE receipts.account = $1 AND status <> 'declined' ORDER BY receipts.feed DESC LIMIT $2";
 }
 

@@ -160,8 +160,10 @@ fn frozen_devices(connection: &Connection, account: &AccountId) -> Result<BTreeS
     ids.map(|id| values::parsed(&id?)).collect()
 }
 
-/// The orders of an account, found by the receipts that answered them first.
+/// The orders of an account, found by the receipts that answered them first. A consumption may have the id of an order, but
+/// not that order's place.
 const OF_ACCOUNT: &str = "FROM receipts JOIN orders ON orders.id = receipts.order_id AND orders.feed = receipts.feed
+        AND orders.account = receipts.account
     WHERE receipts.account = ?1";
 
 fn orders_by_status(connection: &Connection, account: &AccountId) -> Result<BTreeMap<String, u64>, LedgerError> {
