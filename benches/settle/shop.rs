@@ -100,6 +100,7 @@ impl Device {
             keys: 0,
             allowance: None,
             consumptions: Vec::new(),
+            wait: None,
         };
         request.sign(&self.key).expect("signs")
     }

@@ -27,6 +27,7 @@ use super::metrics::{Metrics, Refused};
 use super::problem::Refusal;
 use super::signing::Signer;
 use super::signing_keys::CurrentKeys;
+use super::watcher::Watch;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncResponse;
 use crate::protocol::{AccountId, AllowanceRequest, Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
@@ -52,6 +53,13 @@ pub(crate) struct SyncJob {
     pub(crate) allowances: Vec<Token>,
     /// The room that the request takes up.
     pub(crate) held: Held,
+}
+
+impl SyncJob {
+    /// Whether it only asks for news.
+    pub(crate) fn has_nothing_to_decide(&self) -> bool {
+        self.orders.is_empty() && self.consumptions.is_empty()
+    }
 }
 
 /// A signed answer, and the room that it takes up.
@@ -186,6 +194,8 @@ pub(crate) struct Writer {
     pub(crate) _lock: File,
     /// When holds that were due were last given free.
     pub(crate) swept_at: Option<UnixSeconds>,
+    /// Where it is told what was written.
+    pub(crate) watch: Watch,
 }
 
 /// What was waiting.
@@ -225,10 +235,14 @@ impl Writer {
             self.signer.change(&self.keys.get());
             self.expire();
             self.enrol(batch.enrolments);
-            for operation in batch.operations {
-                operation(&mut *self.ledger, &mut self.signer);
+            if !batch.operations.is_empty() {
+                for operation in batch.operations {
+                    operation(&mut *self.ledger, &mut self.signer);
+                }
+                self.watch.changed_somewhere();
             }
             self.settle(batch.syncs);
+            self.look_elsewhere();
             if batch.stop {
                 return;
             }
@@ -242,8 +256,18 @@ impl Writer {
             return;
         }
         self.swept_at = Some(now);
-        if let Err(error) = self.ledger.expire(now) {
-            tracing::error!("holds that are due were not given free: `{error}`");
+        match self.ledger.expire(now) {
+            Ok(0) => {}
+            Ok(_) => self.watch.changed_somewhere(),
+            Err(error) => tracing::error!("holds that are due were not given free: `{error}`"),
+        }
+    }
+
+    /// Looks whether another process has written, if somebody waits for what it may have written.
+    fn look_elsewhere(&mut self) {
+        // Where that cannot be told, it may have.
+        if self.watch.waiting() > 0 && self.ledger.is_changed_elsewhere().unwrap_or(true) {
+            self.watch.changed_somewhere();
         }
     }
 
@@ -283,6 +307,9 @@ impl Writer {
             self.metrics.count_outcome(outcome);
         }
         let refused = self.consume(&mut jobs);
+        if !orders.is_empty() {
+            self.watch.changed(orders.iter().map(|order| &order.order().account));
+        }
         self.allow(&mut jobs);
         let mut outcomes = outcomes.into_iter();
         let asked = jobs.into_iter().zip(replies).zip(counts);
@@ -347,6 +374,8 @@ impl Writer {
         let mut context = Context { catalog: &self.catalog, signer: &mut self.signer, now: self.clock.now() };
         match self.ledger.allow(&wishes, &self.allowances, &mut context) {
             Ok(given) => {
+                self.watch
+                    .changed(wishes.iter().zip(&given).filter_map(|(wish, new)| new.as_ref().map(|_| &wish.account)));
                 for (job, token) in asking.iter_mut().zip(given) {
                     self.metrics.count_allowances(token.iter().len());
                     job.allowances.extend(token);

@@ -9,7 +9,8 @@ use bevy_iap::client::{Access, Machine, OfflineGrants, Settings, Tick};
 use bevy_iap::protocol::problem::ProblemType;
 use bevy_iap::protocol::sync::{Balance, ChainHead, Enrolment, SyncRequest, SyncResponse};
 use bevy_iap::protocol::{
-    Catalog, Consumption, ConsumptionReceipt, ConsumptionStatus, Currency, Micros, Order, Receipt, SecretKey, Status, Token,
+    Catalog, Consumption, ConsumptionReceipt, ConsumptionStatus, Currency, Micros, Order, Receipt, SecretKey, Status,
+    Token,
 };
 
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
@@ -69,6 +70,7 @@ fn example() -> Example {
         keys: 0,
         allowance: None,
         consumptions: Vec::new(),
+        wait: None,
     };
     let request = request.sign(&device).expect("signs");
     shown(PROTOCOL, request.as_str());

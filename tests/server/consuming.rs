@@ -1,6 +1,9 @@
 //! Using up what was bought, over HTTP, and what the operator sees of it.
 
-use bevy_iap::protocol::sync::SyncResponse;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bevy_iap::protocol::sync::{SyncRequest, SyncResponse, Wait};
 use bevy_iap::protocol::{Consumption, ConsumptionReceipt, ConsumptionStatus, FeedReceipt, SecretKey, Token};
 use rusqlite::Connection;
 
@@ -124,6 +127,35 @@ fn operator_sees_what_is_used_up_and_which_numbers_came_twice() {
     assert_eq!(shown.to_string(), "3 consumptions, 1 with a number that was passed, 1 numbers missing");
     let report = shop.server.audit().expect("audits");
     assert_eq!((report.consumptions, report.differences.len()), (3, 0));
+}
+
+#[test]
+fn what_is_used_up_reaches_whoever_waits_and_is_not_held_itself() {
+    let shop = Shop::open();
+    let mut device = shop.device();
+    let orders = [device.order("shield", 2)];
+    let known = sync(&shop, &device, 0, &orders, &[]);
+    let waiting = || SyncRequest {
+        wait: Some(Wait { seconds: 30, wallet: known.wallet.clone() }),
+        ..device.request(known.cursor, &[])
+    };
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let held = scope.spawn(|| {
+            let request = waiting().sign(&device.key).expect("signs");
+            let answer = send_sync(shop.address(), &request);
+            device.read(shop.server.public_key(), &request, &answer)
+        });
+        thread::sleep(Duration::from_millis(300));
+        let consumptions = vec![signed(&device, &device.consumption(1, "shield", 1))];
+        let request = SyncRequest { consumptions, ..waiting() }.sign(&device.key).expect("signs");
+        let answer = send_sync(shop.address(), &request);
+        let response = device.read(shop.server.public_key(), &request, &answer);
+        assert_eq!(consumed(&shop, &device, &response).len(), 1);
+        let heard = held.join().expect("it ends");
+        assert_eq!(consumed(&shop, &device, &heard).len(), 1);
+    });
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 /// A shop in which two devices have used things up, of which one order was refunded in part.

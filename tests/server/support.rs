@@ -172,6 +172,7 @@ impl Device {
             keys: 0,
             allowance: None,
             consumptions: Vec::new(),
+            wait: None,
         }
     }
 

@@ -99,6 +99,7 @@ impl Machine {
             keys: self.keys.number(),
             allowance: self.wanted_allowance(),
             consumptions: self.consumptions.to_send().cloned().collect(),
+            wait: None,
         };
         self.sync_wanted = false;
         let token = request.sign(&self.key).map_err(|error| error.to_string())?;

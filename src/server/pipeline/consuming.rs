@@ -26,6 +26,7 @@ impl Writer {
                 return nobody();
             }
         };
+        self.watch.changed(batch.iter().map(|one| &one.consumption().account));
         outcomes.iter().for_each(|outcome| self.metrics.count_consumption(*outcome));
         let mut outcomes = outcomes.into_iter();
         let each = jobs.iter_mut().zip(counts);
