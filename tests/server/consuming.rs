@@ -188,7 +188,7 @@ fn change_to_what_is_used_up_is_found_by_the_audit() {
         ("UPDATE consumptions SET sequence = 9 WHERE sequence = 1", "it is not the one that was signed"),
         ("UPDATE consumptions SET settled_at = 9 WHERE sequence = 1", "does not say what became of its"),
         ("UPDATE consumptions SET feed = 9 WHERE sequence = 1", "no receipt answers it where it says"),
-        ("UPDATE consumptions SET account = 'other' WHERE sequence = 1", "the account other"),
+        ("UPDATE consumptions SET account = 'other' WHERE sequence = 1", "and this is other"),
         ("UPDATE consumptions SET token = replace(token, '.', '.A') WHERE sequence = 1", "its digest"),
         (
             "UPDATE consumptions SET token = (SELECT token FROM consumptions WHERE sequence = 2 LIMIT 1) WHERE sequence = 1",

@@ -172,12 +172,9 @@ impl Machine {
                 }
                 Err(trouble) => return not_saved(&terms, &trouble, tick, outputs),
             },
-            consume @ Waiting::Consume { .. } if self.settings.server_keys.is_empty() => {
-                if let Waiting::Consume { item, quantity, .. } = &consume {
-                    let consumed = Consumed { item: item.clone(), quantity: *quantity, at: tick.unix };
-                    batch.records.push(Record::Consumed(consumed));
-                }
-                consume
+            Waiting::Consume { id, item, quantity } if self.settings.server_keys.is_empty() => {
+                batch.records.push(Record::Consumed(Consumed { item: item.clone(), quantity, at: tick.unix }));
+                Waiting::Consume { id, item, quantity }
             }
             Waiting::Consume { id, item, quantity } => {
                 match self.prepare_consumption((id, item, quantity), batch, tick) {
@@ -192,8 +189,8 @@ impl Machine {
                 batch.chain = synced.follow.map_or(batch.chain, |follow| follow.last);
                 let sealed = receipts.iter().map(|it| self.seal_receipt(&it.claims, &it.token));
                 if synced.cursor < self.cursor {
-                    let (consumed_sequence, counted) = (batch.consumed, Counted::default());
-                    batch.records.push(Record::Counted(Counted { consumed_sequence, ..counted }));
+                    let consumed_sequence = batch.consumed;
+                    batch.records.push(Record::Counted(Counted { consumed_sequence, ..Counted::default() }));
                 }
                 batch.consumed = batch.consumed.max(synced.consumed_sequence.unwrap_or_default());
                 batch.records.extend(sealed.map(Record::Receipt));
