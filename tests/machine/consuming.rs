@@ -304,6 +304,22 @@ fn feed_that_begins_again_begins_the_sums_again() {
 }
 
 #[test]
+fn receipt_of_a_feed_that_was_lost_does_not_stand_where_another_one_does_now() {
+    let mut world = World::new(OfflineGrants::Wait);
+    let (first, lost) = (shields(&world, 1, 1, 2), shields(&world, 2, 2, 1));
+    sync(&mut world, vec![first.clone(), lost], 2);
+    sync(&mut world, vec![first], 1);
+    world.compact();
+    let mut world = world.restart();
+    assert_eq!(world.left("shield"), 3, "what a receipt has granted stays granted");
+    // At its place two of the others are used up now, and then their order is refunded.
+    let page =
+        vec![world.consumption_receipt(5, 2, |receipt| receipt.quantity = 2), world.receipt(1, Status::Refunded, 3)];
+    sync(&mut world, page, 3);
+    assert_eq!((world.left("shield"), world.restart().left("shield")), (1, 1));
+}
+
+#[test]
 fn page_that_was_cut_short_by_a_crash_is_counted_once() {
     let mut world = with_shields(5);
     world.consume(1, "shield", 1);

@@ -165,7 +165,7 @@ impl Machine {
 
     /// Whether a receipt says something about items that is not counted yet nor waits to be, in an answer that goes on
     /// from this place of the feed.
-    pub(super) fn is_uncounted(&self, from: u64, feed: u64, is_it: impl Fn(&Uncounted) -> bool) -> bool {
+    fn is_uncounted(&self, from: u64, feed: u64, is_it: impl Fn(&Uncounted) -> bool) -> bool {
         let begins_again = from < self.cursor;
         feed > from && (begins_again || !self.uncounted.iter().any(|(place, known)| *place == feed && is_it(known)))
     }
@@ -205,7 +205,7 @@ impl Machine {
     /// Takes a receipt that changes no order, since it came before, but is to be counted again: the feed began again.
     pub(super) fn count_again(&mut self, receipt: &ReceiptSummary) {
         let (feed, id) = (receipt.says.feed, receipt.order);
-        if !self.is_uncounted_order(self.cursor, feed, id) {
+        if feed <= self.cursor {
             return;
         }
         let bundle = match receipt.says.status {
@@ -217,7 +217,7 @@ impl Machine {
     }
 
     pub(super) fn take_consumption_receipt(&mut self, receipt: &ConsumptionReceipt) {
-        if self.is_uncounted_consumption(self.cursor, receipt) {
+        if receipt.feed > self.cursor {
             self.uncounted.push((receipt.feed, Uncounted::consumption(receipt)));
         }
     }
@@ -242,12 +242,15 @@ impl Machine {
             self.settled.values_mut().for_each(|settled| settled.counted = settled.bundle);
             return;
         }
-        // Of two at one place the later one stands there: it came after the feed began again.
         self.uncounted.sort_by_key(|(feed, _)| *feed);
         let later = self.uncounted.partition_point(|(feed, _)| *feed <= cursor);
         let later = self.uncounted.split_off(later);
-        for (_, uncounted) in std::mem::replace(&mut self.uncounted, later) {
-            self.count(uncounted, outputs);
+        let mut passed = std::mem::replace(&mut self.uncounted, later).into_iter().peekable();
+        while let Some((feed, uncounted)) = passed.next() {
+            // Of two at one place the one that came later stands there: it is the same, or the feed began again.
+            if passed.peek().is_none_or(|(next, _)| *next != feed) {
+                self.count(uncounted, outputs);
+            }
         }
     }
 
