@@ -91,6 +91,7 @@ pub use self::ledger::{AccountRules, AllowanceRules};
 pub use self::limits::{LimitError, Limits, Rate, RateError};
 pub use self::local::LocalServer;
 pub use self::login::LoginConfig;
+use self::login::Logins;
 use self::memory::Memory;
 use self::metrics::Metrics;
 pub use self::operator::Books;
@@ -194,6 +195,7 @@ impl Server {
         }
         let (limits, allowances) = (config.limits.checked()?, config.allowances.checked()?);
         let accounts = config.accounts.checked()?;
+        let login = config.login.map(Logins::new).transpose()?;
         let (folder, game) = (config.data.clone(), config.catalog.game.clone());
         let database = config.database.clone();
         // A database may take a while to answer.
@@ -252,6 +254,7 @@ impl Server {
             metrics,
             memory: Memory::new(limits.memory),
             totals,
+            login,
             callers: Callers::new(config.trusted_proxies, &limits),
             limits,
             admin_token: config.admin_token.as_deref().and_then(AdminToken::new),

@@ -6,6 +6,7 @@ mod body;
 mod caller;
 mod description;
 mod device;
+mod devices;
 mod draining;
 mod gate;
 mod listener;
@@ -38,6 +39,7 @@ pub use self::origins::AllowedOrigins;
 pub(crate) use self::rate_limits::RateLimits;
 use super::Limits;
 use super::known_devices::KnownDevices;
+use super::login::Logins;
 use super::memory::Memory;
 use super::metrics::Metrics;
 use super::operator::Books;
@@ -67,6 +69,10 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operations::post))
         .routes(routes!(operations::void))
         .routes(routes!(operations::payout))
+        .routes(routes!(devices::freeze))
+        .routes(routes!(devices::thaw))
+        .routes(routes!(devices::revoke))
+        .routes(routes!(devices::name))
 }
 
 /// Everything that answers requests.
@@ -105,6 +111,8 @@ pub(crate) struct App {
     pub(crate) memory: Memory,
     pub(crate) totals: Totals,
     pub(crate) rates: RateLimits,
+    /// Whom players sign in with, if with anybody.
+    pub(crate) login: Option<Logins>,
     pub(crate) callers: Callers,
     pub(crate) limits: Limits,
     pub(crate) admin_token: Option<AdminToken>,

@@ -7,8 +7,8 @@ use bevy_iap::protocol::{AllowanceRequest, Currency, Receipt, Status};
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::operation::RefundOrder;
 use bevy_iap::server::ledger::{
-    AllowanceRules, AllowanceWish, Context, Credit, Ledger, LedgerError, OperateError, Operation, OperationId,
-    SqliteLedger, VerifiedOrder,
+    AccountChange, AccountRules, AccountWish, AllowanceRules, AllowanceWish, Context, Credit, Ledger, LedgerError,
+    OperateError, Operation, OperationId, SqliteLedger, VerifiedOrder,
 };
 use bevy_iap::server::signing::Signer;
 use rusqlite::{Connection, params};
@@ -166,6 +166,18 @@ fn books_that_cannot_be_brought_up_are_left_as_they_were() {
     }
 }
 
+/// What accounts of several devices have changed, undone.
+const VERSION_4: &str = "
+    DROP TABLE logins;
+    DROP TABLE link_codes;
+    DROP TABLE moves;
+    ALTER TABLE devices DROP COLUMN place;
+    ALTER TABLE devices DROP COLUMN name;
+    ALTER TABLE devices DROP COLUMN revoked_at;
+    ALTER TABLE devices DROP COLUMN replaced_by;
+    PRAGMA user_version = 4;
+";
+
 /// What version 4 has changed, undone.
 const VERSION_3: &str = "
     DROP TABLE allowances;
@@ -180,7 +192,7 @@ fn books_of_version_3_give_allowances_from_then_on() {
     let path = folder.path().join("store.sqlite");
     let (device, _, mut signer) = version_1(&path);
     drop(SqliteLedger::open(&path, &game()).expect("opens"));
-    Connection::open(&path).expect("opens").execute_batch(VERSION_3).expect("undoes");
+    Connection::open(&path).expect("opens").execute_batch(&[VERSION_4, VERSION_3].concat()).expect("undoes");
     let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
     assert_right(&mut ledger, &signer);
     assert_eq!(euros(&mut ledger, &device), 450_000);
@@ -190,5 +202,24 @@ fn books_of_version_3_give_allowances_from_then_on() {
     let given = ledger.allow(&[wish], &AllowanceRules::default(), &mut context).expect("allows").remove(0);
     assert!(given.is_some());
     assert_eq!(euros(&mut ledger, &device), 360_000);
+    assert_right(&mut ledger, &signer);
+}
+
+#[test]
+fn books_of_version_4_let_devices_join_from_then_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store.sqlite");
+    let (device, _, mut signer) = version_1(&path);
+    drop(SqliteLedger::open(&path, &game()).expect("opens"));
+    Connection::open(&path).expect("opens").execute_batch(VERSION_4).expect("undoes");
+    let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
+    let other = Device::new();
+    ledger.enrol(&[other.key.public()], None, 50).expect("enrols");
+    let mut ask = |device: &Device, change| {
+        let wish = AccountWish { device: device.id(), change };
+        ledger.manage(&wish, &AccountRules::default(), &mut signer, 50).expect("is done")
+    };
+    let code = ask(&other, AccountChange::LinkCode).link_code.expect("is made").code;
+    assert_eq!(ask(&device, AccountChange::JoinByCode(code)).account, other.account());
     assert_right(&mut ledger, &signer);
 }

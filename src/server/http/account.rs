@@ -92,7 +92,7 @@ fn verified(app: &App, token: &Token, key: PublicKey, caller: Caller) -> Result<
 }
 
 /// What is asked of the books.
-async fn change(app: &Arc<App>, asked: AccountAsk, _device: KeyId) -> Result<AccountChange, Refusal> {
+async fn change(app: &Arc<App>, asked: AccountAsk, device: KeyId) -> Result<AccountChange, Refusal> {
     Ok(match asked {
         AccountAsk::Show => AccountChange::Show,
         AccountAsk::LinkCode => AccountChange::LinkCode,
@@ -104,9 +104,13 @@ async fn change(app: &Arc<App>, asked: AccountAsk, _device: KeyId) -> Result<Acc
             let (key, proof) = app.work(work).await?;
             AccountChange::ReplaceKey { key, account: proof.account }
         }
-        AccountAsk::SignIn { .. } => {
-            let detail = "this server knows no login; ask the operator of the store, or join by a link code";
-            return Err(Refusal::new(ProblemType::SignInUnavailable, detail));
+        AccountAsk::SignIn { id_token } => {
+            let unavailable = || {
+                let detail = "this server knows no login; ask the operator of the store, or join by a link code";
+                Refusal::new(ProblemType::SignInUnavailable, detail)
+            };
+            let login = app.login.as_ref().ok_or_else(unavailable)?;
+            AccountChange::SignIn(login.verify(&id_token, device, app.books.now()).await?)
         }
     })
 }

@@ -124,7 +124,7 @@ struct Payable {
     payable: LedgerMoney,
 }
 
-async fn operate(app: &App, id: OperationId, action: impl Into<Action>) -> Result<Response, Refusal> {
+pub(super) async fn operate(app: &App, id: OperationId, action: impl Into<Action>) -> Result<Response, Refusal> {
     let body = match app.books.operate(Operation::new(id, action)).await? {
         // What these paths have always answered.
         Answer::Wallet { balance, .. } => serde_json::json!(balance),

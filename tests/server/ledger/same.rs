@@ -2,15 +2,17 @@
 //!
 //! `BEVY_IAP_SEED` sets the seed, which a failure prints; `BEVY_IAP_FULL=1` makes it ten times as long.
 
+mod accounts;
+
 use std::env;
 use std::fmt::Debug;
 use std::time::Instant;
 
 use bevy_iap::protocol::{
-    Allowance, AllowanceRequest, AllowanceUse, Currency, Micros, Money, Order, SecretKey, Sha256,
+    Allowance, AllowanceRequest, AllowanceUse, Currency, KeyId, LinkCode, Micros, Money, Order, SecretKey, Sha256,
 };
 use bevy_iap::server::ledger::operation::{
-    FreezeDevice, Hold, Payout, Post, RefundCredit, RefundOrder, ThawDevice, Void,
+    FreezeDevice, Hold, NameDevice, Payout, Post, RefundCredit, RefundOrder, RevokeDevice, ThawDevice, Void,
 };
 use bevy_iap::server::ledger::{
     Action, AllowanceRules, AllowanceWish, Context, Credit, Operation, OperationId, Origin, Place, VerifiedOrder,
@@ -78,6 +80,8 @@ struct Life {
     credits: Vec<OperationId>,
     /// What each player's next order would say of each allowance that the player was told of.
     purses: [Vec<AllowanceUse>; PLAYERS],
+    /// The link codes that were made.
+    codes: Vec<LinkCode>,
 }
 
 impl Life {
@@ -93,6 +97,7 @@ impl Life {
             holds: Vec::new(),
             credits: Vec::new(),
             purses: Default::default(),
+            codes: Vec::new(),
         }
     }
 
@@ -113,6 +118,7 @@ impl Life {
             3 if self.random.one_in(8) => self.each("a restart", Desk::reopen),
             3..=19 => self.batch(),
             20..=22 => self.allow(),
+            23..=25 => self.manage(),
             _ => self.operate(),
         }
         // Every balance, each time; the feed from the beginning now and then.
@@ -121,9 +127,14 @@ impl Life {
             let (device, account) = (self.players[number].id(), self.players[number].account());
             let standing = self.each("what a device hears", |desk| {
                 let place = Place { device, account: account.clone(), cursor };
-                desk.ledger.standings(&[place]).expect("reads").remove(0)
+                match desk.ledger.standings(&[place]) {
+                    Ok(mut standings) => Ok(standings.remove(0)),
+                    Err(error) => Err(error.to_string()),
+                }
             });
-            self.heard[number] = standing.cursor;
+            if let Ok(standing) = standing {
+                self.heard[number] = standing.cursor;
+            }
         }
     }
 
@@ -300,11 +311,15 @@ impl Life {
 
     fn action(&mut self) -> Action {
         let number = self.random.below(PLAYERS as u64) as usize;
-        let account = self.players[number].account();
+        // Now and then that of a device which may have left it.
+        let player = &self.players[number];
+        let account = if self.random.one_in(5) { player.id().guest_account() } else { player.account() };
         let now = self.desks[0].now;
         let nothing = OperationId([0xee; 16]);
         let source = ["card", "shop", "operator"][self.random.below(3) as usize].parse().expect("a source");
-        match self.random.below(22) {
+        match self.random.below(24) {
+            22 if self.random.one_in(4) => RevokeDevice { device: self.players[number].id() }.into(),
+            22 | 23 => NameDevice { device: self.players[number].id(), name: None }.into(),
             20 => FreezeDevice { device: self.players[number].id() }.into(),
             21 => ThawDevice { device: self.players[number].id() }.into(),
             0..=5 => {

@@ -7,6 +7,18 @@ use super::{Till, order};
 use crate::cluster;
 use crate::support::Device;
 
+/// What accounts of several devices have changed, undone.
+const VERSION_3: &str = "
+    DROP TABLE logins;
+    DROP TABLE link_codes;
+    DROP TABLE moves;
+    ALTER TABLE devices DROP COLUMN place;
+    ALTER TABLE devices DROP COLUMN name;
+    ALTER TABLE devices DROP COLUMN revoked_at;
+    ALTER TABLE devices DROP COLUMN replaced_by;
+    UPDATE meta SET value = '3' WHERE name = 'version';
+";
+
 /// What version 3 has changed, undone.
 const VERSION_2: &str = "
     DROP TABLE allowances;
@@ -50,6 +62,7 @@ fn books_of_version_1_keep_their_feeds_and_their_refunds_and_go_on() {
     let second = buy(&mut till, &mut devices, "double_jump");
     assert_eq!(refund(&mut till, 1, first), 3);
     drop(till);
+    cluster.admin_at(&schema, VERSION_3);
     cluster.admin_at(&schema, VERSION_2);
     cluster.admin_at(&schema, VERSION_1);
 
@@ -72,6 +85,7 @@ fn books_of_version_2_freeze_and_thaw_devices_from_then_on() {
     let bought = order(&mut devices[0], "skin");
     till.settle(&[bought]).expect("settles");
     drop(till);
+    cluster.admin_at(&schema, VERSION_3);
     cluster.admin_at(&schema, VERSION_2);
 
     let mut till = Till::at(&url);
