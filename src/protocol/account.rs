@@ -364,3 +364,6 @@ pub enum AccountError {
         found: KeyId,
     },
 }
+
+#[cfg(test)]
+mod tests;

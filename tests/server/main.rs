@@ -2,6 +2,7 @@
 #![cfg(feature = "server")]
 
 mod abuse;
+mod accounts;
 mod admin;
 mod allowances;
 mod audit;
