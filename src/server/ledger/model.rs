@@ -378,12 +378,12 @@ impl Ledger for ModelLedger {
         }
         let mut orders = BTreeMap::new();
         let mut latest = Vec::new();
-        for id in self.settled.iter().rev() {
-            let Some(record) = self.orders.get(id) else { continue };
+        // By the account's feed: what has moved here is later than what was settled here before.
+        let mut own: Vec<(&OrderId, &OrderRecord)> =
+            self.orders.iter().filter(|(_, record)| record.account == *account).collect();
+        own.sort_by_key(|(_, record)| std::cmp::Reverse(record.feed));
+        for (id, record) in own {
             let order = record.verified.order();
-            if record.account != *account {
-                continue;
-            }
             *orders.entry(books::status_text(record.status).to_owned()).or_insert(0) += 1;
             if record.status != Status::Declined && latest.len() < AccountSummary::LATEST {
                 latest.push(OrderSummary {

@@ -58,7 +58,7 @@ impl LoginKey {
 /// It has none that is known, or one that asks for more than is known.
 pub(super) fn header(token: &str) -> Result<Header, String> {
     let header = decode_header(token).map_err(|_| "it is no JWT of a known kind".to_owned())?;
-    if header.extras.get::<serde_json::Value>("crit").is_ok_and(|crit| crit.is_some()) {
+    if header.crit.is_some() {
         return Err("its header asks for something that is not known here".to_owned());
     }
     if header.typ.as_deref().is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {

@@ -83,8 +83,10 @@ fn code_lets_one_of_many_devices_in_however_many_servers_they_ask() {
             let asking: Vec<_> = tills
                 .iter_mut()
                 .zip(&devices[1..])
-                .map(|(till, device)| scope.spawn(|| ask(till, device.id(), AccountChange::JoinByCode(code)).is_ok()));
-            let asking: Vec<_> = asking.collect();
+                .map(|(till, device)| {
+                    scope.spawn(move || ask(till, device.id(), AccountChange::JoinByCode(code)).is_ok())
+                })
+                .collect();
             asking.into_iter().filter_map(|asking| asking.join().expect("ends").then_some(())).count()
         });
         assert_eq!(joined, 1);

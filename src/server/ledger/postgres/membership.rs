@@ -98,16 +98,19 @@ pub(super) fn manage(
         session.roll_back()?;
         return Ok(told?.1);
     }
-    let mut books = loop {
+    let (changes, told) = loop {
         let accounts = accounts_of(session, wish)?;
         let asked = Asked { accounts: accounts.clone(), allowed: accounts.clone(), ..Asked::default() };
-        let books = Books::begin(session, asked, now)?;
+        let mut books = Books::begin(session, asked, now)?;
         if accounts_of(session, wish)? == accounts {
-            break books;
+            match plan::manage(&mut books, wish, rules, game, signer, now) {
+                // Somebody else has just signed in as the same player: theirs is the account, and it is not locked.
+                Err(ManageError::Ledger(LedgerError::Damaged(_))) if accounts_of(session, wish)? != accounts => {}
+                done => break done?,
+            }
         }
         session.roll_back()?;
     };
-    let (changes, told) = plan::manage(&mut books, wish, rules, game, signer, now)?;
     match (told.changed, changes.receipts.is_empty()) {
         (false, _) => session.roll_back()?,
         (true, true) => drop(writing::write_and_commit(session, &changes, stripe, nothing_to_sign)?),
