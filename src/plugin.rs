@@ -21,10 +21,10 @@ use bevy::ecs::schedule::{IntoScheduleConfigs, SystemSet};
 pub use catalog_asset::{CatalogAsset, CatalogLoader};
 pub use conditions::{owns, store_ready};
 pub use messages::{
-    CatalogFailed, CatalogLoaded, ConnectionChanged, EntitlementsChanged, PurchaseUpdated, StoreOpened, StoreTrouble,
-    WalletChanged,
+    AccountUpdated, CatalogFailed, CatalogLoaded, ConnectionChanged, EntitlementsChanged, PurchaseUpdated, StoreOpened,
+    StoreTrouble, WalletChanged,
 };
-pub use store::{ConsumeError, PurchaseError, Store};
+pub use store::{AccountError, ConsumeError, PurchaseError, Store};
 
 use crate::client::machine::Settings;
 use crate::client::storage::file::FileStorage;

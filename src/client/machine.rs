@@ -6,6 +6,7 @@
 //! its receipts into the same queue, and only when they are durable do they change anything. One append and one
 //! request are under way at most. The same inputs give the same outputs.
 
+mod account;
 mod allowance;
 mod appending;
 mod compacting;
@@ -17,12 +18,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use account::Membership;
 use allowance::Spending;
 use appending::{Appending, Waiting};
 pub use opening::Opening;
 use orders::OpenOrders;
 use syncing::Link;
 
+use super::account::AccountWish;
 use super::clock::Tick;
 use super::inventory::{Bundle, Holdings, Inventory};
 use super::record::Record;
@@ -111,6 +114,12 @@ pub enum Input {
         /// How many.
         quantity: u64,
     },
+    /// The player asks something about the account.
+    Account(AccountWish),
+    /// The key is made that [`Output::MakeNextKey`] asked for, or, in words, why not.
+    NextKeyMade(Result<SecretKey, String>),
+    /// What [`Output::TakeNextKey`] asked for is done, or, in words, why not.
+    NextKeyTaken(Result<(), String>),
     /// The last append is durable.
     Appended,
     /// The last append failed, and nothing of it is in the journal.
@@ -141,6 +150,10 @@ pub enum Output {
     Append(Arc<[Record]>),
     /// Write the journal anew from what [`Machine::keep`] gives, and [`Machine::closing_records`] after it; say so.
     Compact,
+    /// Have a key that may take the place of the device's, durably, and say so.
+    MakeNextKey,
+    /// Put that key into the place of the device's, durably, and say so.
+    TakeNextKey,
     /// Send this request, and say what came of it.
     Send(Request),
     /// Tell the game.
@@ -155,6 +168,7 @@ pub struct Machine {
     device: KeyId,
     account: AccountId,
     access: Access,
+    membership: Membership,
 
     /// The server keys to believe, as the newest list says.
     keys: ServerKeys,
@@ -275,6 +289,7 @@ impl Machine {
         self.append_next(tick, &mut outputs);
         self.compact_next(&mut outputs);
         self.send_next(tick, &mut outputs);
+        outputs.append(&mut self.membership.news);
         self.tell_holdings(tick, &mut outputs);
         self.tell_connection(&mut outputs);
         self.tell_clock(tick, &mut outputs);
@@ -286,6 +301,9 @@ impl Machine {
         match input {
             Input::Purchase(terms) => self.waiting.push_back(Waiting::Purchase(Box::new(terms))),
             Input::Consume { item, quantity } => self.waiting.push_back(Waiting::Consume { item, quantity }),
+            Input::Account(wish) => self.ask(wish),
+            Input::NextKeyMade(made) => self.next_key_made(made),
+            Input::NextKeyTaken(taken) => self.next_key_taken(taken),
             Input::Appended => self.appended(tick, outputs),
             Input::AppendFailed(trouble) => self.append_failed(&trouble, tick, outputs),
             Input::AppendUncertain(trouble) => self.append_uncertain(&trouble, tick, outputs),
@@ -296,6 +314,9 @@ impl Machine {
             Input::SyncNow => self.sync_now(),
             Input::SetOffline(offline) => {
                 self.offline = offline;
+                if offline {
+                    self.asking_offline();
+                }
                 self.sync_now();
             }
             Input::TimePassed => {}

@@ -27,6 +27,8 @@ pub enum Record {
     Keys(Token),
     /// What the device may spend offline, and how much of it is spent.
     Allowance(SavedAllowance),
+    /// Which account the device belongs to from here on, as the server signed it.
+    Account(Token),
 }
 
 /// A signed text, and this device's seal on it: what it says in short, for the next start, which then need not verify
@@ -124,6 +126,7 @@ impl Record {
             Self::Provisional(_) => 6,
             Self::Keys(_) => 7,
             Self::Allowance(_) => 8,
+            Self::Account(_) => 10,
         }
     }
 
@@ -131,7 +134,7 @@ impl Record {
     pub fn write_payload(&self, bytes: &mut Vec<u8>) {
         let json = match self {
             Self::Order(signed) | Self::Receipt(signed) => return bytes.extend_from_slice(&signed.payload),
-            Self::Keys(token) => return bytes.extend_from_slice(token.as_str().as_bytes()),
+            Self::Keys(token) | Self::Account(token) => return bytes.extend_from_slice(token.as_str().as_bytes()),
             Self::Identity(identity) => serde_json::to_writer(bytes, identity),
             Self::Consumed(consumed) => serde_json::to_writer(bytes, consumed),
             Self::Synced(synced) => serde_json::to_writer(bytes, synced),
@@ -167,10 +170,15 @@ impl Record {
             5 => serde_json::from_slice(payload).ok().map(Self::Synced),
             6 => serde_json::from_slice(payload).ok().map(Self::Provisional),
             8 => serde_json::from_slice(payload).ok().map(Self::Allowance),
-            7 => std::str::from_utf8(payload).ok().map(|text| Self::Keys(Token::from_text(text))),
+            7 => text(payload).map(Self::Keys),
+            10 => text(payload).map(Self::Account),
             _ => None,
         }
     }
+}
+
+fn text(payload: &[u8]) -> Option<Token> {
+    std::str::from_utf8(payload).ok().map(Token::from_text)
 }
 
 impl Signed {

@@ -4,7 +4,10 @@ use bevy::ecs::event::Event;
 use bevy::ecs::message::Message;
 use bevy::ecs::system::{Commands, Res, ResMut};
 
-use super::{ConnectionChanged, EntitlementsChanged, PurchaseUpdated, Store, StoreOpened, StoreTrouble, WalletChanged};
+use super::{
+    AccountUpdated, ConnectionChanged, EntitlementsChanged, PurchaseUpdated, Store, StoreOpened, StoreTrouble,
+    WalletChanged,
+};
 use crate::client::{Holdings, Update};
 
 /// Whether the worker has news: one atomic load.
@@ -79,6 +82,11 @@ fn put(update: Update, store: &mut Store, commands: &mut Commands) {
         Update::Connection(connection) => {
             store.take_connection(connection.clone());
             tell(commands, ConnectionChanged { connection });
+        }
+        Update::Account { asked, outcome } => {
+            let outcome = outcome.map(|view| *view);
+            store.take_account(asked, &outcome);
+            tell(commands, AccountUpdated { asked, outcome });
         }
         Update::Trouble(trouble) => tell(commands, StoreTrouble { trouble }),
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::account::Question;
 use super::appending::Answered;
 use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
-use crate::client::seal::Sealer;
 use crate::client::transport::{Request, Response};
 use crate::client::view::Connection;
 use crate::protocol::problem::Problem;
@@ -29,7 +29,9 @@ pub(super) enum Link {
     Syncing(Sync),
     /// The last request failed: wait, then enrol if the device is unknown, then send `again`.
     Waiting { until: Duration, again: Option<Sync>, trouble: String },
-    /// Receipts of the last answer wait to become durable.
+    /// A question about the account is under way.
+    Asking(Question),
+    /// What the last answer said waits to become durable.
     Storing,
 }
 
@@ -44,6 +46,9 @@ impl Machine {
     /// Sends the next request, if it is time for one.
     pub(super) fn send_next(&mut self, tick: Tick, outputs: &mut Vec<Output>) {
         if self.offline || self.settings.server_keys.is_empty() || !self.access.may_write() {
+            return;
+        }
+        if self.ask_next(tick, outputs) || self.membership.is_revoked() {
             return;
         }
         let again = match &mut self.link {
@@ -102,6 +107,9 @@ impl Machine {
 
     /// The server, or somebody in its place, answered.
     pub(super) fn answered(&mut self, response: &Response, tick: Tick) {
+        if let Link::Asking(question) = &self.link {
+            return self.question_answered(question.clone(), response, tick);
+        }
         if !(200..300).contains(&response.status) {
             let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
             if problem.as_ref().is_some_and(|problem| problem.kind == ProblemType::UnknownDevice.as_str()) {
@@ -110,6 +118,7 @@ impl Machine {
             }
             let refused = (400..500).contains(&response.status) && self.enrolled;
             if refused && matches!(self.link, Link::Syncing(_)) {
+                self.sync_refused(problem.as_ref());
                 // The same bytes would be refused again. A new request is safe: an order's id is charged once.
                 self.link = Link::Idle;
             }
@@ -133,6 +142,7 @@ impl Machine {
                         self.waiting.push_front(Waiting::Receipts(Box::new(answered)));
                     } else {
                         self.failures = 0;
+                        self.synced_without_news();
                     }
                 }
                 Err(trouble) => {
@@ -146,25 +156,10 @@ impl Machine {
 
     /// Verifies an answer and everything in it. Believes all of it or nothing.
     fn read_answer(&mut self, sync: &Sync, response: &Response) -> Result<Answered, String> {
-        let text = std::str::from_utf8(&response.body).map_err(|_| "the answer is not text".to_owned())?;
-        let text = match text.split_once('\n') {
-            Some((list, text)) => {
-                // A root's own word, whatever comes of the rest.
-                self.learn(&Token::from_text(list))?;
-                text
-            }
-            None => text,
-        };
+        let token = self.signed_text(response)?;
         let keys = self.keys.as_of(self.heard());
-        let answer =
-            SyncResponse::verify(&Token::from_text(text), &keys, &self.account, &self.settings.game, &sync.token)
-                .map_err(|error| match error {
-                    SyncError::Envelope(EnvelopeError::UnknownKey(_)) => format!(
-                        "the answer is not believed: {error}; if this is the right server, put the key that \
-                         `iap-server keys show` prints into its `ServerAddress`"
-                    ),
-                    error => format!("the answer is not believed: {error}"),
-                })?;
+        let answer = SyncResponse::verify(&token, &keys, &self.account, &self.settings.game, &sync.token)
+            .map_err(|error| not_believed(&error))?;
         let mut receipts = Vec::new();
         for token in &answer.receipts {
             let claims = Receipt::verify_for(token, &self.keys.vouched(), &self.settings.game, &self.account)
@@ -187,9 +182,27 @@ impl Machine {
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
         let follow = ((broken || behind) && all_answered && !signing).then_some(Follow { last: answer.chain });
         let synced = Synced { cursor: answer.cursor, wallet: answer.wallet, server_time: answer.issued_at, follow };
-        let keys = if self.keys.number() > self.keys_saved { self.keys.list().cloned() } else { None };
+        let keys = self.unsaved_keys();
         let allowance = self.new_allowance(&answer.allowances)?;
         Ok(Answered { keys, receipts, allowance, synced, more: answer.more })
+    }
+
+    /// The signed text of an answer; a list of keys before it is taken.
+    pub(super) fn signed_text(&mut self, response: &Response) -> Result<Token, String> {
+        let text = std::str::from_utf8(&response.body).map_err(|_| "the answer is not text".to_owned())?;
+        Ok(Token::from_text(match text.split_once('\n') {
+            Some((list, text)) => {
+                // A root's own word, whatever comes of the rest.
+                self.learn(&Token::from_text(list))?;
+                text
+            }
+            None => text,
+        }))
+    }
+
+    /// The list of keys that counts, if it is not in the journal.
+    pub(super) fn unsaved_keys(&self) -> Option<Token> {
+        self.keys.list().filter(|_| self.keys.number() > self.keys_saved).cloned()
     }
 
     /// Takes a list of keys, if it is newer than what is known.
@@ -197,7 +210,7 @@ impl Machine {
         let game = &self.settings.game;
         let newer = self.keys.learn(list, game).map_err(|error| format!("a list of keys is not believed: {error}"))?;
         if newer {
-            self.sealer = Sealer::new(&self.key, game, &self.account, &self.keys.all());
+            self.renew_sealer();
         }
         Ok(())
     }
@@ -227,11 +240,12 @@ impl Machine {
         let again = match std::mem::replace(&mut self.link, Link::Idle) {
             Link::Syncing(sync) => Some(sync),
             Link::Enrolling { then } | Link::Waiting { again: then, .. } => then,
-            Link::Idle | Link::Storing => {
+            Link::Idle | Link::Storing | Link::Asking(_) => {
                 self.sync_wanted = true;
                 None
             }
         };
+        self.asking_failed(trouble);
         let doubled = 2u32.saturating_pow(self.failures.min(16));
         let longest = self.settings.first_retry.saturating_mul(doubled).min(self.settings.longest_retry);
         let wait = jitter(longest, tick.random).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
@@ -242,6 +256,7 @@ impl Machine {
     /// The receipts of the last answer are durable.
     pub(super) fn stored(&mut self) {
         self.failures = 0;
+        self.synced();
         if matches!(self.link, Link::Storing) {
             self.link = Link::Idle;
         }
@@ -256,13 +271,17 @@ impl Machine {
 
     /// When to send next, if nothing happens before.
     pub(super) fn next_send(&self) -> Option<Duration> {
-        if self.offline || self.settings.server_keys.is_empty() || !self.access.may_write() {
+        if self.offline
+            || self.settings.server_keys.is_empty()
+            || !self.access.may_write()
+            || self.membership.is_revoked()
+        {
             return None;
         }
         match &self.link {
             Link::Idle => Some(self.next_poll),
             Link::Waiting { until, .. } => Some(*until),
-            Link::Enrolling { .. } | Link::Syncing(_) | Link::Storing => None,
+            Link::Enrolling { .. } | Link::Syncing(_) | Link::Asking(_) | Link::Storing => None,
         }
     }
 
@@ -272,6 +291,9 @@ impl Machine {
         }
         if self.settings.server_keys.is_empty() {
             return Connection::NoServer;
+        }
+        if self.membership.is_revoked() {
+            return Connection::Revoked;
         }
         if self.offline {
             return Connection::Offline;
@@ -291,4 +313,15 @@ pub(super) fn jitter(longest: Duration, random: [u8; 16]) -> Duration {
     let share = u128::from(u32::from_be_bytes([random[0], random[1], random[2], random[3]]));
     let nanoseconds = longest.as_nanos() * share / u128::from(u32::MAX);
     Duration::from_nanos(nanoseconds.try_into().unwrap_or(u64::MAX))
+}
+
+/// Says that an answer is not believed, and what to do about it.
+pub(super) fn not_believed(error: &SyncError) -> String {
+    match error {
+        SyncError::Envelope(EnvelopeError::UnknownKey(_)) => format!(
+            "the answer is not believed: {error}; if this is the right server, put the key that `iap-server keys show` \
+             prints into its `ServerAddress`"
+        ),
+        error => format!("the answer is not believed: {error}"),
+    }
 }
