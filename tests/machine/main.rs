@@ -1,5 +1,6 @@
 //! The client's state machine, driven input by input, against a server that may lie.
 
+mod account;
 mod allowance;
 mod clock;
 mod journal;

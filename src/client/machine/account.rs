@@ -404,8 +404,9 @@ impl Machine {
         let device = self.device;
         self.enter(&learned.claims, &learned.token);
         self.link = Link::Idle;
-        self.sync_wanted = true;
-        if self.account == account && self.device == device {
+        let is_elsewhere = self.account != account || self.device != device;
+        self.sync_wanted |= is_elsewhere || learned.resume.is_some();
+        if !is_elsewhere {
             return self.tell_answer(learned);
         }
         // What waits was never signed, so it is for the account of now.
