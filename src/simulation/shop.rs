@@ -1,11 +1,13 @@
-//! A server in a few lines that keeps true books of what it was asked: one device, one product, no limit to the wallet.
+//! A server in a few lines that keeps true books of what it was asked: one device, whose key may be replaced, one product,
+//! no limit to the wallet.
 
 use std::collections::BTreeMap;
 
 use crate::client::{Request, Response};
 use crate::protocol::sync::{ChainHead, MAX_RECEIPTS, SyncRequest, SyncResponse};
 use crate::protocol::{
-    GameId, Grant, Order, OrderId, PublicKey, Reason, Receipt, ReceiptId, SecretKey, Sha256, Status, Token, UnixSeconds,
+    AccountAsk, AccountId, AccountRequest, AccountResponse, DeviceEntry, GameId, Grant, KeyId, Order, OrderId,
+    PublicKey, Reason, Receipt, ReceiptId, SecretKey, Sha256, Status, Token, UnixSeconds,
 };
 
 /// The books.
@@ -13,6 +15,8 @@ use crate::protocol::{
 pub(super) struct Shop {
     key: SecretKey,
     device: Option<PublicKey>,
+    /// The keys whose place it took.
+    revoked: Vec<PublicKey>,
     answers: BTreeMap<OrderId, (Sha256, Token)>,
     feed: Vec<Token>,
     chain: Option<ChainHead>,
@@ -30,6 +34,7 @@ impl Shop {
         Self {
             key: SecretKey::from_seed(&[2; 32]),
             device: None,
+            revoked: Vec::new(),
             answers: BTreeMap::new(),
             feed: Vec::new(),
             chain: None,
@@ -58,16 +63,21 @@ impl Shop {
     /// Answers a request of the device with `key`; in words, what a client must never do.
     pub(super) fn answer(&mut self, request: &Request, key: PublicKey) -> Result<Response, String> {
         if request.path == "/v1/devices" {
-            self.device = Some(key);
+            self.device.get_or_insert(key);
             return Ok(Response { status: 201, ..Response::default() });
         }
         if self.device.is_none() {
-            let body = br#"{"type":"/problems/unknown-device","title":"x","status":404,"detail":"x"}"#.to_vec();
-            return Ok(Response { status: 404, retry_after: None, body });
+            return Ok(problem("unknown-device", 404));
         }
         let text = std::str::from_utf8(&request.body).map_err(|error| error.to_string())?;
         let token = Token::from_text(text);
-        let account = key.id().guest_account();
+        if request.path == "/v1/account" {
+            return self.answer_question(&token);
+        }
+        if self.revoked.contains(&key) {
+            return Ok(problem("device-revoked", 403));
+        }
+        let account = self.account();
         let sync =
             SyncRequest::verify(&token, key, &account, &game()).map_err(|error| format!("a bad request: {error}"))?;
         let mut receipts = Vec::new();
@@ -95,6 +105,55 @@ impl Shop {
             allowances: Vec::new(),
         };
         let token = response.sign(&self.key).map_err(|error| error.to_string())?;
+        Ok(Response { status: 200, retry_after: None, body: token.as_str().as_bytes().to_vec() })
+    }
+
+    /// The account of the first key.
+    fn account(&self) -> AccountId {
+        let first = self.revoked.first().or(self.device.as_ref());
+        first.unwrap_or(&self.key.public()).id().guest_account()
+    }
+
+    /// The id of the key that is not revoked.
+    pub(super) fn device(&self) -> Option<KeyId> {
+        self.device.map(|key| key.id())
+    }
+
+    fn answer_question(&mut self, token: &Token) -> Result<Response, String> {
+        let asker = AccountRequest::claimed_device(token).map_err(|error| error.to_string())?;
+        let mut keys = self.revoked.iter().chain(&self.device);
+        let Some(&key) = keys.find(|key| key.id() == asker) else { return Ok(problem("unknown-device", 404)) };
+        let question =
+            AccountRequest::verify(token, key, &game()).map_err(|error| format!("a bad question: {error}"))?;
+        let mut device = asker;
+        if let AccountAsk::ReplaceKey { enrolment } = question.ask {
+            let (new, _) = enrolment
+                .verify_into(&self.account(), &game())
+                .map_err(|error| format!("the new key does not say so itself: {error}"))?;
+            let is_done = self.revoked.last() == Some(&key) && self.device == Some(new);
+            if self.revoked.contains(&key) && !is_done {
+                return Ok(problem("device-revoked", 403));
+            }
+            if !is_done {
+                self.revoked.extend(self.device.replace(new));
+                self.chain = None;
+            }
+            device = new.id();
+        }
+        let revoked = self.device() != Some(device);
+        let entry = DeviceEntry { id: device, name: None, enrolled_at: 0, revoked, frozen: false };
+        let answer = AccountResponse {
+            server: self.key.id(),
+            account: self.account(),
+            game: game(),
+            issued_at: self.time,
+            request_sha256: token.sha256(),
+            device,
+            signed_in: false,
+            devices: vec![entry],
+            link_code: None,
+        };
+        let token = answer.sign(&self.key).map_err(|error| error.to_string())?;
         Ok(Response { status: 200, retry_after: None, body: token.as_str().as_bytes().to_vec() })
     }
 
@@ -138,4 +197,9 @@ impl Shop {
         self.answers.insert(order.id, (sha256, receipt.clone()));
         Ok(receipt)
     }
+}
+
+fn problem(kind: &str, status: u16) -> Response {
+    let body = format!(r#"{{"type":"/problems/{kind}","title":"x","status":{status},"detail":"x"}}"#);
+    Response { status, retry_after: None, body: body.into_bytes() }
 }
