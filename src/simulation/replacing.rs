@@ -20,7 +20,19 @@ fn check(life: &mut Life) -> Result<(), String> {
     if life.device() != life.shop.device() {
         return Err(format!("the device is {:?}, and the server knows {:?}", life.device(), life.shop.device()));
     }
+    if life.shop.is_key_replaced() && life.disk.content().file("device.key.next").is_some() {
+        return Err("the key of before is still in its place".to_owned());
+    }
     life.go_on()
+}
+
+/// Replaces a key with crashes at every step, as few as find every bug. Says what was wrong, if anything.
+pub(super) fn search() -> Option<String> {
+    let mut life = before();
+    life.record();
+    life.replace_key();
+    let few = Thoroughness { tear_every: 4_096, at_random: 0 };
+    crash_at(&life.moments(), few, &mut Random::new(5)).err().map(|wrong| format!("replacing: {wrong}"))
 }
 
 /// Tries every state that a crash at one of these moments may leave; says how many there were.

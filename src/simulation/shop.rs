@@ -119,6 +119,10 @@ impl Shop {
         self.device.map(|key| key.id())
     }
 
+    pub(super) fn is_key_replaced(&self) -> bool {
+        !self.revoked.is_empty()
+    }
+
     fn answer_question(&mut self, token: &Token) -> Result<Response, String> {
         let asker = AccountRequest::claimed_device(token).map_err(|error| error.to_string())?;
         let mut keys = self.revoked.iter().chain(&self.device);

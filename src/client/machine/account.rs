@@ -15,6 +15,7 @@ pub(super) use membership::{Doubt, Membership};
 use super::syncing::{Link, not_believed};
 use super::{Machine, Output, Tick, Waiting};
 use crate::client::account::{AccountTrouble, AccountWish, Asked};
+use crate::client::seeded::{Bug, seeded};
 use crate::client::transport::{Request, Response};
 use crate::client::view::Update;
 use crate::protocol::account::AccountError;
@@ -322,6 +323,9 @@ impl Machine {
         }
         match self.read_account(question.clone(), response) {
             Ok(learned) if self.is_account_news(&learned.claims) => {
+                if seeded(Bug::TakeKeyBeforeDurable) && learned.claims.device != self.device {
+                    self.membership.news.push(Output::TakeNextKey);
+                }
                 self.link = Link::Storing;
                 self.waiting.push_front(Waiting::Account(Box::new(learned)));
             }

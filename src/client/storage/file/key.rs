@@ -65,7 +65,8 @@ fn make_file(disk: &mut impl Disk, name: &str) -> Result<SecretKey, StorageError
     let advice = "check that there is room on the disk and that the folder can be written";
     let written = disk.create(NEW).and_then(|mut file| {
         file.write_all_at(0, line.as_bytes())?;
-        if seeded(Bug::SkipKeySync) { Ok(()) } else { file.sync_data() }
+        let skips = seeded(Bug::SkipKeySync) || (seeded(Bug::SkipNextKeySync) && name == NEXT);
+        if skips { Ok(()) } else { file.sync_data() }
     });
     written.map_err(failure("writing", disk.shown(NEW), advice))?;
     disk.rename(NEW, name).map_err(failure("renaming", disk.shown(NEW), advice))?;
@@ -75,7 +76,7 @@ fn make_file(disk: &mut impl Disk, name: &str) -> Result<SecretKey, StorageError
 
 /// Puts the next key in the place of the device's, if that is not done yet, and makes that durable.
 pub(super) fn take_next(disk: &mut impl Disk) -> Result<(), StorageError> {
-    if read_next(disk)?.is_some() {
+    if read_next(disk)?.is_some() && !seeded(Bug::LeaveNextKey) {
         let advice = "check that the folder can be written";
         disk.rename(NEXT, KEY).map_err(failure("renaming", disk.shown(NEXT), advice))?;
     }
