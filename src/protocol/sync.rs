@@ -18,6 +18,9 @@ pub const MAX_ORDERS: usize = 256;
 /// The most receipts of the feed in one answer; `more` says that there are others.
 pub const MAX_RECEIPTS: usize = 256;
 
+/// The longest that a server holds an answer until there is news, in seconds.
+pub const LONGEST_WAIT: u64 = 30;
+
 /// The body of `POST /v1/devices`: a public key, and its own word that it wants to join.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
@@ -121,6 +124,18 @@ pub struct SyncRequest {
     /// What allowance the device wants; none if it does not spend offline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowance: Option<AllowanceRequest>,
+    /// How long the server may hold its answer until there is news; none for an answer at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Wait>,
+}
+
+/// What a device says that asks for news and has nothing to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The longest that it waits, in seconds; the server answers after [`LONGEST_WAIT`] at the latest.
+    pub seconds: u64,
+    /// The wallet as the device last heard of it: another one is news.
+    pub wallet: Vec<Balance>,
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -137,6 +137,14 @@ pub trait Ledger: fmt::Debug + Send {
     /// The books could not be read or written; nothing changed.
     fn expire(&mut self, now: UnixSeconds) -> Result<u64, LedgerError>;
 
+    /// Whether anybody else may have written to the books since this was last asked.
+    ///
+    /// # Errors
+    /// The books could not be read.
+    fn is_changed_elsewhere(&mut self) -> Result<bool, LedgerError> {
+        Ok(false)
+    }
+
     /// What the accounts of each kind hold together. Reads every account.
     ///
     /// # Errors

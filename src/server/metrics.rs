@@ -99,6 +99,7 @@ pub(crate) struct Reading {
     pub(crate) memory: usize,
     pub(crate) memory_limit: usize,
     pub(crate) connections_limit: usize,
+    pub(crate) waiting: usize,
     pub(crate) totals: Vec<Total>,
 }
 
@@ -118,6 +119,7 @@ pub(crate) struct Metrics {
     closed: Family<LimitLabel, Counter>,
     pub(crate) connections: Gauge,
     connections_limit: Gauge,
+    waiting: Gauge,
     queued: Gauge,
     queue_limit: Gauge,
     memory: Gauge,
@@ -147,6 +149,7 @@ impl Default for Metrics {
             closed: Family::default(),
             connections: Gauge::default(),
             connections_limit: Gauge::default(),
+            waiting: Gauge::default(),
             queued: Gauge::default(),
             queue_limit: Gauge::default(),
             memory: Gauge::default(),
@@ -176,7 +179,7 @@ impl Metrics {
         registry.register("build", "The server's version", info);
         let help = "HTTP requests, by route and by the first digit of the answer's status";
         registry.register("http_requests", help, self.requests.clone());
-        let help = "From a request's head to its answer, by route";
+        let help = "From a request's head to its answer, by route, but for those that waited for news";
         registry.register_with_unit("http_request_duration", help, Unit::Seconds, self.durations.clone());
         let help = "Orders that reached the books, by what became of them";
         registry.register("orders", help, self.orders.clone());
@@ -195,6 +198,7 @@ impl Metrics {
         registry.register("open_connections", "Connections that are open", self.connections.clone());
         let help = "Connections that may be open";
         registry.register("open_connections_limit", help, self.connections_limit.clone());
+        registry.register("waiting_requests", "Requests that wait for news", self.waiting.clone());
         let help = "Orders that wait to be settled, where a request counts as one more than its orders";
         registry.register("queued_orders", help, self.queued.clone());
         registry.register("queued_orders_limit", "Orders that may wait to be settled", self.queue_limit.clone());
@@ -206,7 +210,7 @@ impl Metrics {
         registry.register("ledger_micros", help, self.totals.clone());
     }
 
-    pub(crate) fn count_request(&self, route: &str, status: u16, duration: Duration) {
+    pub(crate) fn count_request(&self, route: &str, status: u16, took: Option<Duration>) {
         let status = match status {
             100..200 => "1xx",
             200..300 => "2xx",
@@ -215,7 +219,9 @@ impl Metrics {
             _ => "5xx",
         };
         self.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
-        self.durations.get_or_create(&RouteLabel { route: route.to_owned() }).observe(duration.as_secs_f64());
+        if let Some(took) = took {
+            self.durations.get_or_create(&RouteLabel { route: route.to_owned() }).observe(took.as_secs_f64());
+        }
     }
 
     pub(crate) fn count_batch(&self, syncs: usize, orders: usize, duration: Duration) {
@@ -266,6 +272,7 @@ impl Metrics {
         set(&self.memory, reading.memory);
         set(&self.memory_limit, reading.memory_limit);
         set(&self.connections_limit, reading.connections_limit);
+        set(&self.waiting, reading.waiting);
         for Total { account, currency, micros } in &reading.totals {
             let labels = TotalLabels { account: account.clone(), currency: currency.clone() };
             self.totals.get_or_create(&labels).set(*micros);

@@ -25,6 +25,7 @@ use super::metrics::{Metrics, Refused};
 use super::problem::Refusal;
 use super::signing::Signer;
 use super::signing_keys::CurrentKeys;
+use super::watcher::Watch;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncResponse;
 use crate::protocol::{AccountId, AllowanceRequest, Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
@@ -181,6 +182,8 @@ pub(crate) struct Writer {
     pub(crate) _lock: File,
     /// When holds that were due were last given free.
     pub(crate) swept_at: Option<UnixSeconds>,
+    /// Where it is told what was written.
+    pub(crate) watch: Watch,
 }
 
 /// What was waiting.
@@ -220,10 +223,14 @@ impl Writer {
             self.signer.change(&self.keys.get());
             self.expire();
             self.enrol(batch.enrolments);
-            for operation in batch.operations {
-                operation(&mut *self.ledger, &mut self.signer);
+            if !batch.operations.is_empty() {
+                for operation in batch.operations {
+                    operation(&mut *self.ledger, &mut self.signer);
+                }
+                self.watch.changed_somewhere();
             }
             self.settle(batch.syncs);
+            self.look_elsewhere();
             if batch.stop {
                 return;
             }
@@ -237,8 +244,18 @@ impl Writer {
             return;
         }
         self.swept_at = Some(now);
-        if let Err(error) = self.ledger.expire(now) {
-            tracing::error!("holds that are due were not given free: `{error}`");
+        match self.ledger.expire(now) {
+            Ok(0) => {}
+            Ok(_) => self.watch.changed_somewhere(),
+            Err(error) => tracing::error!("holds that are due were not given free: `{error}`"),
+        }
+    }
+
+    /// Looks whether another process has written, if somebody waits for what it may have written.
+    fn look_elsewhere(&mut self) {
+        // Where that cannot be told, it may have.
+        if self.watch.waiting() > 0 && self.ledger.is_changed_elsewhere().unwrap_or(true) {
+            self.watch.changed_somewhere();
         }
     }
 
@@ -276,6 +293,9 @@ impl Writer {
         self.metrics.count_batch(jobs.len(), orders.len(), started.elapsed());
         for outcome in &outcomes {
             self.metrics.count_outcome(outcome);
+        }
+        if !orders.is_empty() {
+            self.watch.changed(orders.iter().map(|order| &order.order().account));
         }
         self.allow(&mut jobs);
         let mut outcomes = outcomes.into_iter();
@@ -334,6 +354,8 @@ impl Writer {
         let mut context = Context { catalog: &self.catalog, signer: &mut self.signer, now: self.clock.now() };
         match self.ledger.allow(&wishes, &self.allowances, &mut context) {
             Ok(given) => {
+                self.watch
+                    .changed(wishes.iter().zip(&given).filter_map(|(wish, new)| new.as_ref().map(|_| &wish.account)));
                 for (job, token) in asking.iter_mut().zip(given) {
                     self.metrics.count_allowances(token.iter().len());
                     job.allowances.extend(token);

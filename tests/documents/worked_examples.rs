@@ -65,6 +65,7 @@ fn example() -> Example {
         orders: vec![order_token.clone()],
         keys: 0,
         allowance: None,
+        wait: None,
     };
     let request = request.sign(&device).expect("signs");
     shown(PROTOCOL, request.as_str());

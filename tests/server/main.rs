@@ -18,6 +18,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod migration;
+mod news;
 #[cfg(all(unix, feature = "postgres"))]
 mod postgres;
 mod process;

@@ -157,6 +157,7 @@ impl Device {
             orders: orders.to_vec(),
             keys: 0,
             allowance: None,
+            wait: None,
         }
     }
 

@@ -99,6 +99,7 @@ impl Machine {
             orders: tokens,
             keys: self.keys.number(),
             allowance: self.wanted_allowance(),
+            wait: None,
         };
         self.sync_wanted = false;
         let token = request.sign(&self.key).map_err(|error| error.to_string())?;

@@ -157,6 +157,7 @@ fn sync_says_what_allowance_is_wanted_and_given_or_nothing_at_all() {
         orders: Vec::new(),
         keys: 0,
         allowance: None,
+        wait: None,
     };
     let verify = |claims: &serde_json::Value| {
         SyncRequest::verify(&signed::<SyncRequest>(claims, &device), device.public(), &account, &game)

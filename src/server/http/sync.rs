@@ -1,6 +1,7 @@
 //! `POST /v1/sync`: orders and a cursor up, receipts and the wallet down, signed both ways.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -8,16 +9,19 @@ use axum::response::Response;
 use rayon::prelude::*;
 
 use super::caller::Caller;
+use super::gate::WasHeld;
+use super::room::Seat;
 use super::schemas::SyncRefusals;
 use super::{App, answer, body};
 use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
-use crate::protocol::sync::SyncRequest;
+use crate::protocol::sync::{SyncRequest, Wait};
 use crate::server::known_devices::KnownDevice;
 use crate::server::ledger::{Place, VerifiedOrder};
 use crate::server::memory::Held;
 use crate::server::pipeline::{Answer, SyncJob};
 use crate::server::problem::Refusal;
+use crate::server::watcher::Known;
 
 const JOSE: &str = "application/jose";
 
@@ -25,7 +29,7 @@ const JOSE: &str = "application/jose";
 ///
 /// The body is an `iap-sync+jwt` with at most 256 orders; the answer is an `iap-sync-response+jwt` with the receipts of
 /// the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
-/// byte for byte.
+/// byte for byte. A request without orders that says `wait` is answered when there is news, or its time is over.
 #[utoipa::path(
     post,
     path = "/v1/sync",
@@ -42,6 +46,7 @@ const JOSE: &str = "application/jose";
 )]
 pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let caller = app.caller(&request);
+    let seat = request.extensions().get::<Arc<Seat>>().cloned();
     let (body, held) = body::read(&app, request, JOSE).await?;
     let text = std::str::from_utf8(&body).map_err(|_| Refusal::malformed("the body is not a compact JWS"))?;
     let token = Token::from_text(text);
@@ -50,7 +55,16 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         app.rates.stranger(caller);
         return Err(Refusal::unknown_device(id));
     };
-    let (known, job) = app.work(move |app| verified(app, token, device, held, caller)).await?;
+    let Verified { keys: known, wait, job } = app.work(move |app| verified(app, token, device, held, caller)).await?;
+    let wait = wait.filter(|_| job.orders.is_empty() && app.keys.get().list_after(known).is_none());
+    let was_held = wait.as_ref().map(|_| WasHeld);
+    if let Some(wait) = wait {
+        // Nobody works on it meanwhile, so it makes room for whoever needs it.
+        seat.iter().for_each(|seat| seat.waits());
+        let known = Known { place: job.place.clone(), wallet: wait.wallet };
+        app.watch.news(known, Duration::from_secs(wait.seconds)).await;
+        seat.iter().for_each(|seat| seat.works());
+    }
     let answered = app.pipeline.sync(job).await.inspect_err(|refusal| {
         // The books have lost it since it was looked up: they are of an older moment than it is.
         if refusal.kind == ProblemType::UnknownDevice {
@@ -63,7 +77,9 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         Some(list) => Body::from(format!("{list}\n{}", answered.token)),
         None => Body::from(Bytes::from_owner(Signed(answered))),
     };
-    Ok(answer(JOSE, body))
+    let mut response = answer(JOSE, body);
+    was_held.map(|held| response.extensions_mut().insert(held));
+    Ok(response)
 }
 
 /// An answer takes up room until its last byte is sent.
@@ -75,15 +91,17 @@ impl AsRef<[u8]> for Signed {
     }
 }
 
-/// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones. Gives
-/// the number of the list of keys that the device knows, too.
-fn verified(
-    app: &App,
-    token: Token,
-    device: KnownDevice,
-    held: Held,
-    caller: Caller,
-) -> Result<(u64, SyncJob), Refusal> {
+/// A request, verified.
+struct Verified {
+    /// The number of the list of keys that the device knows.
+    keys: u64,
+    /// How long it may wait for news.
+    wait: Option<Wait>,
+    job: SyncJob,
+}
+
+/// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones.
+fn verified(app: &App, token: Token, device: KnownDevice, held: Held, caller: Caller) -> Result<Verified, Refusal> {
     let id = device.key.id();
     let game = &app.catalog.game;
     let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
@@ -102,5 +120,5 @@ fn verified(
         allowances: Vec::new(),
         held,
     };
-    Ok((request.keys, job))
+    Ok(Verified { keys: request.keys, wait: request.wait, job })
 }

@@ -49,6 +49,8 @@ const STATEMENTS: usize = 96;
 pub struct SqliteLedger {
     connection: Connection,
     game: GameId,
+    /// What the file's number was when it was last asked whether another connection has written.
+    seen: i64,
 }
 
 impl SqliteLedger {
@@ -83,13 +85,19 @@ impl SqliteLedger {
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         connection.pragma_update(None, "foreign_keys", "on")?;
         let game = patiently(|| schema::prepare(&mut connection, game))?;
-        Ok(Self { connection, game })
+        let seen = data_version(&connection)?;
+        Ok(Self { connection, game, seen })
     }
 
     /// Begins a change: takes the write lock, so that what is read now is still so when it is written.
     fn begin(&mut self) -> Result<Transaction<'_>, LedgerError> {
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
+}
+
+/// A number that changes when another connection has written to the file.
+fn data_version(connection: &Connection) -> Result<i64, LedgerError> {
+    Ok(connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
 }
 
 /// Opens books that others open at the same moment. While one of them changes the file's mode or recovers its log, SQLite
@@ -222,6 +230,11 @@ impl Ledger for SqliteLedger {
         writing::write(&transaction, &changes)?;
         transaction.commit()?;
         Ok(count)
+    }
+
+    fn is_changed_elsewhere(&mut self) -> Result<bool, LedgerError> {
+        let seen = data_version(&self.connection)?;
+        Ok(std::mem::replace(&mut self.seen, seen) != seen)
     }
 
     fn totals(&mut self) -> Result<Vec<Total>, LedgerError> {

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use bevy_iap::protocol::sync::{SyncRequest, Wait};
 use bevy_iap::protocol::{GameId, SecretKey};
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::operation::{Hold, Payout};
@@ -252,6 +254,30 @@ fn two_servers_serve_one_device_and_share_one_key() {
     assert_eq!(cli::run(arguments, &mut out, &mut err), 0, "{}", String::from_utf8_lossy(&err));
     assert!(String::from_utf8_lossy(&out).contains("1 orders"), "{}", String::from_utf8_lossy(&out));
     assert!(first.audit().expect("audits").is_clean());
+}
+
+#[test]
+fn what_one_server_does_reaches_whoever_waits_at_the_other() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (_, schema) = cluster.fresh_books();
+    let url = cluster.text_url(&schema);
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let first = start(folders[0].path(), &url).expect("starts");
+    fs::copy(folders[0].path().join("server.key"), folders[1].path().join("server.key")).expect("copies");
+    let second = start(folders[1].path(), &url).expect("starts");
+    let device = Device::new();
+    assert_eq!(device.enrol(first.address()).status, 201);
+
+    let wallet = first.show(&device.account()).expect("the account is there").wallet;
+    let wait = Some(Wait { seconds: 30, wallet: wallet.clone() });
+    let request = SyncRequest { wait, ..device.request(0, &[]) }.sign(&device.key).expect("signs");
+    let (address, sent, started) = (first.address(), request.clone(), Instant::now());
+    let waiting = thread::spawn(move || send_sync(address, &sent));
+    thread::sleep(Duration::from_millis(300));
+    second.credit(&device.account(), "0.50EUR".parse().expect("money")).expect("credits");
+    let response = device.read(first.public_key(), &request, &waiting.join().expect("it ends"));
+    assert_ne!(response.wallet, wallet);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]
