@@ -10,6 +10,7 @@ mod account;
 mod allowance;
 mod appending;
 mod compacting;
+mod listening;
 mod opening;
 mod orders;
 mod syncing;
@@ -57,7 +58,9 @@ pub struct Settings {
     pub currency: Currency,
     /// Whether to begin offline: to send nothing until [`Input::SetOffline`] says so.
     pub offline: bool,
-    /// How long after a sync to ask again for news.
+    /// Whether to have the server hold the answer to an idle poll until there is news, and to ask again at once.
+    pub listen: bool,
+    /// How long after a sync to ask again for news; of a server that does not hold its answers, at the latest.
     pub poll: Duration,
     /// The longest wait before the first retry; it doubles with each one (AWS Architecture Blog, "Exponential Backoff
     /// and Jitter", full jitter).
@@ -75,6 +78,7 @@ impl Settings {
             offline_grants: OfflineGrants::default(),
             currency: Currency::EUR,
             offline: false,
+            listen: false,
             poll: Duration::from_secs(300),
             first_retry: Duration::from_millis(500),
             longest_retry: Duration::from_secs(60),
@@ -154,8 +158,10 @@ pub enum Output {
     MakeNextKey,
     /// Put that key into the place of the device's, durably, and say so.
     TakeNextKey,
-    /// Send this request, and say what came of it.
+    /// Send this request, and say what came of it. One that is under way is given up for it.
     Send(Request),
+    /// Let go of the request under way: its answer is not wanted.
+    Abandon,
     /// Tell the game.
     Tell(Update),
 }
@@ -216,6 +222,8 @@ pub struct Machine {
     enrolled: bool,
     sync_wanted: bool,
     next_poll: Duration,
+    /// How many idle polls in a row the server has not held.
+    unheld: u32,
     failures: u32,
 }
 
@@ -310,12 +318,13 @@ impl Machine {
             Input::Compacted => self.compacted(),
             Input::CompactionFailed(trouble) => self.compaction_failed(trouble, outputs),
             Input::Answered(response) => self.answered(&response, tick),
-            Input::NotAnswered(trouble) => self.failed(&trouble, None, tick),
+            Input::NotAnswered(trouble) => self.not_answered(&trouble, tick),
             Input::SyncNow => self.sync_now(),
             Input::SetOffline(offline) => {
                 self.offline = offline;
                 if offline {
                     self.asking_offline();
+                    self.stop_waiting(outputs);
                 }
                 self.sync_now();
             }

@@ -21,6 +21,8 @@ pub struct Session {
 pub struct Step {
     /// The request to send.
     pub request: Option<Request>,
+    /// Whether to let go of the request under way; before sending another.
+    pub abandon: bool,
     /// What to tell the game, in order.
     pub news: Vec<Update>,
 }
@@ -124,6 +126,10 @@ impl Session {
                     Output::TakeNextKey => {
                         let taken = self.storage.take_next_key().map_err(|error| error.to_string());
                         inputs.push(Input::NextKeyTaken(taken));
+                    }
+                    Output::Abandon => {
+                        step.abandon = true;
+                        step.request = None;
                     }
                     Output::Send(request) => step.request = Some(request),
                     Output::Tell(update) => step.news.push(update),

@@ -5,6 +5,7 @@ mod allowance;
 mod clock;
 mod journal;
 mod keys;
+mod listening;
 mod world;
 
 use std::time::Duration;

@@ -53,8 +53,13 @@ pub fn game() -> GameId {
 impl World {
     /// A device that is enrolled, with its first sync answered by nothing.
     pub fn new(policy: OfflineGrants) -> Self {
+        Self::set(policy, |_| {})
+    }
+
+    /// The same, with other settings.
+    pub fn set(policy: OfflineGrants, set: impl FnOnce(&mut Settings)) -> Self {
         let (key, server) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
-        let mut world = Self::open(policy, key, server, Vec::new());
+        let mut world = Self::open_with(SERVER_TIME, policy, key, None, server, Vec::new(), set);
         assert_eq!(world.path(), "/v1/devices");
         world.input(Input::Answered(Response { status: 201, ..Response::default() }));
         world.answer(&[]);
@@ -66,7 +71,7 @@ impl World {
     }
 
     fn open_at(unix: i64, policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
-        Self::open_with(unix, policy, key, None, server, records)
+        Self::open_with(unix, policy, key, None, server, records, |_| {})
     }
 
     fn open_with(
@@ -76,9 +81,11 @@ impl World {
         next_key: Option<SecretKey>,
         server: SecretKey,
         records: Vec<Record>,
+        set: impl FnOnce(&mut Settings),
     ) -> Self {
         let mut settings = Settings::new(game(), vec![server.public()]);
         settings.offline_grants = policy;
+        set(&mut settings);
         let opened = Opened { key: key.clone(), access: Access::ReadWrite, troubles: Vec::new() };
         let tick = Tick { elapsed: Duration::ZERO, unix, random: [1; 16] };
         let mut opening = Machine::opening(settings, key.clone());
@@ -127,7 +134,7 @@ impl World {
     /// The same, with a key beside the device's that may take its place.
     pub fn restart_with_next_key(self, next_key: Option<SecretKey>) -> Self {
         let Self { policy, key, server, records, .. } = self;
-        let mut world = Self::open_with(SERVER_TIME, policy, key, next_key.clone(), server, records);
+        let mut world = Self::open_with(SERVER_TIME, policy, key, next_key.clone(), server, records, |_| {});
         world.next_key = next_key;
         world
     }
@@ -190,6 +197,7 @@ impl World {
             match output {
                 Output::Append(records) => self.pending.extend_from_slice(records),
                 Output::Send(request) => self.request = Some(request.clone()),
+                Output::Abandon => self.request = None,
                 Output::Tell(update) => self.hear(update.clone()),
                 Output::Compact => self.compact(),
                 Output::MakeNextKey => self.next_key = Some(SecretKey::from_seed(&[9; 32])),

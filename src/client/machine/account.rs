@@ -153,6 +153,12 @@ impl Machine {
         }
     }
 
+    /// Whether something that the player asked is to be sent.
+    pub(super) fn is_question_ready(&self) -> bool {
+        let stage = self.membership.asking.as_ref().map(|asking| &asking.stage);
+        matches!(stage, Some(Stage::Ready | Stage::Sent(_)))
+    }
+
     /// Sends the next question about the account, if its time has come. Says whether the way to the server is taken.
     pub(super) fn ask_next(&mut self, tick: Tick, outputs: &mut Vec<Output>) -> bool {
         let resume = match &self.link {
@@ -170,7 +176,13 @@ impl Machine {
                 // Whatever failed before is tried again after it.
                 self.sync_wanted |= matches!(self.link, Link::Waiting { .. });
                 let body = question.token.as_str().as_bytes().into();
-                outputs.push(Output::Send(Request { path: "/v1/account", content_type: "application/jose", body }));
+                let hold = Duration::ZERO;
+                outputs.push(Output::Send(Request {
+                    path: "/v1/account",
+                    content_type: "application/jose",
+                    body,
+                    hold,
+                }));
                 self.link = Link::Asking(question);
                 true
             }

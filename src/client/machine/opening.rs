@@ -131,6 +131,7 @@ impl Machine {
             enrolled: false,
             sync_wanted: true,
             next_poll: Duration::ZERO,
+            unheld: 0,
             failures: 0,
         };
         Opening {

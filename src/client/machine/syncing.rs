@@ -40,6 +40,9 @@ pub(super) enum Link {
 pub(super) struct Sync {
     token: Token,
     orders: Vec<OrderId>,
+    /// Whether the server may hold its answer until there is news.
+    pub(super) waits: bool,
+    pub(super) sent_at: Duration,
 }
 
 impl Machine {
@@ -48,6 +51,7 @@ impl Machine {
         if self.offline || self.settings.server_keys.is_empty() || !self.access.may_write() {
             return;
         }
+        self.give_up_waiting();
         if self.ask_next(tick, outputs) || self.membership.is_revoked() {
             return;
         }
@@ -68,7 +72,8 @@ impl Machine {
             Enrolment::sign(&self.key, &self.settings.game, tick.unix).map_err(|error| error.to_string())?;
         let body = serde_json::to_vec(&enrolment).map_err(|error| error.to_string())?;
         self.link = Link::Enrolling { then };
-        Ok(Request { path: "/v1/devices", content_type: "application/json", body: body.into() })
+        let hold = Duration::ZERO;
+        Ok(Request { path: "/v1/devices", content_type: "application/json", body: body.into(), hold })
     }
 
     fn sync(&mut self, again: Option<Sync>, tick: Tick, outputs: &mut Vec<Output>) -> Result<Request, String> {
@@ -82,8 +87,9 @@ impl Machine {
             }
         }
         let body = sync.token.as_str().as_bytes().into();
+        let hold = Self::hold(sync.waits);
         self.link = Link::Syncing(sync);
-        Ok(Request { path: "/v1/sync", content_type: "application/jose", body })
+        Ok(Request { path: "/v1/sync", content_type: "application/jose", body, hold })
     }
 
     fn new_sync(&mut self, tick: Tick) -> Result<Sync, String> {
@@ -99,11 +105,11 @@ impl Machine {
             orders: tokens,
             keys: self.keys.number(),
             allowance: self.wanted_allowance(),
-            wait: None,
+            wait: self.wait_for_news(),
         };
         self.sync_wanted = false;
         let token = request.sign(&self.key).map_err(|error| error.to_string())?;
-        Ok(Sync { token, orders })
+        Ok(Sync { token, orders, waits: request.wait.is_some(), sent_at: tick.elapsed })
     }
 
     /// The server, or somebody in its place, answered.
@@ -111,15 +117,19 @@ impl Machine {
         if let Link::Asking(question) = &self.link {
             return self.question_answered(question.clone(), response, tick);
         }
+        if !matches!(self.link, Link::Enrolling { .. } | Link::Syncing(_)) {
+            // It was given up.
+            return;
+        }
         if !(200..300).contains(&response.status) {
             let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
             if problem.as_ref().is_some_and(|problem| problem.kind == ProblemType::UnknownDevice.as_str()) {
                 // Enrolling again does no harm, so an unsigned word is enough for it.
                 self.enrolled = false;
             }
+            self.sync_refused(problem.as_ref());
             let refused = (400..500).contains(&response.status) && self.enrolled;
             if refused && matches!(self.link, Link::Syncing(_)) {
-                self.sync_refused(problem.as_ref());
                 // The same bytes would be refused again. A new request is safe: an order's id is charged once.
                 self.link = Link::Idle;
             }
@@ -134,7 +144,7 @@ impl Machine {
             }
             Link::Syncing(sync) => match self.read_answer(&sync, response) {
                 Ok(answered) => {
-                    self.next_poll = tick.elapsed.saturating_add(self.settings.poll);
+                    self.next_poll = self.next_poll_after(&sync, self.is_news(&answered), tick);
                     let heard = answered.synced.server_time;
                     self.server_clock = Some(ServerClock { unix: heard, heard: tick.elapsed, device: tick.unix });
                     if self.is_news(&answered) {
@@ -236,9 +246,21 @@ impl Machine {
         !same_day || self.keys.end_between(known, heard)
     }
 
+    /// The request under way, if it was not given up, had no answer.
+    pub(super) fn not_answered(&mut self, trouble: &str, tick: Tick) {
+        if matches!(self.link, Link::Enrolling { .. } | Link::Syncing(_) | Link::Asking(_)) {
+            self.failed(trouble, None, tick);
+        }
+    }
+
     /// What came of a request was not an answer to believe: wait, and send the same bytes again.
     pub(super) fn failed(&mut self, trouble: &str, retry_after: Option<Duration>, tick: Tick) {
         let again = match std::mem::replace(&mut self.link, Link::Idle) {
+            Link::Syncing(Sync { waits: true, .. }) => {
+                // The next one does not wait, so that the game hears soon that all is well again.
+                self.sync_wanted = true;
+                None
+            }
             Link::Syncing(sync) => Some(sync),
             Link::Enrolling { then } | Link::Waiting { again: then, .. } => then,
             Link::Idle | Link::Storing | Link::Asking(_) => {
