@@ -66,10 +66,6 @@ impl World {
         world
     }
 
-    fn open(policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
-        Self::open_at(SERVER_TIME, policy, key, server, records)
-    }
-
     fn open_at(unix: i64, policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
         Self::open_with(unix, policy, key, None, server, records, |_| {})
     }

@@ -173,6 +173,9 @@ impl Machine {
         match question {
             Ok(None) => false,
             Ok(Some(question)) => {
+                if seeded(Bug::TakeKeyBeforeDurable) && question.asked == Asked::ReplaceKey {
+                    outputs.push(Output::TakeNextKey);
+                }
                 // Whatever failed before is tried again after it.
                 self.sync_wanted |= matches!(self.link, Link::Waiting { .. });
                 let body = question.token.as_str().as_bytes().into();
@@ -335,9 +338,6 @@ impl Machine {
         }
         match self.read_account(question.clone(), response) {
             Ok(learned) if self.is_account_news(&learned.claims) => {
-                if seeded(Bug::TakeKeyBeforeDurable) && learned.claims.device != self.device {
-                    self.membership.news.push(Output::TakeNextKey);
-                }
                 self.link = Link::Storing;
                 self.waiting.push_front(Waiting::Account(Box::new(learned)));
             }

@@ -324,6 +324,8 @@ impl Machine {
         match &self.link {
             Link::Waiting { trouble, .. } if !trouble.is_empty() => Connection::Retrying { trouble: trouble.clone() },
             Link::Idle | Link::Storing if self.enrolled => Connection::Online,
+            // It is only sent after one that was answered.
+            Link::Syncing(sync) if sync.waits => Connection::Online,
             // What is known stays true until an answer says otherwise.
             _ if matches!(self.connection, Connection::Online | Connection::Retrying { .. }) => self.connection.clone(),
             _ => Connection::Connecting,
