@@ -51,6 +51,7 @@ mod known_devices;
 pub mod ledger;
 mod limits;
 mod local;
+pub mod login;
 mod memory;
 mod metrics;
 mod operator;
@@ -87,9 +88,10 @@ pub use self::folder::DataFolder;
 pub use self::http::AllowedOrigins;
 use self::http::{AdminToken, App, Callers, RateLimits};
 use self::known_devices::KnownDevices;
-pub use self::ledger::AllowanceRules;
+pub use self::ledger::{AccountRules, AllowanceRules};
 pub use self::limits::{LimitError, Limits, Rate, RateError};
 pub use self::local::LocalServer;
+pub use self::login::LoginConfig;
 use self::memory::Memory;
 use self::metrics::Metrics;
 pub use self::operator::Books;
@@ -129,6 +131,10 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// How much devices may spend while they are offline, where they ask for it.
     pub allowances: AllowanceRules,
+    /// How many devices an account may have.
+    pub accounts: AccountRules,
+    /// The login whose ID tokens players sign in with; none unless it is set.
+    pub login: Option<LoginConfig>,
     /// The proxies whose `X-Forwarded-For` is believed; none unless it is set.
     pub trusted_proxies: Vec<IpNet>,
     /// The web pages that may use the store from a browser; none unless it is set.
@@ -149,6 +155,8 @@ impl ServerConfig {
             admin_token: None,
             limits: Limits::default(),
             allowances: AllowanceRules::default(),
+            accounts: AccountRules::default(),
+            login: None,
             trusted_proxies: Vec::new(),
             allowed_origins: AllowedOrigins::default(),
             clock: Arc::new(SystemClock),
@@ -167,6 +175,8 @@ impl fmt::Debug for ServerConfig {
             .field("welcome", &self.welcome)
             .field("limits", &self.limits)
             .field("allowances", &self.allowances)
+            .field("accounts", &self.accounts)
+            .field("login", &self.login)
             .field("trusted_proxies", &self.trusted_proxies)
             .field("allowed_origins", &self.allowed_origins)
             .finish_non_exhaustive()
@@ -187,6 +197,7 @@ impl Server {
             return Err(ServerError::NegativeWelcome(welcome));
         }
         let (limits, allowances) = (config.limits.checked()?, config.allowances.checked()?);
+        let accounts = config.accounts.checked()?;
         let (folder, game) = (config.data.clone(), config.catalog.game.clone());
         let database = config.database.clone();
         // A database may take a while to answer.
@@ -227,6 +238,7 @@ impl Server {
             welcome: config.welcome,
             batch: limits.batch,
             allowances,
+            accounts,
             metrics: Arc::clone(&metrics),
             workers: Arc::clone(&workers),
             _lock: lock,

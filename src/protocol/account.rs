@@ -374,3 +374,6 @@ pub enum AccountError {
         found: KeyId,
     },
 }
+
+#[cfg(test)]
+mod tests;

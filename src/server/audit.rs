@@ -5,6 +5,7 @@
 //! an operation with all that belongs to it can be made up by whoever can write the books, and is not told from one that
 //! the operator wanted.
 
+mod accounts;
 mod allowances;
 mod holds;
 mod money;
@@ -14,12 +15,13 @@ mod signatures;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use self::accounts::AccountAudit;
 use self::allowances::AllowanceAudit;
 use self::money::MoneyAudit;
 use self::signatures::SignatureAudit;
 use super::ledger::{
-    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow,
-    ReceiptRow, TransferRow, WalletRow,
+    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, LedgerError, LoginRow, MoveRow,
+    OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
 };
 use crate::protocol::{GameId, OrderId, TrustedKeys};
 
@@ -30,6 +32,7 @@ use crate::protocol::{GameId, OrderId, TrustedKeys};
 pub fn audit(ledger: &mut dyn Ledger, keys: &dyn TrustedKeys, game: &GameId) -> Result<AuditReport, LedgerError> {
     let mut auditor = Auditor {
         report: AuditReport::default(),
+        accounts: AccountAudit::default(),
         money: MoneyAudit::new(game),
         signatures: SignatureAudit::new(keys, game),
         allowances: AllowanceAudit::new(keys, game),
@@ -100,6 +103,7 @@ struct Paid {
 
 struct Auditor<'a> {
     report: AuditReport,
+    accounts: AccountAudit,
     money: MoneyAudit,
     signatures: SignatureAudit<'a>,
     allowances: AllowanceAudit<'a>,
@@ -107,8 +111,18 @@ struct Auditor<'a> {
 }
 
 impl BookReader for Auditor<'_> {
+    fn moved(&mut self, row: MoveRow) {
+        self.money.moved(&row);
+        self.accounts.moved(row, &mut self.report);
+    }
+
+    fn login(&mut self, row: LoginRow) {
+        self.accounts.login(row, &mut self.report);
+    }
+
     fn account(&mut self, row: AccountRow) {
         self.report.accounts += 1;
+        self.accounts.account(&row, &mut self.report);
         self.money.account(row, &mut self.report);
     }
 
@@ -119,11 +133,12 @@ impl BookReader for Auditor<'_> {
     fn transfer(&mut self, row: TransferRow) {
         self.report.transfers += 1;
         self.allowances.transfer(&row);
-        self.money.transfer(row, &mut self.report);
+        self.money.transfer(row, &self.accounts, &mut self.report);
     }
 
     fn device(&mut self, row: DeviceRow) {
         self.report.devices += 1;
+        self.accounts.device(&row, &mut self.report);
         self.money.device(&row);
         self.allowances.device(&row);
         self.signatures.device(row, &mut self.report);
@@ -137,14 +152,14 @@ impl BookReader for Auditor<'_> {
             let paid = Paid { account, currency, amount, refunded, settled_at };
             self.paid.insert(OrderId(row.id), paid);
         }
-        if let Some(order) = self.signatures.order(&row, &mut self.report) {
+        if let Some(order) = self.signatures.order(&row, &self.accounts, &mut self.report) {
             self.allowances.order(&row, &order);
         }
     }
 
     fn receipt(&mut self, row: ReceiptRow) {
         self.report.receipts += 1;
-        self.signatures.receipt(&row, &mut self.report);
+        self.signatures.receipt(&row, &self.accounts.heirs, &mut self.report);
     }
 
     fn allowance(&mut self, row: AllowanceRow) {
@@ -159,12 +174,12 @@ impl BookReader for Auditor<'_> {
     fn hold(&mut self, row: HoldRow) {
         self.report.holds += 1;
         self.allowances.hold(&row, &mut self.report);
-        self.money.hold(row, &mut self.report);
+        self.money.hold(row, &self.accounts.heirs, &mut self.report);
     }
 
     fn operation(&mut self, row: OperationRow) {
         self.report.operations += 1;
-        self.money.operation(&row, &mut self.report);
+        self.money.operation(&row, &self.accounts.heirs, &mut self.report);
         self.signatures.operation(&row, &mut self.report);
         self.allowances.operation(&row);
     }
@@ -174,10 +189,11 @@ impl Auditor<'_> {
     fn finish(mut self) -> AuditReport {
         let report = &mut self.report;
         for (order, paid) in &self.paid {
-            self.money.expect(*order, paid, report);
+            self.money.expect(*order, paid, &self.accounts.heirs, report);
         }
-        self.money.finish(report);
+        self.money.finish(&self.accounts.heirs, report);
         self.signatures.finish(report);
+        self.accounts.finish(report);
         self.allowances.finish(report);
         self.report
     }

@@ -1,5 +1,6 @@
 //! The HTTP face: which path does what, and what all of them share.
 
+mod account;
 mod admin;
 mod body;
 mod caller;
@@ -54,6 +55,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(device::enrol))
         .routes(routes!(sync::sync))
+        .routes(routes!(account::account))
         .routes(routes!(public::catalog))
         .routes(routes!(public::keys))
         .routes(routes!(public::health))

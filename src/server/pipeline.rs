@@ -17,13 +17,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::clock::Clock;
 use super::ledger::{
-    AllowanceRules, AllowanceWish, Context, Enrolled, FeedEntry, Ledger, LedgerError, Outcome, Place, Standing,
-    VerifiedOrder,
+    AccountRules, AccountWish, AllowanceRules, AllowanceWish, Context, Enrolled, FeedEntry, Ledger, LedgerError,
+    ManageError, Membership, Outcome, Place, Standing, VerifiedOrder,
 };
 use super::memory::Held;
 use super::metrics::{Metrics, Refused};
 use super::problem::Refusal;
-use super::signing::Signer;
+use super::signing::{Signer, SigningKey};
 use super::signing_keys::CurrentKeys;
 use super::watcher::Watch;
 use crate::protocol::problem::ProblemType;
@@ -57,9 +57,19 @@ pub(crate) struct Answer {
     _held: Held,
 }
 
+/// What a device asked about its account, done, and who answers for it.
+#[derive(Debug)]
+pub(crate) struct Managed {
+    pub(crate) membership: Membership,
+    /// The key that signs now.
+    pub(crate) key: SigningKey,
+    pub(crate) at: UnixSeconds,
+}
+
 enum Job {
     Sync(SyncJob, Reply<Answer>),
     Enrol(PublicKey, Reply<Enrolled>),
+    Manage(AccountWish, Reply<Managed>),
     Operate(Operation),
     Wake,
     Stop,
@@ -70,7 +80,7 @@ impl Job {
     fn weight(&self) -> usize {
         match self {
             Self::Sync(job, _) => job.orders.len() + 1,
-            Self::Enrol(..) | Self::Operate(_) => 1,
+            Self::Enrol(..) | Self::Manage(..) | Self::Operate(_) => 1,
             Self::Wake | Self::Stop => 0,
         }
     }
@@ -120,6 +130,11 @@ impl Pipeline {
     /// Enrols a device.
     pub(crate) async fn enrol(&self, key: PublicKey) -> Result<Enrolled, Refusal> {
         self.ask(|reply| Job::Enrol(key, reply)).await?
+    }
+
+    /// Sees to what a device asks about its account.
+    pub(crate) async fn manage(&self, wish: AccountWish) -> Result<Managed, Refusal> {
+        self.ask(|reply| Job::Manage(wish, reply)).await?
     }
 
     /// Does something with the books between two batches.
@@ -176,6 +191,8 @@ pub(crate) struct Writer {
     pub(crate) batch: usize,
     /// How much devices may spend while they are offline.
     pub(crate) allowances: AllowanceRules,
+    /// How many devices accounts may have.
+    pub(crate) accounts: AccountRules,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) workers: Arc<rayon::ThreadPool>,
     /// The lock on the data folder, kept for as long as the books are open: they are closed before it.
@@ -191,6 +208,7 @@ pub(crate) struct Writer {
 struct Batch {
     syncs: Vec<(SyncJob, Reply<Answer>)>,
     enrolments: Vec<(PublicKey, Reply<Enrolled>)>,
+    wishes: Vec<(AccountWish, Reply<Managed>)>,
     operations: Vec<Operation>,
     /// How much work it is.
     weight: usize,
@@ -204,6 +222,7 @@ impl Batch {
         match job {
             Job::Sync(job, reply) => self.syncs.push((job, reply)),
             Job::Enrol(key, reply) => self.enrolments.push((key, reply)),
+            Job::Manage(wish, reply) => self.wishes.push((wish, reply)),
             Job::Operate(operation) => self.operations.push(operation),
             Job::Wake => {}
             Job::Stop => self.stop = true,
@@ -223,6 +242,10 @@ impl Writer {
             self.signer.change(&self.keys.get());
             self.expire();
             self.enrol(batch.enrolments);
+            for (wish, reply) in batch.wishes {
+                self.manage(&wish, reply);
+                self.watch.changed_somewhere();
+            }
             if !batch.operations.is_empty() {
                 for operation in batch.operations {
                     operation(&mut *self.ledger, &mut self.signer);
@@ -273,6 +296,19 @@ impl Writer {
             }
             Err(error) => fail(replies, &error),
         }
+    }
+
+    fn manage(&mut self, wish: &AccountWish, reply: Reply<Managed>) {
+        let at = self.clock.now();
+        let done = self.ledger.manage(wish, &self.accounts, &mut self.signer, at);
+        let done = done.map(|membership| Managed { membership, key: self.signer.key().clone(), at });
+        // Whoever asked may have gone; what was done stays done.
+        let _ = reply.send(done.map_err(|error| {
+            if let ManageError::Ledger(error) = &error {
+                tracing::error!("the device `{}` could not be seen to: `{error}`", wish.device);
+            }
+            Refusal::of_account(&error)
+        }));
     }
 
     fn settle(&mut self, syncs: Vec<(SyncJob, Reply<Answer>)>) {
@@ -434,7 +470,7 @@ impl Writer {
 fn after(place: &Place, outcomes: &[Outcome]) -> Place {
     let told = |outcome: &Outcome| match outcome {
         Outcome::Settled { entry, .. } | Outcome::Replayed(entry) => Some(entry.feed),
-        Outcome::Conflict | Outcome::Failed => None,
+        Outcome::Conflict | Outcome::Failed | Outcome::WrongAccount | Outcome::DeviceRevoked => None,
     };
     let told: BTreeSet<u64> = outcomes.iter().filter_map(told).collect();
     let news = told.range(place.cursor.saturating_add(1)..);
@@ -459,6 +495,14 @@ fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<Vec<Token>, 
                 return Err(Refusal::new(ProblemType::OrderConflict, detail));
             }
             Outcome::Failed => return Err(Refusal::internal()),
+            Outcome::WrongAccount => {
+                let detail = format!("order {index}: the device belongs to another account now; ask which");
+                return Err(Refusal::new(ProblemType::WrongAccount, detail));
+            }
+            Outcome::DeviceRevoked => {
+                let detail = format!("order {index}: the device was revoked, so nothing is sold to it");
+                return Err(Refusal::new(ProblemType::DeviceRevoked, detail));
+            }
         }
     }
     page.into_iter().for_each(&mut list);
@@ -466,7 +510,11 @@ fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<Vec<Token>, 
 }
 
 fn fail<T>(replies: Vec<Reply<T>>, error: &LedgerError) {
-    tracing::error!("a batch of `{}` requests failed: `{error}`", replies.len());
+    match error {
+        // Whoever asked has caused it.
+        LedgerError::WrongAccount { .. } | LedgerError::DeviceRevoked(_) => tracing::debug!("not answered: `{error}`"),
+        _ => tracing::error!("a batch of `{}` requests failed: `{error}`", replies.len()),
+    }
     for reply in replies {
         let _ = reply.send(Err(Refusal::of_ledger(error)));
     }

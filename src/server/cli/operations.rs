@@ -261,6 +261,8 @@ fn operate(
         Answer::Order { receipt, money, quantity } => {
             writeln!(out, "{done} {money} for {quantity} × {} to {}", receipt.product, receipt.account)?;
         }
+        Answer::Revoked { device, account } => writeln!(out, "{done} the device {device} of {account}")?,
+        Answer::Named { device, account, .. } => writeln!(out, "{done} the device {device} of {account}")?,
         Answer::Device { device, account, .. } => writeln!(out, "{done} the device {device} of {account}")?,
         Answer::Creator { creator, money, payable } => {
             writeln!(out, "{done} {money} to {creator}; {payable} is payable now")?;

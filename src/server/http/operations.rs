@@ -133,6 +133,10 @@ async fn operate(app: &App, id: OperationId, action: impl Into<Action>) -> Resul
         Answer::Device { device, account, frozen } => {
             serde_json::json!({ "device": device, "account": account, "frozen": frozen })
         }
+        Answer::Revoked { device, account } => serde_json::json!({ "device": device, "account": account }),
+        Answer::Named { device, account, name } => {
+            serde_json::json!({ "device": device, "account": account, "name": name })
+        }
     };
     Ok(answer("application/json", body.to_string()))
 }

@@ -13,12 +13,11 @@ use super::gate::WasHeld;
 use super::room::Seat;
 use super::schemas::SyncRefusals;
 use super::{App, answer, body};
-use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::{SyncRequest, Wait};
+use crate::protocol::{AllowanceRequest, Token};
 use crate::server::known_devices::KnownDevice;
-use crate::server::ledger::{Place, VerifiedOrder};
-use crate::server::memory::Held;
+use crate::server::ledger::{LedgerError, Place, VerifiedOrder};
 use crate::server::pipeline::{Answer, SyncJob};
 use crate::server::problem::Refusal;
 use crate::server::watcher::Known;
@@ -55,19 +54,32 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         app.rates.stranger(caller);
         return Err(Refusal::unknown_device(id));
     };
-    let Verified { keys: known, wait, job } = app.work(move |app| verified(app, token, device, held, caller)).await?;
-    let wait = wait.filter(|_| job.orders.is_empty() && app.keys.get().list_after(known).is_none());
+    let token = Arc::new(token);
+    let first = app.work(verify(&token, device, caller)).await;
+    let verified = match first {
+        // What is remembered of the device may be over.
+        Err(refusal) if refusal.kind == ProblemType::WrongAccount => match app.devices.look_up(id).await? {
+            Some(device) => app.work(verify(&token, device, caller)).await,
+            None => Err(refusal),
+        },
+        verified => verified,
+    };
+    let Verified { keys: known, wait, place, orders, wish } = verified?;
+    let wait = wait.filter(|_| orders.is_empty() && app.keys.get().list_after(known).is_none());
     let was_held = wait.as_ref().map(|_| WasHeld);
     if let Some(wait) = wait {
         // Nobody works on it meanwhile, so it makes room for whoever needs it.
         seat.iter().for_each(|seat| seat.waits());
-        let known = Known { place: job.place.clone(), wallet: wait.wallet };
+        let known = Known { place: place.clone(), wallet: wait.wallet };
         app.watch.news(known, Duration::from_secs(wait.seconds)).await;
         seat.iter().for_each(|seat| seat.works());
     }
+    let (request_sha256, allowances) = (token.sha256(), Vec::new());
+    let job = SyncJob { place, request_sha256, orders, wish, allowances, held };
     let answered = app.pipeline.sync(job).await.inspect_err(|refusal| {
-        // The books have lost it since it was looked up: they are of an older moment than it is.
-        if refusal.kind == ProblemType::UnknownDevice {
+        // The books have lost it since it was looked up, or know something else of it.
+        let kinds = [ProblemType::UnknownDevice, ProblemType::WrongAccount, ProblemType::DeviceRevoked];
+        if kinds.contains(&refusal.kind) {
             app.devices.forget(&id);
         }
     })?;
@@ -91,34 +103,46 @@ impl AsRef<[u8]> for Signed {
     }
 }
 
-/// A request, verified.
+/// A request that was verified with every order in it.
 struct Verified {
     /// The number of the list of keys that the device knows.
     keys: u64,
     /// How long it may wait for news.
     wait: Option<Wait>,
-    job: SyncJob,
+    place: Place,
+    orders: Vec<VerifiedOrder>,
+    wish: Option<AllowanceRequest>,
+}
+
+fn verify(
+    token: &Arc<Token>,
+    device: KnownDevice,
+    caller: Caller,
+) -> impl FnOnce(&App) -> Result<Verified, Refusal> + Send + 'static {
+    let token = Arc::clone(token);
+    move |app| verified(app, &token, device, caller)
 }
 
 /// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones.
-fn verified(app: &App, token: Token, device: KnownDevice, held: Held, caller: Caller) -> Result<Verified, Refusal> {
+fn verified(app: &App, token: &Token, device: KnownDevice, caller: Caller) -> Result<Verified, Refusal> {
     let id = device.key.id();
     let game = &app.catalog.game;
-    let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
+    let request = SyncRequest::verify(token, device.key, &device.account, game)?;
     // Only now is it known that the device itself asks, and nobody who would use up its rate.
     app.rates.orders(id, caller, request.orders.len() + 1)?;
+    if device.revoked {
+        return Err(Refusal::of_ledger(&LedgerError::DeviceRevoked(id)));
+    }
     let verify = |(index, order): (usize, Token)| {
         app.verified.verify(order, device.key, &device.account, game).map_err(|error| Refusal::of_order(index, &error))
     };
     // Collecting results in parallel gives any of the errors; the first one is the same on every run.
     let orders: Vec<Result<VerifiedOrder, Refusal>> = request.orders.into_par_iter().enumerate().map(verify).collect();
-    let job = SyncJob {
+    Ok(Verified {
+        keys: request.keys,
         place: Place { device: id, account: device.account, cursor: request.cursor },
-        request_sha256: token.sha256(),
         orders: orders.into_iter().collect::<Result<_, _>>()?,
         wish: request.allowance,
-        allowances: Vec::new(),
-        held,
-    };
-    Ok(Verified { keys: request.keys, wait: request.wait, job })
+        wait: request.wait,
+    })
 }

@@ -59,7 +59,7 @@ impl Random {
 /// A device whose key is the same for one seed.
 fn player(seed: u64, number: usize) -> Device {
     let Sha256(seed) = Sha256::of(format!("{seed} {number}"));
-    Device { key: SecretKey::from_seed(&seed), chain: None }
+    Device { key: SecretKey::from_seed(&seed), chain: None, joined: None }
 }
 
 /// One life of the books, on every engine.
