@@ -100,7 +100,7 @@ pub struct AccountView {
 pub enum AccountTrouble {
     // Nobody answered.
     /// The store was not reached, or it failed.
-    #[error("the store cannot be reached; nothing was changed: {trouble}")]
+    #[error("the store cannot be reached; nothing was changed as far as this device knows: {trouble}")]
     NoConnection {
         /// What went wrong.
         trouble: String,

@@ -65,7 +65,8 @@ pub enum OrderState {
     /// A receipt answered it that is not believed: its server's key is not trusted here. It gives nothing and is never
     /// sent again; it can be ordered anew.
     Unverified,
-    /// It could not be made safe on the disk: it is gone, and nothing is charged.
+    /// It could not be made safe on the disk, or it was ordered for an account that this device has left since: it is
+    /// gone, and nothing is charged to the account of now.
     NotSaved,
 }
 

@@ -8,7 +8,8 @@ use bevy_iap::client::machine::Input;
 use bevy_iap::client::{AccountTrouble, AccountView, AccountWish, Asked, OfflineGrants, Record, Response, Update};
 use bevy_iap::protocol::account::IssuedLinkCode;
 use bevy_iap::protocol::{
-    AccountAsk, AccountId, AccountRequest, AccountResponse, DeviceEntry, DeviceName, KeyId, LinkCode, SecretKey, Sha256,
+    AccountAsk, AccountId, AccountRequest, AccountResponse, DeviceEntry, DeviceName, KeyId, KeyList, LinkCode,
+    ListedKey, SecretKey, Sha256,
 };
 
 use crate::world::{SERVER_TIME, World, game, order_id};
@@ -233,6 +234,42 @@ fn every_refusal_is_told_in_a_players_words_and_changes_nothing() {
         assert_eq!(world.sync_request().orders.len(), 1, "what was ordered meanwhile goes its way");
         assert!(world.orders.contains_key(&order_id(1)));
     }
+}
+
+#[test]
+fn a_list_of_keys_that_comes_with_the_answer_is_kept_before_it() {
+    let mut world = World::new(OfflineGrants::Wait);
+    ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
+    let signing = SecretKey::from_seed(&[3; 32]);
+    let keys = vec![ListedKey::new(signing.public(), 0, SERVER_TIME + 86_400)];
+    let list = KeyList { root: world.server.id(), game: game(), issued_at: SERVER_TIME, number: 1, keys };
+    let list = list.sign(&world.server).expect("signs");
+    let response = answer_with(&world, &signing, joins_other);
+    let body = [list.as_str().as_bytes(), b"\n", &response.body].concat();
+    world.input(Input::Answered(Response { body, ..response }));
+    assert_eq!(world.sync_request().keys, 1);
+    for _ in 0..2 {
+        world = world.restart();
+        assert_eq!((world.machine.account(), world.troubles.len()), (&other_account(), 0));
+        world.compact();
+    }
+}
+
+#[test]
+fn an_answer_in_the_journal_that_is_no_longer_believed_counts_for_nothing_and_the_cursors_after_it_neither() {
+    let mut world = World::new(OfflineGrants::Wait);
+    let guest = world.machine.account().clone();
+    ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
+    answer(&mut world, joins_other);
+    let response = world.respond(Vec::new(), 9);
+    world.input(Input::Answered(response));
+    assert_eq!(world.records.iter().filter(|record| matches!(record, Record::Synced(_))).count(), 1);
+    // The game's new version trusts another server's key alone.
+    world.server = SecretKey::from_seed(&[77; 32]);
+    let world = world.restart();
+    assert_eq!(world.machine.account(), &guest);
+    assert!(world.troubles.iter().any(|trouble| trouble.contains("of the account")), "{:?}", world.troubles);
+    assert_eq!(world.path(), "/v1/devices", "nothing is known of that server");
 }
 
 /// Everything that a man in the middle, or a wrong server, could put into an answer.

@@ -56,6 +56,18 @@ fn an_unsigned_word_revokes_nobody() {
 }
 
 #[test]
+fn a_device_that_is_refused_when_it_enrols_asks_too() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    world.input(Input::Answered(problem("unknown-device", 404)));
+    world.wait();
+    assert_eq!(world.path(), "/v1/devices");
+    world.input(Input::Answered(problem("device-revoked", 403)));
+    answer(&mut world, is_revoked);
+    assert_eq!(world.connection, Connection::Revoked);
+}
+
+#[test]
 fn a_player_can_ask_whether_it_is_still_so() {
     let mut world = revoked();
     ask(&mut world, AccountWish::Devices);
