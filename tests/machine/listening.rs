@@ -104,6 +104,10 @@ fn a_game_that_goes_offline_lets_go_of_the_connection() {
     assert_eq!((&world.request, world.records.len(), world.wake_at()), (&None, records, None));
     world.input(Input::SetOffline(false));
     assert_eq!((is_waiting(&world), world.sync_request().cursor), (false, 0));
+    world.random_byte = 0xff;
+    world.input(Input::NotAnswered("the network is gone".to_owned()));
+    let wait = world.wake_at().expect("it tries again") - world.elapsed;
+    assert_eq!(wait, Duration::from_millis(500), "what came of the request that was given up is no failure");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Going on with another key: the new one is safe before it is asked for, and a lost answer is found again.
 
-use bevy_iap::client::machine::Input;
+use bevy_iap::client::machine::{Input, Output};
 use bevy_iap::client::{AccountTrouble, AccountWish, Asked, OfflineGrants, OrderState, Record};
 use bevy_iap::protocol::{AccountAsk, AccountRequest, AccountResponse, KeyId, SecretKey, Status};
 
@@ -9,7 +9,11 @@ use crate::world::{World, game, order_id};
 
 /// A device that owns a shield, and asks to go on with another key.
 fn asking() -> World {
-    let mut world = World::new(OfflineGrants::Wait);
+    asking_with(OfflineGrants::Wait)
+}
+
+fn asking_with(policy: OfflineGrants) -> World {
+    let mut world = World::new(policy);
     world.buy(1, "shield");
     world.answer(&[(1, Status::Granted)]);
     world.input(Input::Account(AccountWish::ReplaceKey));
@@ -36,6 +40,7 @@ fn a_key_is_replaced_by_one_that_is_safe_before_and_everything_stays() {
     let (key, _) = enrolment.verify_into(&account, &game()).expect("the new key says so itself");
     assert_eq!(key.id(), next.id());
     world.input(World::purchase(2, "shield"));
+    let before = world.records.clone();
     answer(&mut world, replaced_by(next.id()));
     assert_eq!((last_told(&world).0, world.machine.device()), (Asked::ReplaceKey, next.id()));
     assert_eq!((world.key.id(), world.left("shield")), (next.id(), 1), "the storage was told");
@@ -44,6 +49,10 @@ fn a_key_is_replaced_by_one_that_is_safe_before_and_everything_stays() {
     let order = world.last_order();
     assert_eq!((order.device, order.sequence, order.previous), (next.id(), 1, None), "what waited is the new key's");
     assert_ne!(order.device, old);
+    // The journal as it is when the game ends before it is written anew.
+    let was_not_kept = |record: &Record| !before.contains(record) && !matches!(record, Record::Receipt(_));
+    let since: Vec<_> = world.records.iter().filter(|record| was_not_kept(record)).cloned().collect();
+    world.records = [before, since].concat();
     for _ in 0..3 {
         world = world.restart();
         assert_eq!((world.left("shield"), world.machine.account()), (1, &account));
@@ -81,10 +90,11 @@ fn a_key_that_could_not_be_made_safe_is_not_asked_for() {
 
 /// The answer was lost, the game ended, and the server has revoked the old key.
 fn answer_lost() -> World {
-    let world = asking();
+    let world = asking_with(OfflineGrants::Provisional);
     let next = world.next_key.clone();
     let mut world = world.restart_with_next_key(next);
     world.buy(2, "shield");
+    assert_eq!(world.left("shield"), 2);
     world.input(Input::Answered(problem("device-revoked", 403)));
     world
 }
@@ -133,7 +143,12 @@ fn a_second_replacement_waits_until_the_first_has_its_place() {
 fn ask(world: &mut World) {
     world.next_key = Some(world.key.clone());
     world.input(Input::Account(AccountWish::ReplaceKey));
-    world.answer(&[]);
+    let response = world.response(&[]);
+    let outputs = world.input(Input::Answered(response));
+    let order = |wanted: fn(&Output) -> bool| outputs.iter().position(wanted).expect("it is asked for");
+    let (take, make) =
+        (|it: &Output| matches!(it, Output::TakeNextKey), |it: &Output| matches!(it, Output::MakeNextKey));
+    assert!(order(take) < order(make));
 }
 
 #[test]
