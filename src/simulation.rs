@@ -9,6 +9,7 @@ mod disk;
 mod failures;
 mod life;
 mod random;
+mod replacing;
 mod rot;
 mod seeded_bugs;
 mod shop;

@@ -65,6 +65,32 @@ pub trait Storage: Debug + Send + 'static {
     /// The journal is as it was, or as it should be.
     fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError>;
 
+    /// The key that was made to take the place of the device's, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn next_key(&mut self) -> Result<Option<SecretKey>, StorageError> {
+        Ok(None)
+    }
+
+    /// Makes a key that may take the place of the device's, durably; or gives the one that was made before. A storage
+    /// that does not say how keeps one key for ever.
+    ///
+    /// # Errors
+    /// There is no such key.
+    fn make_next_key(&mut self) -> Result<SecretKey, StorageError> {
+        Err(StorageError::ReadOnly("this storage keeps one key".to_owned()))
+    }
+
+    /// Puts the next key in the place of the device's, durably, and so that the old one is gone. Does nothing where that
+    /// is done already.
+    ///
+    /// # Errors
+    /// Both are there as they were, or the next one alone.
+    fn take_next_key(&mut self) -> Result<(), StorageError> {
+        Err(StorageError::ReadOnly("this storage keeps one key".to_owned()))
+    }
+
     /// Whether opening it again may give more than it gave the last time, when it was read-only. A quick look.
     fn is_worth_reopening(&mut self) -> bool {
         false

@@ -1,5 +1,6 @@
 //! Games without a window, on real files, with a real server over HTTP on loopback.
 
+mod account;
 mod catalog_asset;
 mod copies;
 mod crash;

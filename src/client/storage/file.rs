@@ -17,7 +17,7 @@ use super::{Access, Keep, Opened, Replay, Storage, StorageError};
 use crate::client::journal::{self, Found, HEADER, ReadError, VERSION};
 use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
-use crate::protocol::GameId;
+use crate::protocol::{GameId, SecretKey};
 
 const JOURNAL: &str = "journal.iap";
 const LOCK: &str = "journal.lock";
@@ -197,6 +197,18 @@ impl<D: Disk> Storage for FileStorage<D> {
 
     fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError> {
         self.writable()?.compact(keep, closing)
+    }
+
+    fn next_key(&mut self) -> Result<Option<SecretKey>, StorageError> {
+        key::read_next(&mut self.disk)
+    }
+
+    fn make_next_key(&mut self) -> Result<SecretKey, StorageError> {
+        key::make_next(self.writable()?.disk)
+    }
+
+    fn take_next_key(&mut self) -> Result<(), StorageError> {
+        key::take_next(self.writable()?.disk)
     }
 
     fn is_worth_reopening(&mut self) -> bool {
