@@ -129,6 +129,7 @@ fn full_request(consumptions: usize) -> Token {
         keys: u64::MAX,
         allowance: None,
         consumptions: vec![token; consumptions],
+        wait: None,
     };
     request.sign(&key(2)).expect("signs")
 }

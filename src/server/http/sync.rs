@@ -27,9 +27,9 @@ const JOSE: &str = "application/jose";
 /// Send orders, receive receipts
 ///
 /// The body is an `iap-sync+jwt` with at most 256 orders and 256 consumptions; the answer is an `iap-sync-response+jwt`
-/// with the receipts of the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
-/// byte for byte. A request without orders and consumptions that says
-/// `wait` is answered when there is news, or its time is over.
+/// with the receipts of the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets
+/// the same receipt, byte for byte. A request without orders and consumptions that says `wait` is answered when there is
+/// news, or its time is over.
 #[utoipa::path(
     post,
     path = "/v1/sync",
