@@ -4,6 +4,7 @@
 mod abuse;
 mod admin;
 mod allowances;
+mod attacks;
 mod audit;
 mod backup;
 #[cfg(all(unix, feature = "postgres"))]
