@@ -291,17 +291,12 @@ fn order_whose_id_somebody_took_before_it_arrived_costs_the_player_nothing() {
         let mut victim = Victim::new(scene);
         victim.buy("shield");
         // Somebody who can read what is sent holds it back, and uses the id for an order of their own.
-        let (trap, _) = http_server(|| "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned());
-        let held = victim.goes_to(&trap);
-        victim.stop();
-        victim.start(scene);
+        victim.hold_back(true);
         let order = victim.order("double_jump");
         victim.wait_for(order, OrderState::Sent);
         assert_eq!(scene.buy("charm", |claims| claims.id = order).status, Status::Granted);
-        victim.goes_to(&held);
-        victim.stop();
-        victim.start(scene);
-        victim.until("it is refused", |victim| victim.is_retrying());
+        victim.hold_back(false);
+        victim.disbelieves("status 422");
         let account = victim.device.account();
         let summary = scene.shop.server.show(&account).expect("is there");
         assert_eq!((summary.receipts, summary.wallet[0].available.value()), (1, WELCOME - 5_000));

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bevy_iap::client::machine::Terms;
 use bevy_iap::client::storage::file::FileStorage;
-use bevy_iap::client::transport::Pending;
 use bevy_iap::client::transport::http::HttpTransport;
+use bevy_iap::client::transport::{Pending, TransportError};
 use bevy_iap::client::{
     Client, Clock as _, Connection, Holdings, Input, OfflineGrants, OrderState, PlacedOrder, Request, Response,
     Settings, SystemClock, Transport, Update,
@@ -32,6 +33,7 @@ pub type Lie = Box<dyn Fn(&Request, Response) -> Response + Send>;
 struct Way {
     http: HttpTransport,
     lie: Arc<Mutex<Option<Lie>>>,
+    held_back: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Way {
@@ -42,6 +44,9 @@ impl fmt::Debug for Way {
 
 impl Transport for Way {
     fn send(&self, request: Request) -> Pending {
+        if self.held_back.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(TransportError::TimedOut) });
+        }
         let (answer, way) = (self.http.send(request.clone()), self.clone());
         Box::pin(async move {
             let answer = answer.await?;
@@ -62,7 +67,6 @@ pub struct Victim {
     /// The player's device, for looking at the books as they do.
     pub device: Device,
     way: Way,
-    url: String,
     pub orders: BTreeMap<OrderId, PlacedOrder>,
     pub holdings: Holdings,
     receipts: Vec<(Receipt, Token)>,
@@ -92,8 +96,7 @@ impl Victim {
             clock: Arc::new(SystemClock::default()),
             folder,
             device: Device { key: SecretKey::from_seed(&seed), chain: None },
-            way: Way { http, lie: Arc::default() },
-            url: url.to_owned(),
+            way: Way { http, lie: Arc::default(), held_back: Arc::default() },
             orders: BTreeMap::new(),
             holdings: Holdings::default(),
             receipts: Vec::new(),
@@ -102,10 +105,9 @@ impl Victim {
         }
     }
 
-    /// From its next start on, its requests go to another address; gives the one of before.
-    pub fn goes_to(&mut self, url: &str) -> String {
-        self.way.http = HttpTransport::new(url).expect("a transport");
-        std::mem::replace(&mut self.url, url.to_owned())
+    /// Holds back whatever is sent, or no longer.
+    pub fn hold_back(&self, held: bool) {
+        self.way.held_back.store(held, Ordering::SeqCst);
     }
 
     pub fn journal(&self) -> PathBuf {
