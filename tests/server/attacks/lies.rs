@@ -305,6 +305,7 @@ fn order_whose_id_somebody_took_before_it_arrived_costs_the_player_nothing() {
         victim.stop();
         std::fs::remove_file(victim.journal()).expect("is removed");
         victim.start(scene);
+        victim.until("it is online", Victim::is_online);
         victim.buy("double_jump");
         victim.check(scene);
     });

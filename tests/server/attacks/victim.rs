@@ -79,7 +79,7 @@ impl Victim {
     pub fn new(scene: &mut Scene) -> Self {
         let mut victim = Self::somewhere(scene, &scene.shop.server.url());
         victim.start(scene);
-        victim.until("it is online", |victim| victim.connection == Connection::Online);
+        victim.until("it is online", Self::is_online);
         scene.joins(&victim.device, WELCOME);
         victim
     }
@@ -239,6 +239,11 @@ impl Victim {
     /// Whether the last answer was not believed.
     pub fn is_retrying(&self) -> bool {
         matches!(self.connection, Connection::Retrying { .. })
+    }
+
+    /// Whether the last answer was believed.
+    pub fn is_online(&self) -> bool {
+        self.connection == Connection::Online
     }
 
     /// Whether the last receipt is signed by `key`.
