@@ -12,8 +12,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::ledger::{Outcome, Total};
-use crate::protocol::Status;
+use super::ledger::{ConsumptionOutcome, Outcome, Total};
+use crate::protocol::{ConsumptionStatus, Status};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -113,6 +113,8 @@ pub(crate) struct Metrics {
     batches: Counter,
     enrolments: Counter,
     allowances: Counter,
+    consumptions: Family<StatusLabel, Counter>,
+    repeated_consumptions: Counter,
     batch_orders: Histogram,
     settlements: Histogram,
     refused: Family<LimitLabel, Counter>,
@@ -143,6 +145,8 @@ impl Default for Metrics {
             batches: Counter::default(),
             enrolments: Counter::default(),
             allowances: Counter::default(),
+            consumptions: Family::default(),
+            repeated_consumptions: Counter::default(),
             batch_orders: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             settlements: seconds(),
             refused: Family::default(),
@@ -160,6 +164,9 @@ impl Default for Metrics {
         // A series that is there from the start, at zero, shows its first increase.
         for status in ["granted", "declined", "replayed", "conflict", "failed"] {
             drop(metrics.orders.get_or_create(&StatusLabel { status }));
+        }
+        for status in ["consumed", "refused", "replayed", "undecided", "conflict", "failed"] {
+            drop(metrics.consumptions.get_or_create(&StatusLabel { status }));
         }
         for limit in Refused::ALL {
             drop(metrics.refused.get_or_create(&LimitLabel { limit: limit.as_str() }));
@@ -188,6 +195,10 @@ impl Metrics {
         registry.register("batches", "Batches of sync requests that were settled", self.batches.clone());
         registry.register("enrolments", "Devices that were enrolled", self.enrolments.clone());
         registry.register("allowances", "Allowances that devices were given", self.allowances.clone());
+        let help = "Consumptions that reached the books, by what became of them";
+        registry.register("consumptions", help, self.consumptions.clone());
+        let help = "Consumptions with a number that their device had passed: a save was restored, or a device copied";
+        registry.register("repeated_consumptions", help, self.repeated_consumptions.clone());
         registry.register("batch_orders", "Orders in a batch", self.batch_orders.clone());
         let help = "How long the books took to settle a batch, durably";
         registry.register_with_unit("settlement_duration", help, Unit::Seconds, self.settlements.clone());
@@ -240,6 +251,21 @@ impl Metrics {
 
     pub(crate) fn count_allowances(&self, given: usize) {
         self.allowances.inc_by(given as u64);
+    }
+
+    pub(crate) fn count_consumption(&self, outcome: ConsumptionOutcome) {
+        let status = match outcome {
+            ConsumptionOutcome::Settled { status: ConsumptionStatus::Consumed, .. } => "consumed",
+            ConsumptionOutcome::Settled { .. } => "refused",
+            ConsumptionOutcome::Replayed => "replayed",
+            ConsumptionOutcome::Undecided => "undecided",
+            ConsumptionOutcome::Conflict => "conflict",
+            ConsumptionOutcome::Failed => "failed",
+        };
+        self.consumptions.get_or_create(&StatusLabel { status }).inc();
+        if let ConsumptionOutcome::Settled { repeated: true, .. } = outcome {
+            self.repeated_consumptions.inc();
+        }
     }
 
     pub(crate) fn count_outcome(&self, outcome: &Outcome) {

@@ -5,6 +5,8 @@
 //! device should hear, for some devices at a time, and hands the answers to the workers to be signed, while it goes on
 //! with the next batch.
 
+mod consuming;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
@@ -18,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::clock::Clock;
 use super::ledger::{
     AllowanceRules, AllowanceWish, Context, Enrolled, FeedEntry, Ledger, LedgerError, Outcome, Place, Standing,
-    VerifiedOrder,
+    VerifiedConsumption, VerifiedOrder,
 };
 use super::memory::Held;
 use super::metrics::{Metrics, Refused};
@@ -42,12 +44,22 @@ pub(crate) struct SyncJob {
     pub(crate) place: Place,
     pub(crate) request_sha256: Sha256,
     pub(crate) orders: Vec<VerifiedOrder>,
+    pub(crate) consumptions: Vec<VerifiedConsumption>,
+    /// Whether not all consumptions are decided, so that the device asks again at once.
+    pub(crate) undecided: bool,
     /// What allowance the device wants.
     pub(crate) wish: Option<AllowanceRequest>,
     /// What it is given, once that is decided.
     pub(crate) allowances: Vec<Token>,
     /// The room that the request takes up.
     pub(crate) held: Held,
+}
+
+impl SyncJob {
+    /// Whether it only asks for news.
+    pub(crate) fn has_nothing_to_decide(&self) -> bool {
+        self.orders.is_empty() && self.consumptions.is_empty()
+    }
 }
 
 /// A signed answer, and the room that it takes up.
@@ -66,10 +78,10 @@ enum Job {
 }
 
 impl Job {
-    /// How much work it is: that of its orders, and that of the answer.
+    /// How much work it is: that of its orders and consumptions, and that of the answer.
     fn weight(&self) -> usize {
         match self {
-            Self::Sync(job, _) => job.orders.len() + 1,
+            Self::Sync(job, _) => job.orders.len() + job.consumptions.len() + 1,
             Self::Enrol(..) | Self::Operate(_) => 1,
             Self::Wake | Self::Stop => 0,
         }
@@ -294,13 +306,21 @@ impl Writer {
         for outcome in &outcomes {
             self.metrics.count_outcome(outcome);
         }
+        let refused = self.consume(&mut jobs);
         if !orders.is_empty() {
             self.watch.changed(orders.iter().map(|order| &order.order().account));
         }
         self.allow(&mut jobs);
         let mut outcomes = outcomes.into_iter();
         let asked = jobs.into_iter().zip(replies).zip(counts);
-        let mut asked = asked.map(|((job, reply), count)| (job, reply, outcomes.by_ref().take(count).collect()));
+        let asked = asked.map(|((job, reply), count)| (job, reply, outcomes.by_ref().take(count).collect()));
+        let mut asked = asked.zip(refused).filter_map(|((job, reply, outcomes), refused)| match refused {
+            None => Some((job, reply, outcomes)),
+            Some(refusal) => {
+                let _ = reply.send(Err(refusal));
+                None
+            }
+        });
         loop {
             let some: Vec<_> = asked.by_ref().take(DEVICES_AT_ONCE).collect();
             if some.is_empty() {
@@ -400,11 +420,12 @@ impl Writer {
             request_sha256: job.request_sha256,
             receipts,
             cursor: standing.cursor,
-            more: standing.more,
+            more: standing.more || job.undecided,
             wallet: standing.wallet,
             chain: standing.chain,
             catalog: self.catalog.digest(),
             allowances: job.allowances,
+            consumed_sequence: standing.consumed_sequence,
         };
         let key = self.signer.key().clone();
         self.workers.spawn(move || {

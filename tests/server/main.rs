@@ -10,6 +10,7 @@ mod backup;
 #[cfg(all(unix, feature = "postgres"))]
 mod cluster;
 mod command;
+mod consuming;
 mod crashes;
 mod damaged;
 mod forgeries;

@@ -17,7 +17,7 @@ use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::{SyncRequest, Wait};
 use crate::server::known_devices::KnownDevice;
-use crate::server::ledger::{Place, VerifiedOrder};
+use crate::server::ledger::{Place, VerifiedConsumption, VerifiedOrder};
 use crate::server::memory::Held;
 use crate::server::pipeline::{Answer, SyncJob};
 use crate::server::problem::Refusal;
@@ -27,9 +27,10 @@ const JOSE: &str = "application/jose";
 
 /// Send orders, receive receipts
 ///
-/// The body is an `iap-sync+jwt` with at most 256 orders; the answer is an `iap-sync-response+jwt` with the receipts of
-/// the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
-/// byte for byte. A request without orders that says `wait` is answered when there is news, or its time is over.
+/// The body is an `iap-sync+jwt` with at most 256 orders and 256 consumptions; the answer is an `iap-sync-response+jwt`
+/// with the receipts of the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
+/// byte for byte. A request without orders and consumptions that says
+/// `wait` is answered when there is news, or its time is over.
 #[utoipa::path(
     post,
     path = "/v1/sync",
@@ -56,7 +57,7 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         return Err(Refusal::unknown_device(id));
     };
     let Verified { keys: known, wait, job } = app.work(move |app| verified(app, token, device, held, caller)).await?;
-    let wait = wait.filter(|_| job.orders.is_empty() && app.keys.get().list_after(known).is_none());
+    let wait = wait.filter(|_| job.has_nothing_to_decide() && app.keys.get().list_after(known).is_none());
     let was_held = wait.as_ref().map(|_| WasHeld);
     if let Some(wait) = wait {
         // Nobody works on it meanwhile, so it makes room for whoever needs it.
@@ -100,22 +101,31 @@ struct Verified {
     job: SyncJob,
 }
 
-/// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones.
+/// Verifies a request and every order and consumption in it. One that is bad refuses the whole request: a device signs
+/// no bad ones.
 fn verified(app: &App, token: Token, device: KnownDevice, held: Held, caller: Caller) -> Result<Verified, Refusal> {
     let id = device.key.id();
     let game = &app.catalog.game;
     let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
     // Only now is it known that the device itself asks, and nobody who would use up its rate.
-    app.rates.orders(id, caller, request.orders.len() + 1)?;
+    app.rates.orders(id, caller, request.orders.len() + request.consumptions.len() + 1)?;
     let verify = |(index, order): (usize, Token)| {
         app.verified.verify(order, device.key, &device.account, game).map_err(|error| Refusal::of_order(index, &error))
     };
     // Collecting results in parallel gives any of the errors; the first one is the same on every run.
     let orders: Vec<Result<VerifiedOrder, Refusal>> = request.orders.into_par_iter().enumerate().map(verify).collect();
+    let verify = |(index, token): (usize, Token)| {
+        VerifiedConsumption::verify(token, device.key, &device.account, game)
+            .map_err(|error| Refusal::of_consumption(index, error))
+    };
+    let consumptions: Vec<Result<VerifiedConsumption, Refusal>> =
+        request.consumptions.into_par_iter().enumerate().map(verify).collect();
     let job = SyncJob {
         place: Place { device: id, account: device.account, cursor: request.cursor },
         request_sha256: token.sha256(),
         orders: orders.into_iter().collect::<Result<_, _>>()?,
+        consumptions: consumptions.into_iter().collect::<Result<_, _>>()?,
+        undecided: false,
         wish: request.allowance,
         allowances: Vec::new(),
         held,

@@ -5,6 +5,7 @@
 //! of them keeps a balance in memory.
 
 mod backup;
+mod consuming;
 mod facts;
 mod lots_from_wallets;
 mod reading;
@@ -23,8 +24,9 @@ use self::facts::Books;
 use super::changes::Changes;
 use super::plan::{self, Fate, Plan};
 use super::{
-    AccountSummary, AllowanceRules, AllowanceWish, Answer, BookReader, Context, Device, Enrolled, Ledger, LedgerError,
-    OperateError, Operation, Outcome, Place, Standing, Total, VerifiedOrder, values,
+    AccountSummary, AllowanceRules, AllowanceWish, Answer, BookReader, ConsumptionOutcome, Context, Device, Enrolled,
+    Ledger, LedgerError, OperateError, Operation, Outcome, Place, Standing, Total, VerifiedConsumption, VerifiedOrder,
+    values,
 };
 use crate::protocol::{AccountId, GameId, KeyId, Money, PublicKey, Token, UnixSeconds};
 use crate::server::signing::{Signer, Threads};
@@ -166,6 +168,18 @@ impl Ledger for SqliteLedger {
         let changes = plan.into_changes();
         let entries = written(transaction, &changes, context.signer)?;
         fates.into_iter().map(|fate: Fate| fate.outcome(&changes.receipts, &entries)).collect()
+    }
+
+    fn consume(
+        &mut self,
+        batch: &[VerifiedConsumption],
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<ConsumptionOutcome>, LedgerError> {
+        let transaction = self.begin()?;
+        let outcomes = consuming::consume(&transaction, batch, signer, now)?;
+        transaction.commit()?;
+        Ok(outcomes)
     }
 
     fn allow(
