@@ -6,11 +6,13 @@
 
 mod accounts;
 mod admin;
+mod consumed;
 mod copied;
 mod edited;
 mod floods;
 mod forged;
 mod forgery;
+mod items;
 mod keys;
 mod lies;
 mod money;

@@ -1,12 +1,12 @@
 //! Tokens that are not what they say: unsigned, signed by another way or another key, of another kind, or with two
-//! readings. Each is tried wherever the server takes a token: as a request, as an order in one, and as a proof.
+//! readings. Each is tried wherever the server takes a token: as a request, as an order or a consumption in one, and as a proof.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
 
 use bevy_iap::protocol::envelope::Claims as _;
 use bevy_iap::protocol::sync::{DeviceProof, Enrolment, SyncRequest};
-use bevy_iap::protocol::{Order, SecretKey, Token};
+use bevy_iap::protocol::{Consumption, Order, SecretKey, Token};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -20,11 +20,15 @@ const BAD_TOKEN: &str = "/problems/bad-token";
 /// What an attacker makes of a kind of token and its claims.
 type Forge<'a> = &'a dyn Fn(&RawKey, &str, &Value) -> Token;
 
-/// Shows a forged token at each of the three doors, and returns what was answered.
-fn knock(scene: &mut Scene, forge: Forge<'_>) -> [Answer; 3] {
+/// Shows a forged token at each of the four doors, and returns what was answered.
+fn knock(scene: &mut Scene, forge: Forge<'_>) -> [Answer; 4] {
     let address = scene.shop.address();
     let order = forge(&scene.raw, Order::TYPE, &claims(&scene.attacker.claims("double_jump", 1)));
     let within = scene.send(&[order]);
+    let mut using = scene.attacker.request(0, &[]);
+    let consumption = claims(&scene.attacker.consumption(1, "shield", 1));
+    using.consumptions = vec![forge(&scene.raw, Consumption::TYPE, &consumption)];
+    let using = send_sync(address, &using.sign(&scene.attacker.key).expect("signs"));
     let request = forge(&scene.raw, SyncRequest::TYPE, &claims(&scene.attacker.request(0, &[])));
     let alone = send_sync(address, &request);
     let (newcomer, raw) = attacker();
@@ -33,7 +37,7 @@ fn knock(scene: &mut Scene, forge: Forge<'_>) -> [Answer; 3] {
     enrolment["proof"] = json!(proof.as_str());
     let joining = post(address, "/v1/devices", "application/json", enrolment.to_string().as_bytes());
     assert!(!is_enrolled(&scene.shop, raw.id) || joining.status < 300);
-    [within, alone, joining]
+    [within, using, alone, joining]
 }
 
 fn proof_of(raw: &RawKey) -> Value {
@@ -56,11 +60,11 @@ fn with_header(raw: &RawKey, kind: &str, payload: &Value, change: impl FnOnce(&m
 }
 
 #[test]
-fn honest_tokens_pass_the_three_doors_at_which_the_others_are_refused() {
+fn honest_tokens_pass_the_doors_at_which_the_others_are_refused() {
     // Otherwise the attacks below would show nothing.
     attack(|scene| {
         let answers = knock(scene, &|raw, kind, payload| with_header(raw, kind, payload, |_| {}));
-        assert_eq!(answers.map(|answer| answer.status), [200, 200, 201]);
+        assert_eq!(answers.map(|answer| answer.status), [200, 200, 200, 201]);
     });
 }
 
@@ -187,7 +191,7 @@ fn token_of_one_kind_does_not_pass_for_another() {
         for other in kinds {
             for (answer, own) in knock(scene, &|raw, _, payload| with_header(raw, other, payload, |_| {}))
                 .into_iter()
-                .zip([Order::TYPE, SyncRequest::TYPE, DeviceProof::TYPE])
+                .zip([Order::TYPE, Consumption::TYPE, SyncRequest::TYPE, DeviceProof::TYPE])
                 .filter(|(_, own)| *own != other)
             {
                 let problem = answer.assert_refused(BAD_TOKEN, 400);

@@ -75,6 +75,7 @@ pub fn granted(key: &SecretKey, body: &[u8]) -> String {
         chain: None,
         catalog: catalog().digest(),
         allowances: Vec::new(),
+        consumed_sequence: 0,
     };
     response.sign(key).expect("signs").to_string()
 }

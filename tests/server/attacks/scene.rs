@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bevy_iap::protocol::sync::{SyncRequest, SyncResponse};
 use bevy_iap::protocol::{
-    AccountId, Catalog, Grant, KeyId, Order, ProductKind, PublicKey, Receipt, SecretKey, ServerKeys, Status, Token,
+    AccountId, Catalog, FeedReceipt, Grant, KeyId, Order, ProductKind, PublicKey, Receipt, SecretKey, ServerKeys,
+    Status, Token,
 };
 use bevy_iap::server::ServerConfig;
 use bevy_iap::server::ledger::AccountSummary;
 
 use super::forgery::RawKey;
+use super::items::left;
 use crate::support::{Answer, Device, Shop, catalog, fresh_id, game, send_sync};
 
 /// What every new account gets, in micros of a euro.
@@ -149,12 +151,15 @@ impl Scene {
     /// Checks that an account of the attackers has what its wallet has paid for, to the micro, and nothing else.
     fn check_account(&self, device: &Device, orders: &mut BTreeMap<bevy_iap::protocol::OrderId, AccountId>) {
         let account = device.account();
-        let (_, receipts) = feed(self, device);
+        let (_, receipts) = whole_feed(self, device);
         let mut latest = BTreeMap::new();
         for (place, receipt) in (1..).zip(&receipts) {
-            assert_eq!(receipt.feed, place, "a place in the feed is missing, or there twice");
-            latest.insert(receipt.order, receipt);
+            assert_eq!(receipt.feed(), place, "a place in the feed is missing, or there twice");
+            if let FeedReceipt::Order(receipt) = receipt {
+                latest.insert(receipt.order, receipt);
+            }
         }
+        left(&receipts);
         let mut paid: BTreeMap<&str, i64> = BTreeMap::new();
         let (mut unlocks, mut passes) = (BTreeSet::new(), BTreeSet::new());
         for (order, receipt) in latest {
@@ -214,14 +219,24 @@ pub fn attacker() -> (Device, RawKey) {
     (Device { key: SecretKey::from_seed(&seed), chain: None }, RawKey::new(&seed))
 }
 
-/// An account's whole feed: what was signed, and what it says. Every receipt in it is the account's own.
+/// An account's whole feed: what was signed, and what it says of orders. Every receipt in it is the account's own.
 pub fn feed(scene: &Scene, device: &Device) -> (Vec<Token>, Vec<Receipt>) {
+    let (tokens, receipts) = whole_feed(scene, device);
+    let of_orders = receipts.into_iter().filter_map(|receipt| match receipt {
+        FeedReceipt::Order(receipt) => Some(receipt),
+        FeedReceipt::Consumption(_) => None,
+    });
+    (tokens, of_orders.collect())
+}
+
+/// The same with what it says of consumptions.
+pub fn whole_feed(scene: &Scene, device: &Device) -> (Vec<Token>, Vec<FeedReceipt>) {
     let (mut tokens, mut receipts, mut cursor) = (Vec::new(), Vec::new(), 0);
     loop {
         let request = device.request(cursor, &[]);
         let (response, keys) = read(scene, device, &request);
         let verify = |token: &Token| {
-            Receipt::verify_for(token, &keys.all(), &game(), &device.account()).expect("a receipt of another")
+            FeedReceipt::verify_for(token, &keys.all(), &game(), &device.account()).expect("a receipt of another")
         };
         receipts.extend(response.receipts.iter().map(verify));
         tokens.extend(response.receipts);

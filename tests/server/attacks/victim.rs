@@ -15,11 +15,12 @@ use bevy_iap::client::{
     Client, Clock as _, Connection, Holdings, Input, OfflineGrants, OrderState, PlacedOrder, Request, Response,
     Settings, SystemClock, Transport, Update,
 };
-use bevy_iap::protocol::{Catalog, Currency, Grant, KeyId, OrderId, Receipt, SecretKey, Status, Token};
+use bevy_iap::protocol::{Catalog, Currency, FeedReceipt, Grant, KeyId, OrderId, Receipt, SecretKey, Status, Token};
 use tempfile::TempDir;
 
 use super::forgery::encode;
-use super::scene::{Scene, WELCOME, feed};
+use super::items::left;
+use super::scene::{Scene, WELCOME, whole_feed};
 use crate::support::{Device, catalog, fresh_id, game};
 
 /// How long anything may take before a test gives up.
@@ -261,6 +262,23 @@ impl Victim {
         self.command(Input::SyncNow);
     }
 
+    /// How many of an item there are.
+    pub fn left(&self, item: &str) -> u64 {
+        self.holdings.items.get(item).map_or(0, |quantity| quantity.left)
+    }
+
+    /// Uses items up, and waits until the server has heard of it.
+    pub fn uses(&mut self, scene: &Scene, item: &str, quantity: u64) {
+        self.until("they are there", |victim| victim.left(item) >= quantity);
+        let rest = self.left(item) - quantity;
+        self.command(Input::Consume { item: item.parse().expect("a name"), quantity });
+        self.until("they are used", |victim| victim.left(item) == rest);
+        self.sync_now();
+        self.until("the server has heard of it", |victim| {
+            left(&whole_feed(scene, &victim.device).1).get(item).copied().unwrap_or_default() == rest
+        });
+    }
+
     /// Whether nothing at all is owned.
     pub fn owns_nothing(&self) -> bool {
         let items = self.holdings.items.values().map(|quantity| quantity.left).sum::<u64>();
@@ -272,17 +290,20 @@ impl Victim {
     pub fn check(mut self, scene: &Scene) {
         self.let_through();
         self.sync_now();
-        let (tokens, receipts) = feed(scene, &self.device);
+        let (tokens, receipts) = whole_feed(scene, &self.device);
+        let items = left(&receipts);
         let mut latest = BTreeMap::new();
-        receipts.into_iter().for_each(|receipt| drop(latest.insert(receipt.order, receipt)));
-        let (mut rights, mut items) = (BTreeSet::new(), BTreeMap::new());
-        let grants = latest.values().filter(|receipt| receipt.status == Status::Granted).flat_map(|it| &it.grants);
-        for grant in grants {
-            match grant {
-                Grant::Entitlement { entitlement, .. } => drop(rights.insert(entitlement.clone())),
-                Grant::Item { item, quantity } => *items.entry(item.clone()).or_insert(0) += quantity,
+        for receipt in receipts {
+            if let FeedReceipt::Order(receipt) = receipt {
+                latest.insert(receipt.order, receipt);
             }
         }
+        let granted = latest.values().filter(|receipt| receipt.status == Status::Granted).flat_map(|it| &it.grants);
+        let rights = granted.filter_map(|grant| match grant {
+            Grant::Entitlement { entitlement, .. } => Some(entitlement.clone()),
+            Grant::Item { .. } => None,
+        });
+        let rights: BTreeSet<_> = rights.collect();
         self.until("what the books say", |victim| {
             let owned: BTreeSet<_> = victim.holdings.entitlements.keys().cloned().collect();
             let left = victim.holdings.items.iter().filter(|(_, quantity)| quantity.left > 0);
