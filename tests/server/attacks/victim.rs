@@ -15,7 +15,9 @@ use bevy_iap::client::{
     Client, Clock as _, Connection, Holdings, Input, OfflineGrants, OrderState, PlacedOrder, Request, Response,
     Settings, SystemClock, Transport, Update,
 };
-use bevy_iap::protocol::{Catalog, Currency, FeedReceipt, Grant, KeyId, OrderId, Receipt, SecretKey, Status, Token};
+use bevy_iap::protocol::{
+    Catalog, ConsumptionId, Currency, FeedReceipt, Grant, KeyId, OrderId, Receipt, SecretKey, Status, Token,
+};
 use tempfile::TempDir;
 
 use super::forgery::encode;
@@ -271,7 +273,8 @@ impl Victim {
     pub fn uses(&mut self, scene: &Scene, item: &str, quantity: u64) {
         self.until("they are there", |victim| victim.left(item) >= quantity);
         let rest = self.left(item) - quantity;
-        self.command(Input::Consume { item: item.parse().expect("a name"), quantity });
+        let id = ConsumptionId(fresh_id());
+        self.command(Input::Consume { id, item: item.parse().expect("a name"), quantity });
         self.until("they are used", |victim| victim.left(item) == rest);
         self.sync_now();
         self.until("the server has heard of it", |victim| {
