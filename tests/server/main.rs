@@ -5,6 +5,7 @@ mod abuse;
 mod accounts;
 mod admin;
 mod allowances;
+mod attacks;
 mod audit;
 mod backup;
 #[cfg(all(unix, feature = "postgres"))]
