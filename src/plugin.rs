@@ -64,6 +64,11 @@ pub struct IapPlugin {
     pub offline: bool,
     /// Where the key and the journal are kept. In the player's data folder by default.
     pub save: Save,
+    /// Whether the device's key is kept in the keychain of the operating system, with [`Save::PlayerFolder`] and
+    /// [`Save::Folder`]. A key that is in the file is moved there, and stays in the file where there is no keychain. False
+    /// by default.
+    #[cfg(feature = "keychain")]
+    pub keychain: bool,
     /// A product bought again within this time is taken for a double tap. A quarter of a second by default.
     pub double_tap: Duration,
     /// Whether to hear at once of what happens elsewhere: a gift, a refund, a purchase on another device. True by
@@ -106,6 +111,8 @@ impl IapPlugin {
             offline_grants: OfflineGrants::default(),
             offline: false,
             save: Save::default(),
+            #[cfg(feature = "keychain")]
+            keychain: false,
             double_tap: Duration::from_millis(250),
             listen: true,
             poll: Duration::from_secs(300),
@@ -118,8 +125,8 @@ impl IapPlugin {
     fn start(&self) -> Result<Client, String> {
         let game: GameId = self.game.parse().map_err(|error| format!("{error}"))?;
         let storage: Box<dyn Storage> = match &self.save {
-            Save::PlayerFolder => Box::new(FileStorage::for_game(&game).map_err(|error| error.to_string())?),
-            Save::Folder(folder) => Box::new(FileStorage::new(folder)),
+            Save::PlayerFolder => self.keep_key(FileStorage::for_game(&game).map_err(|error| error.to_string())?),
+            Save::Folder(folder) => self.keep_key(FileStorage::new(folder)),
             Save::Memory(memory) => Box::new(memory.clone()),
         };
         let keys = self.server.as_ref().map_or_else(Vec::new, |server| server.keys.clone());
@@ -127,6 +134,15 @@ impl IapPlugin {
         let settings = Settings { offline_grants, currency, offline, listen, poll, ..Settings::new(game, keys) };
         Client::start(settings, storage, self.transport()?, self.clock.clone())
             .map_err(|error| format!("the purchasing thread cannot be started: {error}"))
+    }
+
+    /// The storage, with the place for the device's key that is set.
+    fn keep_key(&self, storage: FileStorage) -> Box<dyn Storage> {
+        #[cfg(feature = "keychain")]
+        if self.keychain {
+            return Box::new(storage.with_keychain(Box::new(crate::client::storage::keychain::SystemKeychain)));
+        }
+        Box::new(storage)
     }
 
     fn transport(&self) -> Result<Option<Arc<dyn Transport>>, String> {

@@ -7,6 +7,7 @@
 mod crashes;
 mod disk;
 mod failures;
+mod keychain;
 mod life;
 mod random;
 mod replacing;

@@ -170,8 +170,13 @@ impl Session {
 
 impl NotOpened {
     fn by(error: &StorageError, storage: Box<dyn Storage>) -> Self {
-        let try_again =
-            matches!(error, StorageError::Io { .. } | StorageError::Uncertain(_) | StorageError::NoRandomness);
+        let try_again = matches!(
+            error,
+            StorageError::Io { .. }
+                | StorageError::Uncertain(_)
+                | StorageError::NoRandomness
+                | StorageError::Keychain { .. }
+        );
         Self { trouble: error.to_string(), try_again, storage }
     }
 }

@@ -2,10 +2,12 @@
 
 pub mod disk;
 pub mod file;
+pub mod keychain;
 pub mod memory;
 
 use std::fmt::Debug;
 
+pub use keychain::Keychain;
 use thiserror::Error;
 
 use super::record::Record;
@@ -135,6 +137,34 @@ pub enum StorageError {
     )]
     KeyMissing {
         /// Where it should be.
+        path: String,
+    },
+    /// The device's key is in the keychain, which cannot be read now.
+    #[error(
+        "the device key is in this computer's keychain, as {path} says, and that cannot be read: {trouble}; unlock it"
+    )]
+    Keychain {
+        /// The file that says so.
+        path: String,
+        /// What the keychain said.
+        trouble: String,
+    },
+    /// The device's key was put into a keychain that has it no longer, or that is another computer's.
+    #[error(
+        "the device key is not in this computer's keychain, where {path} says that it is; open the game where it was \
+         played, or move the folder away to start as a new player"
+    )]
+    NotInKeychain {
+        /// The file that says so.
+        path: String,
+    },
+    /// The device's key is in a keychain, and this storage was given none.
+    #[error(
+        "the device key is in the system's keychain, as {path} says, and this build of the game does not use it; build \
+         it with the feature `keychain`, and set `keychain` in the plugin"
+    )]
+    NoKeychain {
+        /// The file that says so.
         path: String,
     },
     /// There is no folder for a player's data on this system.

@@ -8,6 +8,7 @@ mod disk;
 mod elsewhere;
 mod end_to_end;
 mod formats;
+mod keychain;
 mod keys;
 mod offline;
 mod promises;
