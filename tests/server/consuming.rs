@@ -67,7 +67,7 @@ fn consumptions_that_are_not_the_devices_own_refuse_the_whole_request() {
     let mut device = shop.device();
     device.sync(&shop, 0, &[device.clone().order("shield", 2)]);
     let good = signed(&device, &device.consumption(1, "shield", 1));
-    let stranger = Device { key: SecretKey::from_seed(&[3; 32]), chain: None };
+    let stranger = Device { key: SecretKey::from_seed(&[3; 32]), chain: None, joined: None };
     let strangers = signed(&stranger, &stranger.consumption(1, "shield", 1));
     let (_, answer) = send(&shop, &device, 0, &[], &[good.clone(), strangers]);
     let problem = answer.assert_refused("/problems/bad-token", 400);

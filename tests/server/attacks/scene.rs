@@ -216,7 +216,7 @@ impl Scene {
 pub fn attacker() -> (Device, RawKey) {
     let mut seed = [0x0b; 32];
     seed[..16].copy_from_slice(&fresh_id());
-    (Device { key: SecretKey::from_seed(&seed), chain: None }, RawKey::new(&seed))
+    (Device { key: SecretKey::from_seed(&seed), chain: None, joined: None }, RawKey::new(&seed))
 }
 
 /// An account's whole feed: what was signed, and what it says of orders. Every receipt in it is the account's own.

@@ -98,7 +98,7 @@ impl Victim {
             client: None,
             clock: Arc::new(SystemClock::default()),
             folder,
-            device: Device { key: SecretKey::from_seed(&seed), chain: None },
+            device: Device { key: SecretKey::from_seed(&seed), chain: None, joined: None },
             way: Way { http, lie: Arc::default(), held_back: Arc::default() },
             orders: BTreeMap::new(),
             holdings: Holdings::default(),

@@ -8,18 +8,8 @@ use super::{Till, order};
 use crate::cluster;
 use crate::support::{Device, game};
 
-/// What version 4 has changed, undone.
-const VERSION_3: &str = "
-    DROP TABLE consumptions;
-    DROP TABLE inventories;
-    ALTER TABLE devices DROP COLUMN consumed_sequence;
-    ALTER TABLE devices DROP COLUMN consumed_repeated;
-    ALTER TABLE devices DROP COLUMN consumed_missing;
-    UPDATE meta SET value = '3' WHERE name = 'version';
-";
-
 /// What accounts of several devices have changed, undone.
-const VERSION_3: &str = "
+const VERSION_4: &str = "
     DROP TABLE logins;
     DROP TABLE link_codes;
     DROP TABLE moves;
@@ -27,6 +17,16 @@ const VERSION_3: &str = "
     ALTER TABLE devices DROP COLUMN name;
     ALTER TABLE devices DROP COLUMN revoked_at;
     ALTER TABLE devices DROP COLUMN replaced_by;
+    UPDATE meta SET value = '4' WHERE name = 'version';
+";
+
+/// What consumptions have changed, undone.
+const VERSION_3: &str = "
+    DROP TABLE consumptions;
+    DROP TABLE inventories;
+    ALTER TABLE devices DROP COLUMN consumed_sequence;
+    ALTER TABLE devices DROP COLUMN consumed_repeated;
+    ALTER TABLE devices DROP COLUMN consumed_missing;
     UPDATE meta SET value = '3' WHERE name = 'version';
 ";
 
@@ -73,6 +73,7 @@ fn books_of_version_1_keep_their_feeds_and_their_refunds_and_go_on() {
     let second = buy(&mut till, &mut devices, "double_jump");
     assert_eq!(refund(&mut till, 1, first), 3);
     drop(till);
+    cluster.admin_at(&schema, VERSION_4);
     cluster.admin_at(&schema, VERSION_3);
     cluster.admin_at(&schema, VERSION_2);
     cluster.admin_at(&schema, VERSION_1);
@@ -96,6 +97,7 @@ fn books_of_version_2_freeze_and_thaw_devices_from_then_on() {
     let bought = order(&mut devices[0], "skin");
     till.settle(&[bought]).expect("settles");
     drop(till);
+    cluster.admin_at(&schema, VERSION_4);
     cluster.admin_at(&schema, VERSION_3);
     cluster.admin_at(&schema, VERSION_2);
 
@@ -122,6 +124,7 @@ fn books_of_version_3_use_up_what_was_bought_before() {
     let bought = order(&mut devices[0], "shield");
     till.settle(&[bought]).expect("settles");
     drop(till);
+    cluster.admin_at(&schema, VERSION_4);
     cluster.admin_at(&schema, VERSION_3);
 
     let mut till = Till::at(&url);
