@@ -58,10 +58,14 @@ mod pipeline;
 mod problem;
 mod rates;
 mod remembered;
+mod request;
 pub mod rotation;
+pub(crate) mod seeded;
 mod settle;
 pub mod signing;
 mod signing_keys;
+#[cfg(all(test, feature = "client"))]
+pub(crate) mod simulated;
 pub mod statement;
 mod totals;
 mod verified_orders;
@@ -222,8 +226,8 @@ impl Server {
             batch: limits.batch,
             allowances,
             metrics: Arc::clone(&metrics),
-            workers: Arc::clone(&workers),
-            _lock: lock,
+            workers: Some(Arc::clone(&workers)),
+            _lock: Some(lock),
             swept_at: None,
         };
         let (pipeline, writer) = Pipeline::start(writer, limits.queue).map_err(ServerError::Threads)?;

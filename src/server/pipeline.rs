@@ -32,8 +32,8 @@ use crate::protocol::{AccountId, AllowanceRequest, Catalog, Money, PublicKey, Sh
 /// For how many devices the feed is read at a time: each may get hundreds of receipts.
 const DEVICES_AT_ONCE: usize = 32;
 
-type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
-type Operation = Box<dyn FnOnce(&mut dyn Ledger, &mut Signer) + Send>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+pub(crate) type Operation = Box<dyn FnOnce(&mut dyn Ledger, &mut Signer) + Send>;
 
 /// A verified sync request.
 #[derive(Debug)]
@@ -176,19 +176,20 @@ pub(crate) struct Writer {
     /// How much devices may spend while they are offline.
     pub(crate) allowances: AllowanceRules,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) workers: Arc<rayon::ThreadPool>,
-    /// The lock on the data folder, kept for as long as the books are open: they are closed before it.
-    pub(crate) _lock: File,
+    /// Who signs the answers; the writer itself, if there is nobody.
+    pub(crate) workers: Option<Arc<rayon::ThreadPool>>,
+    /// The lock on the data folder, if there is one, kept for as long as the books are open: they are closed before it.
+    pub(crate) _lock: Option<File>,
     /// When holds that were due were last given free.
     pub(crate) swept_at: Option<UnixSeconds>,
 }
 
 /// What was waiting.
 #[derive(Default)]
-struct Batch {
-    syncs: Vec<(SyncJob, Reply<Answer>)>,
-    enrolments: Vec<(PublicKey, Reply<Enrolled>)>,
-    operations: Vec<Operation>,
+pub(crate) struct Batch {
+    pub(crate) syncs: Vec<(SyncJob, Reply<Answer>)>,
+    pub(crate) enrolments: Vec<(PublicKey, Reply<Enrolled>)>,
+    pub(crate) operations: Vec<Operation>,
     /// How much work it is.
     weight: usize,
     stop: bool,
@@ -217,17 +218,23 @@ impl Writer {
                 let Ok(job) = waiting.try_recv() else { break };
                 batch.add(job);
             }
-            self.signer.change(&self.keys.get());
-            self.expire();
-            self.enrol(batch.enrolments);
-            for operation in batch.operations {
-                operation(&mut *self.ledger, &mut self.signer);
-            }
-            self.settle(batch.syncs);
-            if batch.stop {
+            let stop = batch.stop;
+            self.work(batch);
+            if stop {
                 return;
             }
         }
+    }
+
+    /// Does the work of a batch, with the keys and at the time of now.
+    pub(crate) fn work(&mut self, batch: Batch) {
+        self.signer.change(&self.keys.get());
+        self.expire();
+        self.enrol(batch.enrolments);
+        for operation in batch.operations {
+            operation(&mut *self.ledger, &mut self.signer);
+        }
+        self.settle(batch.syncs);
     }
 
     /// Gives free what is due, once a second at most.
@@ -385,13 +392,17 @@ impl Writer {
             allowances: job.allowances,
         };
         let key = self.signer.key().clone();
-        self.workers.spawn(move || {
+        let sign = move || {
             let signed = key.sign_answer(&response).map_err(|error| {
                 tracing::error!("an answer could not be signed: `{error}`");
                 Refusal::of_ledger(&error)
             });
             let _ = reply.send(signed.map(|token| Answer { token, _held: held }));
-        });
+        };
+        match &self.workers {
+            Some(workers) => workers.spawn(sign),
+            None => sign(),
+        }
     }
 
     /// Receipts, and the room for an answer with them.

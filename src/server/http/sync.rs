@@ -5,19 +5,15 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use rayon::prelude::*;
 
-use super::caller::Caller;
 use super::schemas::SyncRefusals;
 use super::{App, answer, body};
 use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncRequest;
-use crate::server::known_devices::KnownDevice;
-use crate::server::ledger::{Place, VerifiedOrder};
-use crate::server::memory::Held;
-use crate::server::pipeline::{Answer, SyncJob};
+use crate::server::pipeline::Answer;
 use crate::server::problem::Refusal;
+use crate::server::request::verified;
 
 const JOSE: &str = "application/jose";
 
@@ -50,7 +46,12 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         app.rates.stranger(caller);
         return Err(Refusal::unknown_device(id));
     };
-    let (known, job) = app.work(move |app| verified(app, token, device, held, caller)).await?;
+    let work = move |app: &App| {
+        // Only when it is known that the device itself asks, and nobody who would use up its rate.
+        let admit = |orders| app.rates.orders(id, caller, orders);
+        verified(token, device, &app.catalog.game, &app.verified, admit, held)
+    };
+    let (known, job) = app.work(work).await?;
     let answered = app.pipeline.sync(job).await.inspect_err(|refusal| {
         // The books have lost it since it was looked up: they are of an older moment than it is.
         if refusal.kind == ProblemType::UnknownDevice {
@@ -73,34 +74,4 @@ impl AsRef<[u8]> for Signed {
     fn as_ref(&self) -> &[u8] {
         self.0.token.as_str().as_bytes()
     }
-}
-
-/// Verifies a request and every order in it. One bad order refuses the whole request: a device signs no bad ones. Gives
-/// the number of the list of keys that the device knows, too.
-fn verified(
-    app: &App,
-    token: Token,
-    device: KnownDevice,
-    held: Held,
-    caller: Caller,
-) -> Result<(u64, SyncJob), Refusal> {
-    let id = device.key.id();
-    let game = &app.catalog.game;
-    let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
-    // Only now is it known that the device itself asks, and nobody who would use up its rate.
-    app.rates.orders(id, caller, request.orders.len() + 1)?;
-    let verify = |(index, order): (usize, Token)| {
-        app.verified.verify(order, device.key, &device.account, game).map_err(|error| Refusal::of_order(index, &error))
-    };
-    // Collecting results in parallel gives any of the errors; the first one is the same on every run.
-    let orders: Vec<Result<VerifiedOrder, Refusal>> = request.orders.into_par_iter().enumerate().map(verify).collect();
-    let job = SyncJob {
-        place: Place { device: id, account: device.account, cursor: request.cursor },
-        request_sha256: token.sha256(),
-        orders: orders.into_iter().collect::<Result<_, _>>()?,
-        wish: request.allowance,
-        allowances: Vec::new(),
-        held,
-    };
-    Ok((request.keys, job))
 }

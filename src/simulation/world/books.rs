@@ -1,0 +1,194 @@
+//! The books of a world read row by row, and what they must come to whatever has happened: each order paid for once and
+//! split without a rest, and no more spent than came in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::goods::catalog;
+use super::store::Operator;
+use crate::protocol::envelope::claims_of_stored;
+use crate::protocol::{AccountId, EntitlementId, Grant, ItemId, Order, OrderId, Receipt, Status, Token, UnixSeconds};
+use crate::server::ledger::{
+    AccountRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, TransferRow,
+};
+
+/// The books.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    accounts: BTreeMap<[u8; 16], AccountRow>,
+    transfers: Vec<TransferRow>,
+    pub(super) orders: BTreeMap<OrderId, BookedOrder>,
+    receipts: BTreeMap<String, Vec<Receipt>>,
+    pub(super) frozen: BTreeSet<String>,
+    pub(super) forks: u64,
+    unreadable: Option<String>,
+}
+
+/// An order in the books.
+#[derive(Debug)]
+pub(super) struct BookedOrder {
+    pub(super) account: String,
+    pub(super) product: String,
+    pub(super) status: String,
+    pub(super) settled_at: UnixSeconds,
+    /// Whether it was made within an allowance.
+    pub(super) within: bool,
+    amount: i64,
+    refunded: i64,
+}
+
+/// What receipts have given an account.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) items: BTreeMap<ItemId, u64>,
+    pub(super) rights: BTreeSet<EntitlementId>,
+    /// Rights that end about now, which clocks need not agree on.
+    pub(super) ending: BTreeSet<EntitlementId>,
+}
+
+impl Books {
+    pub(super) fn read(ledger: &mut dyn Ledger) -> Result<Self, String> {
+        let mut books = Self::default();
+        ledger.read(&mut books).map_err(|error| error.to_string())?;
+        books.unreadable.take().map_or(Ok(books), Err)
+    }
+
+    /// What the feed of an account says, in its order.
+    pub(super) fn said_of(&self, account: &AccountId) -> impl Iterator<Item = &Receipt> {
+        self.receipts.get(account.as_str()).into_iter().flatten()
+    }
+
+    /// What an account has by the last receipt of each of its orders.
+    pub(super) fn given(&self, account: &AccountId, now: UnixSeconds) -> Given {
+        const ABOUT: UnixSeconds = 7_200;
+        let last: BTreeMap<OrderId, &Receipt> = self.said_of(account).map(|claims| (claims.order, claims)).collect();
+        let mut given = Given::default();
+        for claims in last.values().filter(|claims| claims.status == Status::Granted) {
+            for grant in &claims.grants {
+                match grant {
+                    Grant::Item { item, quantity } => *given.items.entry(item.clone()).or_default() += quantity,
+                    Grant::Entitlement { entitlement, until } => {
+                        if until.is_some_and(|until| (until - now).abs() < ABOUT) {
+                            given.ending.insert(entitlement.clone());
+                        }
+                        if until.is_none_or(|until| until > now) {
+                            given.rights.insert(entitlement.clone());
+                        }
+                    }
+                }
+            }
+        }
+        given
+    }
+
+    /// Checks the sums of all money that ever moved.
+    pub(super) fn check_money(&self, operator: &Operator) -> Result<(), String> {
+        let mut paid: BTreeMap<OrderId, BTreeMap<(&str, &str), i64>> = BTreeMap::new();
+        let mut sums: BTreeMap<[u8; 16], i64> = BTreeMap::new();
+        for row in self.transfers.iter().filter(|row| row.kind != "hold") {
+            *sums.entry(row.debit_account).or_default() -= row.amount;
+            *sums.entry(row.credit_account).or_default() += row.amount;
+            if let ("purchase", Some(order)) = (row.kind.as_str(), row.order) {
+                let to = self.accounts.get(&row.credit_account).ok_or("a transfer to no account")?;
+                let parts = paid.entry(OrderId(order)).or_default();
+                *parts.entry((to.kind.as_str(), to.owner.as_str())).or_default() += row.amount;
+            }
+        }
+        if sums.values().sum::<i64>() != 0 {
+            return Err("debits are not credits".to_owned());
+        }
+        self.check_splits(&paid)?;
+        let mut wallets: BTreeMap<&str, i64> = BTreeMap::new();
+        for (id, row) in self.accounts.iter().filter(|(_, row)| row.kind == "wallet") {
+            *wallets.entry(row.owner.as_str()).or_default() += sums.get(id).copied().unwrap_or_default();
+        }
+        for (account, paid_in) in &operator.paid_in {
+            let own = self.orders.values().filter(|order| order.account == account.as_str());
+            let spent: i64 = own.map(|order| order.amount - order.refunded).sum();
+            let posted = operator.posted.get(account).copied().unwrap_or_default();
+            let wallet = wallets.get(account.as_str()).copied().unwrap_or_default();
+            if wallet != paid_in - spent - posted {
+                return Err(format!("{account} holds {wallet}, and {paid_in} came in, {spent} and {posted} went"));
+            }
+            if wallet < 0 && !operator.charged_back.contains(account) {
+                return Err(format!("{account} owes {wallet} without any charge-back"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every order was paid for once, and what it cost is split as the catalogue says, without a rest.
+    fn check_splits(&self, paid: &BTreeMap<OrderId, BTreeMap<(&str, &str), i64>>) -> Result<(), String> {
+        let nothing = BTreeMap::new();
+        for (id, order) in &self.orders {
+            let parts = paid.get(id).unwrap_or(&nothing);
+            let sum: i64 = parts.values().sum();
+            if sum != order.amount || (order.status == "declined" && sum != 0) {
+                return Err(format!("{sum} was paid for the order {id}, which cost {}", order.amount));
+            }
+            if order.status == "declined" {
+                continue;
+            }
+            let catalog = catalog(0);
+            let (_, product) = catalog.product(&order.product).ok_or("something else was sold")?;
+            let amount = crate::protocol::Micros::new(order.amount).map_err(|error| error.to_string())?;
+            let Some((shares, kept)) = product.split(amount) else { continue };
+            let shares = shares.iter().map(|(creator, part)| (("payable", creator.as_str()), part.value()));
+            let split = shares.chain([(("revenue", catalog.game.as_str()), kept.value())]);
+            let split: BTreeMap<_, _> = split.filter(|(_, part)| *part > 0).collect();
+            if split != *parts {
+                return Err(format!("the order {id} was split into {parts:?}, and not into {split:?}"));
+            }
+        }
+        match paid.keys().find(|id| !self.orders.contains_key(id)) {
+            Some(id) => Err(format!("the order {id} was paid for, and is not there")),
+            None => Ok(()),
+        }
+    }
+
+    fn read_token<T: crate::protocol::envelope::Claims>(&mut self, token: &str) -> Option<T> {
+        let claims = claims_of_stored(&Token::from_text(token));
+        claims.map_err(|error| self.unreadable = Some(error.to_string())).ok()
+    }
+}
+
+impl BookReader for Books {
+    fn account(&mut self, row: AccountRow) {
+        self.accounts.insert(row.id, row);
+    }
+
+    fn transfer(&mut self, row: TransferRow) {
+        self.transfers.push(row);
+    }
+
+    fn device(&mut self, row: DeviceRow) {
+        self.frozen.extend(row.frozen_at.map(|_| row.id));
+    }
+
+    fn order(&mut self, row: OrderRow) {
+        let within = self.read_token::<Order>(&row.token).is_some_and(|order| order.allowance.is_some());
+        let order = BookedOrder {
+            account: row.account,
+            product: row.product,
+            status: row.status,
+            settled_at: row.settled_at,
+            within,
+            amount: row.amount,
+            refunded: row.refunded_amount,
+        };
+        self.orders.insert(OrderId(row.id), order);
+    }
+
+    fn receipt(&mut self, row: ReceiptRow) {
+        if let Some(claims) = self.read_token(&row.token) {
+            self.receipts.entry(row.account).or_default().push(claims);
+        }
+    }
+
+    fn fork(&mut self, _: ForkRow) {
+        self.forks += 1;
+    }
+
+    fn hold(&mut self, _: HoldRow) {}
+
+    fn operation(&mut self, _: OperationRow) {}
+}
