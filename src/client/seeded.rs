@@ -58,6 +58,24 @@ pub(crate) enum Bug {
     TrustAnySeal,
     /// Orders that no receipt answered are forgotten at the start.
     ForgetUnanswered,
+    /// Orders are sent from the newest to the oldest.
+    NewestFirst,
+    /// The chain goes on from the journal's last order, whatever the server says.
+    NeverFollow,
+    /// What nobody has signed says that orders are declined.
+    TrustRefusals,
+    /// A key that was revoked is believed.
+    BelieveRevoked,
+    /// What is given before its receipt stays when the order is declined.
+    KeepWhatIsDeclined,
+    /// What is spent of an allowance is forgotten at the start.
+    ForgetSpent,
+    /// More is spent than an allowance holds.
+    SpendMore,
+    /// An allowance is spent after its end.
+    SpendAfterTheEnd,
+    /// The server is told that an older allowance is over, though an order within it is not answered.
+    CloseTooEarly,
 }
 
 /// Whether a bug is switched on.
@@ -96,6 +114,20 @@ impl Bug {
         Self::ForgetConsumed,
         Self::TrustAnySeal,
         Self::ForgetUnanswered,
+    ];
+
+    /// Those of them in syncing and spending offline, which only the simulated world can see.
+    #[cfg(feature = "server")]
+    pub(crate) const OF_SYNC: [Self; 9] = [
+        Self::NewestFirst,
+        Self::NeverFollow,
+        Self::TrustRefusals,
+        Self::BelieveRevoked,
+        Self::KeepWhatIsDeclined,
+        Self::ForgetSpent,
+        Self::SpendMore,
+        Self::SpendAfterTheEnd,
+        Self::CloseTooEarly,
     ];
 }
 

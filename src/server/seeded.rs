@@ -20,9 +20,7 @@ pub(crate) enum Bug {
     AllowancePaysTwice,
     /// An allowance pays more than it was set aside with.
     AllowancePaysMore,
-    /// An allowance pays for any device's orders.
-    AllowanceForAnyDevice,
-    /// An allowance that the device still makes orders within is closed when another one is given.
+    /// An allowance that the device still makes orders within is closed.
     CloseCurrent,
     /// What is left of an allowance stays set aside when it is closed.
     KeepWhatIsClosed,
@@ -34,8 +32,6 @@ pub(crate) enum Bug {
     IgnoreFork,
     /// Orders of a frozen device are settled.
     SellToFrozen,
-    /// The place that a device is told is that of the end of the feed, not of the page.
-    CursorAtTheEnd,
     /// Who has heard of some of the feed has heard of all before it.
     SkipUnheard,
 }
@@ -44,6 +40,27 @@ pub(crate) enum Bug {
 #[cfg(not(test))]
 pub(crate) const fn seeded(_: Bug) -> bool {
     false
+}
+
+#[cfg(all(test, feature = "client"))]
+impl Bug {
+    pub(crate) const ALL: [Self; 15] = [
+        Self::IgnoreChain,
+        Self::IgnoreFunds,
+        Self::SpendHeld,
+        Self::AnyPrice,
+        Self::SellTwice,
+        Self::ForgetConflict,
+        Self::AllowancePaysTwice,
+        Self::AllowancePaysMore,
+        Self::CloseCurrent,
+        Self::KeepWhatIsClosed,
+        Self::NeverExpire,
+        Self::ForgetOpenAllowances,
+        Self::IgnoreFork,
+        Self::SellToFrozen,
+        Self::SkipUnheard,
+    ];
 }
 
 #[cfg(test)]

@@ -14,14 +14,21 @@ mod goods;
 mod meddling;
 mod plan;
 mod run;
+mod seeded_bugs;
+mod shrink;
 mod store;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use self::coverage::Coverage;
 use self::plan::{About, Plan};
 use self::run::World;
+use self::shrink::{Failing, shrink};
 use self::store::Engine;
+use super::is_full_run;
 
 /// What a world came to.
 #[derive(Debug)]
@@ -56,39 +63,164 @@ fn on_one_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread").install(act)
 }
 
-/// Runs the worlds of many seeds.
-fn many(seeds: std::ops::Range<u64>, about: About, steps: u64, engine: Engine) -> (u64, Coverage) {
-    on_one_thread(|| {
-        let (mut orders, mut coverage) = (0, Coverage::default());
-        for seed in seeds {
+/// Runs the worlds of seeds on so many threads until `enough` says so; the first that fails is shortened and told.
+fn many(about: About, steps: u64, engine: Engine, threads: u64, enough: impl Fn(&Tried) -> bool + Sync) -> Tried {
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let tried = Mutex::new(Tried::default());
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
             let plan = Plan::of(seed, about, steps);
-            let came = live(&plan, engine).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
-            orders += came.orders;
-            coverage.merge(&came.coverage);
+            match live(&plan, engine) {
+                Ok(came) => {
+                    let mut tried = tried.lock().expect("nobody panics with it");
+                    tried.add(&came);
+                    if enough(&tried) {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+                Err(wrong) => {
+                    stop.store(true, Ordering::Relaxed);
+                    let short = shrink(Failing { plan, wrong }, |plan| live(plan, engine).err());
+                    panic!("the world of the seed {seed} fails. In short:\n{}", short.as_test(engine));
+                }
+            }
         }
-        (orders, coverage)
-    })
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| on_one_thread(work))).collect();
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+    tried.into_inner().expect("nobody panics with it")
 }
+
+/// What was tried.
+#[derive(Debug, Default)]
+struct Tried {
+    worlds: u64,
+    orders: u64,
+    coverage: Coverage,
+}
+
+impl Tried {
+    fn add(&mut self, came: &Came) {
+        self.worlds += 1;
+        self.orders += came.orders;
+        self.coverage.merge(&came.coverage);
+    }
+
+    /// Tells what was tried, and fails if anything that can go wrong never has.
+    fn tell(&self, started: Instant, faults: &[&str]) {
+        let Self { worlds, orders, coverage } = self;
+        let (time, rate) = (started.elapsed(), *orders as f64 / started.elapsed().as_secs_f64());
+        println!("{worlds} worlds, {orders} orders in {time:.0?}, {rate:.0} orders a second\n{coverage}");
+        assert_eq!(coverage.missing(faults), [""; 0], "these never struck");
+    }
+}
+
+/// Everything that can go wrong in a world.
+const FAULTS: [&str; 43] = [
+    "answers cut short",
+    "answers lost",
+    "answers of a proxy that fails",
+    "answers of a proxy that forbids",
+    "answers of garbage",
+    "answers signed by a stranger",
+    "answers signed with a revoked key",
+    "answers that a device is unknown",
+    "answers that a payment is required",
+    "answers to come back later",
+    "batches of several requests",
+    "calls to a disk that failed",
+    "clocks set wrong",
+    "credits charged back",
+    "days passed",
+    "devices frozen",
+    "devices thawed",
+    "forks found",
+    "games killed",
+    "games updated",
+    "holds ended",
+    "holds made",
+    "journals written anew",
+    "keys revoked",
+    "keys rotated",
+    "machines crashed",
+    "machines crashed while an order was written",
+    "machines crashed while the game started",
+    "old answers",
+    "orders given before their receipt",
+    "orders refunded",
+    "orders sent under the id of another",
+    "requests cut off",
+    "requests lost",
+    "requests overtaken by a later one",
+    "requests replayed",
+    "requests that came after their sender had given up",
+    "requests that came twice",
+    "requests while the server was down",
+    "saves copied",
+    "saves put back",
+    "server killed before it answered",
+    "server started again",
+];
+
+/// Of them, what has to do with spending offline.
+const FAULTS_OF_ALLOWANCES: [&str; 12] = [
+    "answers lost",
+    "days passed",
+    "forks found",
+    "games killed",
+    "machines crashed while an order was written",
+    "orders given before their receipt",
+    "requests overtaken by a later one",
+    "requests replayed",
+    "requests that came after their sender had given up",
+    "saves copied",
+    "saves put back",
+    "server killed before it answered",
+];
 
 #[test]
 fn whatever_happens_to_devices_network_and_server_all_come_to_agree_and_every_promise_is_kept() {
-    let started = std::time::Instant::now();
-    let count = std::env::var("WORLDS").map_or(500, |count| count.parse().expect("a number"));
-    let (orders, coverage) = many(0..count, About::Everything, 60, Engine::Model);
-    println!("{orders} orders in {:.1?}\n{coverage}", started.elapsed());
+    let started = Instant::now();
+    let tried = match is_full_run() {
+        true => many(About::Everything, 120, Engine::Model, 2, |tried| tried.orders >= 1_000_000),
+        false => many(About::Everything, 40, Engine::Model, 1, |tried| tried.worlds >= 500),
+    };
+    tried.tell(started, &FAULTS);
+}
+
+#[test]
+fn whatever_happens_to_those_who_spend_offline_the_books_are_right_and_what_was_given_is_honoured() {
+    let started = Instant::now();
+    let (threads, worlds) = if is_full_run() { (2, 100_000) } else { (1, 1_000) };
+    let tried = many(About::Allowances, 24, Engine::Model, threads, |tried| tried.worlds >= worlds);
+    tried.tell(started, &FAULTS_OF_ALLOWANCES);
+}
+
+#[test]
+fn the_same_happens_whatever_keeps_the_books() {
+    let worlds = if is_full_run() { 5_000 } else { 40 };
+    on_one_thread(|| {
+        for seed in 1_000_000..1_000_000 + worlds {
+            let plan = Plan::of(seed, if seed % 2 == 0 { About::Everything } else { About::Allowances }, 40);
+            let [model, sqlite] = [Engine::Model, Engine::Sqlite].map(|engine| live(&plan, engine).map(|it| it.trace));
+            assert!(model.is_ok() && model == sqlite, "seed {seed}: {model:?} in memory, {sqlite:?} in SQLite");
+        }
+    });
 }
 
 #[test]
 fn the_same_seed_gives_the_same_world() {
-    let traces = on_one_thread(|| {
-        (0..10)
-            .map(|seed| Plan::of(seed, About::Everything, 60))
-            .map(|plan| {
-                [0, 1].map(|_| {
-                    live(&plan, Engine::Model).map(|came| came.trace).unwrap_or_else(|wrong| panic!("{wrong}"))
-                })
-            })
-            .collect::<Vec<_>>()
+    let trace = |seed| live(&Plan::of(seed, About::Everything, 40), Engine::Model).map(|came| came.trace);
+    on_one_thread(|| {
+        let traces: Vec<_> = (0..10).map(trace).collect();
+        assert!(traces.iter().all(Result::is_ok) && traces == (0..10).map(trace).collect::<Vec<_>>(), "{traces:?}");
+        assert_ne!(traces[0], traces[1]);
     });
-    assert!(traces.iter().all(|[one, other]| one == other), "{traces:?}");
 }

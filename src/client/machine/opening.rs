@@ -161,7 +161,9 @@ impl Opening {
                     open.order.provisional = true;
                     open.allowance = provisional.allowance.map(|order| order.id);
                 }
-                if let (Some(spending), Some(order)) = (&mut machine.allowance, provisional.allowance) {
+                if let (Some(spending), Some(order)) = (&mut machine.allowance, provisional.allowance)
+                    && !seeded(Bug::ForgetSpent)
+                {
                     spending.spend(order);
                 }
             }

@@ -6,11 +6,14 @@ use super::appending::Answered;
 use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
 use crate::client::seal::Sealer;
+use crate::client::seeded::{Bug, seeded};
 use crate::client::transport::{Request, Response};
 use crate::client::view::Connection;
 use crate::protocol::problem::Problem;
 use crate::protocol::sync::{Enrolment, MAX_ORDERS, SyncError, SyncRequest, SyncResponse};
-use crate::protocol::{EnvelopeError, OrderId, ProblemType, Reason, Receipt, ReceiptId, Token, UnixSeconds};
+use crate::protocol::{
+    EnvelopeError, OrderId, ProblemType, Reason, Receipt, ReceiptId, Token, TrustedKeys, UnixSeconds,
+};
 
 /// The longest that a server's `Retry-After` is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
@@ -83,7 +86,11 @@ impl Machine {
 
     fn new_sync(&mut self, tick: Tick) -> Result<Sync, String> {
         let batch = self.orders.unanswered().take(MAX_ORDERS);
-        let (orders, tokens) = batch.map(|(id, signed)| (id, signed.token())).unzip();
+        let mut batch: Vec<_> = batch.map(|(id, signed)| (id, signed.token())).collect();
+        if seeded(Bug::NewestFirst) {
+            batch.reverse();
+        }
+        let (orders, tokens) = batch.into_iter().unzip();
         let request = SyncRequest {
             device: self.device,
             account: self.account.clone(),
@@ -107,6 +114,9 @@ impl Machine {
             if problem.as_ref().is_some_and(|problem| problem.kind == ProblemType::UnknownDevice.as_str()) {
                 // Enrolling again does no harm, so an unsigned word is enough for it.
                 self.enrolled = false;
+            }
+            if seeded(Bug::TrustRefusals) && response.status == 402 {
+                self.orders.forget_unanswered();
             }
             let refused = (400..500).contains(&response.status) && self.enrolled;
             if refused && matches!(self.link, Link::Syncing(_)) {
@@ -155,9 +165,10 @@ impl Machine {
             }
             None => text,
         };
-        let keys = self.keys.as_of(self.heard());
+        let (as_of, vouched) = (self.keys.as_of(self.heard()), self.keys.vouched());
+        let keys: &dyn TrustedKeys = if seeded(Bug::BelieveRevoked) { &vouched } else { &as_of };
         let answer =
-            SyncResponse::verify(&Token::from_text(text), &keys, &self.account, &self.settings.game, &sync.token)
+            SyncResponse::verify(&Token::from_text(text), keys, &self.account, &self.settings.game, &sync.token)
                 .map_err(|error| match error {
                     SyncError::Envelope(EnvelopeError::UnknownKey(_)) => format!(
                         "the answer is not believed: {error}; if this is the right server, put the key that \
@@ -185,7 +196,8 @@ impl Machine {
         let all_answered = self.orders.unanswered().all(|(id, _)| receipts.iter().any(|it| it.claims.order == id));
         let meaning = self.appending.iter().flat_map(|appending| &appending.meaning);
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
-        let follow = ((broken || behind) && all_answered && !signing).then_some(Follow { last: answer.chain });
+        let follows = (broken || behind) && all_answered && !signing && !seeded(Bug::NeverFollow);
+        let follow = follows.then_some(Follow { last: answer.chain });
         let synced = Synced { cursor: answer.cursor, wallet: answer.wallet, server_time: answer.issued_at, follow };
         let keys = if self.keys.number() > self.keys_saved { self.keys.list().cloned() } else { None };
         let allowance = self.new_allowance(&answer.allowances)?;

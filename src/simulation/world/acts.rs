@@ -4,6 +4,7 @@ use super::client::Version;
 use super::goods::terms;
 use super::plan::Act;
 use super::run::{Meddling, World};
+use super::store::pick;
 use crate::client::OfflineGrants;
 use crate::client::machine::Input;
 use crate::simulation::disk::{Content, Fault, FaultKind, SimulatedDisk};
@@ -199,7 +200,8 @@ impl World {
     }
 
     fn put_back(&mut self, client: u8) {
-        let client = self.client_of(client);
+        let keeping: Vec<usize> = (0..self.clients.len()).filter(|&it| self.clients[it].kept.is_some()).collect();
+        let Some(client) = pick(&keeping, u16::from(client)) else { return };
         let Some((content, told)) = self.clients[client].kept.clone() else { return };
         self.devices[self.clients[client].device].copied = true;
         self.clients[client].disk = SimulatedDisk::of(content.copied());

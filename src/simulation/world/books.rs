@@ -6,9 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::goods::catalog;
 use super::store::Operator;
 use crate::protocol::envelope::claims_of_stored;
-use crate::protocol::{AccountId, EntitlementId, Grant, ItemId, Order, OrderId, Receipt, Status, Token, UnixSeconds};
+use crate::protocol::{
+    AccountId, Currency, EntitlementId, Grant, ItemId, KeyId, Money, Order, OrderId, Receipt, Status, Token,
+    UnixSeconds,
+};
 use crate::server::ledger::{
-    AccountRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow, TransferRow,
+    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow,
+    TransferRow,
 };
 
 /// The books.
@@ -18,8 +22,11 @@ pub(super) struct Books {
     transfers: Vec<TransferRow>,
     pub(super) orders: BTreeMap<OrderId, BookedOrder>,
     receipts: BTreeMap<String, Vec<Receipt>>,
-    pub(super) frozen: BTreeSet<String>,
-    pub(super) forks: u64,
+    forked: BTreeSet<String>,
+    holds: Vec<HoldRow>,
+    /// The device of each allowance.
+    allowances: BTreeMap<[u8; 16], String>,
+    frozen_at: BTreeMap<String, UnixSeconds>,
     unreadable: Option<String>,
 }
 
@@ -30,8 +37,15 @@ pub(super) struct BookedOrder {
     pub(super) product: String,
     pub(super) status: String,
     pub(super) settled_at: UnixSeconds,
-    /// Whether it was made within an allowance.
-    pub(super) within: bool,
+    /// The allowance that it was made within.
+    pub(super) within: Option<[u8; 16]>,
+    pub(super) device: String,
+    /// Its place in the device's chain, and whether the chain holds it there.
+    sequence: u64,
+    chained: bool,
+    price: Money,
+    quantity: u32,
+    owned: bool,
     amount: i64,
     refunded: i64,
 }
@@ -116,6 +130,81 @@ impl Books {
         Ok(())
     }
 
+    /// Whether nothing is sold to a device.
+    pub(super) fn is_frozen(&self, device: KeyId) -> bool {
+        self.frozen_at.contains_key(&device.to_string())
+    }
+
+    /// How many devices were found to have been copied to spend twice.
+    pub(super) fn forks(&self) -> u64 {
+        self.forked.len() as u64
+    }
+
+    /// Checks that everything was sold at the price of its time, once if it is kept for ever, and to nobody who is frozen.
+    pub(super) fn check_sales(&self, sold: &[(UnixSeconds, u8)]) -> Result<(), String> {
+        let mut kept = BTreeSet::new();
+        for (id, order) in self.orders.iter().filter(|(_, order)| order.status == "granted") {
+            let from = sold.iter().rposition(|(since, _)| *since < order.settled_at).unwrap_or_default();
+            let versions = sold[from..].iter().take_while(|(since, _)| *since <= order.settled_at);
+            let mut prices = versions.filter_map(|(_, version)| {
+                catalog(*version).product(&order.product).and_then(|(_, product)| product.price(Currency::EUR))
+            });
+            if !prices.any(|price| price == order.price) {
+                return Err(format!("the order {id} was granted at the price {}", order.price));
+            }
+            let cost = order.price.checked_mul(order.quantity).map(|cost| cost.micros.value());
+            if cost != Some(order.amount) {
+                return Err(format!("the order {id} of {} at {} cost {}", order.quantity, order.price, order.amount));
+            }
+            let is_unlock = order.owned && order.product != "day_pass";
+            if is_unlock && !kept.insert((&order.account, &order.product)) {
+                return Err(format!("{} was sold twice to {}", order.product, order.account));
+            }
+            if self.frozen_at.get(&order.device).is_some_and(|at| *at < order.settled_at) {
+                return Err(format!("the order {id} was granted to a frozen device"));
+            }
+        }
+        let places = self.orders.values().filter(|order| order.chained).map(|order| (&order.device, order.sequence));
+        let (count, places) = places.fold((0, BTreeSet::new()), |(count, mut places), place| {
+            places.insert(place);
+            (count + 1, places)
+        });
+        if count != places.len() { Err("two orders are in one place of a chain".to_owned()) } else { Ok(()) }
+    }
+
+    /// Checks that allowances are few, end, and freeze whoever was copied to spend one twice.
+    pub(super) fn check_allowances(&self, operator: &Operator, now: UnixSeconds) -> Result<(), String> {
+        const MOST: usize = 3;
+        let mut open: BTreeMap<&str, usize> = BTreeMap::new();
+        for hold in self.holds.iter().filter(|hold| hold.status == "pending") {
+            if hold.expires_at < now - 2 {
+                return Err(format!("a hold of {} is over and was not given free", hold.account));
+            }
+            if let Some(device) = self.allowances.get(&hold.id) {
+                *open.entry(device).or_default() += 1;
+            }
+        }
+        if let Some((device, count)) = open.iter().find(|(_, count)| **count > MOST) {
+            return Err(format!("the device {device} has {count} open allowances"));
+        }
+        let thawed: BTreeSet<String> = operator.froze.iter().map(ToString::to_string).collect();
+        let chained: BTreeMap<_, _> = self
+            .orders
+            .values()
+            .filter(|order| order.chained)
+            .map(|order| ((order.device.as_str(), order.sequence), order.settled_at))
+            .collect();
+        for (id, order) in self.orders.iter().filter(|(_, order)| !order.chained) {
+            let own = order.within.and_then(|id| self.allowances.get(&id)) == Some(&order.device);
+            let there = chained.get(&(order.device.as_str(), order.sequence));
+            let twice = there.is_some_and(|at| *at < order.settled_at);
+            if own && twice && !self.forked.contains(&order.device) && !thawed.contains(&order.device) {
+                return Err(format!("the order {id} spends an allowance twice, and its device was not found out"));
+            }
+        }
+        Ok(())
+    }
+
     /// Every order was paid for once, and what it cost is split as the catalogue says, without a rest.
     fn check_splits(&self, paid: &BTreeMap<OrderId, BTreeMap<(&str, &str), i64>>) -> Result<(), String> {
         let nothing = BTreeMap::new();
@@ -161,17 +250,23 @@ impl BookReader for Books {
     }
 
     fn device(&mut self, row: DeviceRow) {
-        self.frozen.extend(row.frozen_at.map(|_| row.id));
+        self.frozen_at.extend(row.frozen_at.map(|at| (row.id, at)));
     }
 
     fn order(&mut self, row: OrderRow) {
-        let within = self.read_token::<Order>(&row.token).is_some_and(|order| order.allowance.is_some());
+        let Some(signed) = self.read_token::<Order>(&row.token) else { return };
         let order = BookedOrder {
+            within: signed.allowance.map(|claim| claim.id.0),
+            device: row.device,
+            sequence: signed.sequence,
+            chained: row.sequence.is_some(),
+            price: signed.price,
+            quantity: signed.quantity,
+            owned: row.owned,
             account: row.account,
             product: row.product,
             status: row.status,
             settled_at: row.settled_at,
-            within,
             amount: row.amount,
             refunded: row.refunded_amount,
         };
@@ -184,11 +279,17 @@ impl BookReader for Books {
         }
     }
 
-    fn fork(&mut self, _: ForkRow) {
-        self.forks += 1;
+    fn allowance(&mut self, row: AllowanceRow) {
+        self.allowances.insert(row.id, row.device);
     }
 
-    fn hold(&mut self, _: HoldRow) {}
+    fn fork(&mut self, row: ForkRow) {
+        self.forked.insert(row.device);
+    }
+
+    fn hold(&mut self, row: HoldRow) {
+        self.holds.push(row);
+    }
 
     fn operation(&mut self, _: OperationRow) {}
 }

@@ -203,8 +203,8 @@ impl Lie {
         Self::Declined,
         Self::Cut,
         Self::OtherKey,
-        Self::Thief,
         Self::ComeBackLater,
+        Self::Thief,
     ];
 }
 
@@ -279,7 +279,7 @@ impl Act {
             70 => Self::Outage { seconds: random.below(120) as u16 },
             71..=74 => Self::Replay { nth },
             75..=76 => Self::OldAnswer { client, nth },
-            77..=79 => Self::Lie { client, lie: Lie::ALL[random.below(9) as usize] },
+            77..=79 => Self::Lie { client, lie: Lie::ALL[random.below(12).min(8) as usize] },
             80 => Self::OtherOrder { client, nth },
             81..=82 => Self::Restart { seconds: random.below(30) as u8, catalog },
             83 => Self::CrashServer,

@@ -1,6 +1,6 @@
 //! The server of a world: the real one on one of its engines, its operator, and what it was ever seen to say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::goods::{catalog, game};
@@ -42,8 +42,8 @@ pub(super) struct Store {
     books: Option<Box<dyn Ledger>>,
     clock: Arc<SetClock>,
     pub(super) catalog: u8,
-    /// Whether prices were ever changed.
-    pub(super) changed: bool,
+    /// Which catalogue was sold from, and since when.
+    pub(super) sold: Vec<(UnixSeconds, u8)>,
     root: SecretKey,
     keys: Keys,
     listed: Vec<ListedKey>,
@@ -59,6 +59,7 @@ pub(super) struct Store {
 #[derive(Debug, Default)]
 pub(super) struct Said {
     feeds: BTreeMap<AccountId, BTreeMap<u64, (Token, Receipt)>>,
+    tokens: HashSet<Token>,
     /// The orders that were granted at first, in the order in which that was said.
     granted: Vec<OrderId>,
     declined: BTreeSet<OrderId>,
@@ -97,7 +98,7 @@ impl Store {
             books: (engine == Engine::Model).then(|| Box::new(ModelLedger::new(game())) as Box<dyn Ledger>),
             clock,
             catalog: 0,
-            changed: false,
+            sold: vec![(BEGINNING, 0)],
             root,
             keys,
             listed: Vec::new(),
@@ -152,8 +153,8 @@ impl Store {
     }
 
     pub(super) fn sell(&mut self, version: u8) {
-        self.changed |= self.catalog != version % 2;
         self.catalog = version % 2;
+        self.sold.push((self.now(), self.catalog));
     }
 
     pub(super) fn set_clock(&self, now: UnixSeconds) {
@@ -174,15 +175,16 @@ impl Store {
     /// Makes a new signing key; the last one counts for another day, unless it is revoked.
     pub(super) fn rotate(&mut self, revoke: bool) {
         let now = self.now();
+        if revoke && self.listed.is_empty() {
+            // A root cannot revoke itself: another key takes its place first.
+            self.rotate(false);
+        }
         if self.listed.is_empty() {
             self.listed.push(ListedKey::new(self.root.public(), 0, now));
         }
         let last = self.listed.last_mut().expect("there is one");
         last.until = last.until.min(now + DAY);
-        if revoke && last.x != self.root.public().to_string() {
-            last.revoked_at = Some(now);
-        }
-        let revoked = last.revoked_at.is_some();
+        last.revoked_at = revoke.then_some(now);
         let key = SecretKey::from_seed(&Sha256::of(format!("key {} {}", self.seed, self.listed.len())).0);
         let span = now - 300..now + 90 * DAY;
         self.listed.push(ListedKey::new(key.public(), span.start, span.end));
@@ -191,7 +193,7 @@ impl Store {
         let list = KeyList { root: self.root.id(), game: game(), issued_at: now, number, keys };
         let list = list.sign(&self.root).expect("signs");
         let before = std::mem::replace(&mut self.keys, Keys { root: self.root.public(), key, span, list: Some(list) });
-        if revoked {
+        if revoke {
             self.stolen = Some((before.key, number));
         }
         if let Some(server) = &self.server {
@@ -220,6 +222,9 @@ impl Store {
                 let token = answer_in(&answer.body).ok_or("an answer is no text")?;
                 let response: SyncResponse = claims_of_stored(&token).map_err(|error| error.to_string())?;
                 for receipt in &response.receipts {
+                    if self.said.tokens.contains(receipt) {
+                        continue;
+                    }
                     let claims = Receipt::verify_for(receipt, &keys.trusted().vouched(), &game(), &response.account)
                         .map_err(|error| format!("a receipt in an answer does not verify: {error}"))?;
                     self.said.hear(receipt, claims)?;
@@ -330,6 +335,7 @@ impl Said {
             _ => {}
         }
         feed.insert(claims.feed, (token.clone(), claims));
+        self.tokens.insert(token.clone());
         Ok(())
     }
 
