@@ -70,12 +70,12 @@ pub(crate) enum Bug {
     KeepWhatIsDeclined,
     /// What is spent of an allowance is forgotten at the start.
     ForgetSpent,
+    /// What is spent by an order that a crash tore off is forgotten at the start after the next.
+    ForgetTorn,
     /// More is spent than an allowance holds.
     SpendMore,
     /// An allowance is spent after its end.
     SpendAfterTheEnd,
-    /// The server is told that an older allowance is over, though an order within it is not answered.
-    CloseTooEarly,
 }
 
 /// Whether a bug is switched on.
@@ -125,9 +125,9 @@ impl Bug {
         Self::BelieveRevoked,
         Self::KeepWhatIsDeclined,
         Self::ForgetSpent,
+        Self::ForgetTorn,
         Self::SpendMore,
         Self::SpendAfterTheEnd,
-        Self::CloseTooEarly,
     ];
 }
 
@@ -151,9 +151,9 @@ mod switched {
 
     /// Does something in this thread with a bug switched on.
     pub(crate) fn with<T>(bug: Bug, act: impl FnOnce() -> T) -> T {
-        SWITCHED_ON.set(Some(bug));
+        let before = SWITCHED_ON.replace(Some(bug));
         let result = act();
-        SWITCHED_ON.set(None);
+        SWITCHED_ON.set(before);
         result
     }
 }

@@ -10,6 +10,7 @@ mod books;
 mod client;
 mod coverage;
 mod ending;
+mod found;
 mod goods;
 mod meddling;
 mod plan;
@@ -123,7 +124,7 @@ impl Tried {
 }
 
 /// Everything that can go wrong in a world.
-const FAULTS: [&str; 43] = [
+const FAULTS: [&str; 44] = [
     "answers cut short",
     "answers lost",
     "answers of a proxy that fails",
@@ -154,6 +155,7 @@ const FAULTS: [&str; 43] = [
     "machines crashed while the game started",
     "old answers",
     "orders given before their receipt",
+    "orders of a game that was rewritten",
     "orders refunded",
     "orders sent under the id of another",
     "requests cut off",

@@ -54,7 +54,7 @@ impl Machine {
             Record::Receipt(signed) => Some(Record::Receipt(self.keep_receipt(signed))),
             Record::Provisional(ref provisional) => {
                 let open = self.orders.get(provisional.order)?;
-                open.provisional.is_some().then_some(record)
+                (open.provisional.is_some() || open.allowance.is_some()).then_some(record)
             }
             // Their sums and last words are written after everything else.
             Record::Consumed(_) | Record::Synced(_) | Record::Allowance(_) => None,

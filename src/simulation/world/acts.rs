@@ -101,6 +101,7 @@ impl World {
                 self.meddling.insert(self.client_of(client), Meddling::OldAnswer(nth));
             }
             Act::Lie { client, lie } => drop(self.meddling.insert(self.client_of(client), Meddling::Lie(lie))),
+            Act::Overspend { client } => self.overspend(client),
             Act::OtherOrder { client, nth } => self.other_order(client, nth)?,
             Act::Restart { seconds, catalog } => {
                 self.store.sell(catalog);

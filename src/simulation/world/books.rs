@@ -7,7 +7,7 @@ use super::goods::catalog;
 use super::store::Operator;
 use crate::protocol::envelope::claims_of_stored;
 use crate::protocol::{
-    AccountId, Currency, EntitlementId, Grant, ItemId, KeyId, Money, Order, OrderId, Receipt, Status, Token,
+    AccountId, Currency, EntitlementId, Grant, ItemId, KeyId, Micros, Money, Order, OrderId, Receipt, Status, Token,
     UnixSeconds,
 };
 use crate::server::ledger::{
@@ -24,6 +24,8 @@ pub(super) struct Books {
     receipts: BTreeMap<String, Vec<Receipt>>,
     forked: BTreeSet<String>,
     holds: Vec<HoldRow>,
+    /// The hold that has paid for an order.
+    paid_by: BTreeMap<OrderId, [u8; 16]>,
     /// The device of each allowance.
     allowances: BTreeMap<[u8; 16], String>,
     frozen_at: BTreeMap<String, UnixSeconds>,
@@ -133,6 +135,12 @@ impl Books {
     /// Whether nothing is sold to a device.
     pub(super) fn is_frozen(&self, device: KeyId) -> bool {
         self.frozen_at.contains_key(&device.to_string())
+    }
+
+    /// Whether an order was made within an allowance that has not paid for it, though it cost something.
+    pub(super) fn is_not_honoured(&self, id: OrderId) -> bool {
+        let order = self.orders.get(&id).filter(|order| order.price.micros > Micros::ZERO);
+        order.is_some_and(|order| order.within.is_some() && self.paid_by.get(&id) != order.within.as_ref())
     }
 
     /// How many devices were found to have been copied to spend twice.
@@ -246,6 +254,9 @@ impl BookReader for Books {
     }
 
     fn transfer(&mut self, row: TransferRow) {
+        if let ("purchase", Some(order), Some(hold)) = (row.kind.as_str(), row.order, row.hold) {
+            self.paid_by.insert(OrderId(order), hold);
+        }
         self.transfers.push(row);
     }
 

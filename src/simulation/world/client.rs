@@ -278,10 +278,12 @@ impl Client {
             OrderState::Queued if told.granted.contains(&id) => Some("was granted, and is queued again"),
             OrderState::Queued => {
                 told.queued.insert(id);
-                if let (true, Some(now)) = (order.provisional, now) {
-                    told.given.entry(id).or_insert(now);
-                }
-                None
+                let given_at = now.filter(|_| order.provisional);
+                told.given.extend(given_at.map(|now| (id, now)));
+                let truth = |now: u64| BEGINNING + i64::try_from(now / 1_000).unwrap_or(i64::MAX);
+                let ended = |now| self.view.allowance.is_some_and(|allowance| truth(now) > allowance.until);
+                let knows = self.clock == 0 && self.version.grants == OfflineGrants::Allowance;
+                given_at.filter(|now| knows && ended(*now)).map(|_| "was given after the end of its allowance")
             }
             OrderState::Granted if told.declined.contains(&id) => Some("was declined, and is granted"),
             OrderState::Granted if !said.was_granted(&self.account, id) => {

@@ -8,6 +8,7 @@ use super::plan::Lie;
 use super::run::{Sent, World};
 use super::store::{answer_in, pick};
 use crate::client::Response;
+use crate::client::seeded::{Bug, with};
 use crate::protocol::envelope::claims_of_stored;
 use crate::protocol::sync::{SyncRequest, SyncResponse};
 use crate::protocol::{Grant, Order, OrderId, Receipt, ReceiptId, SecretKey, Sha256, Status, Token};
@@ -16,15 +17,25 @@ use crate::server::simulated::Arrived;
 impl World {
     /// What somebody answers in the place of the server.
     pub(super) fn lie(&mut self, lie: Lie, sent: &Sent, honest: Response) -> Response {
+        let is_sync = sent.arrived.path == "/v1/sync" && honest.status == 200;
+        let half = honest.body.len() / 2;
+        let (what, lied) = match lie {
+            Lie::Cut => ("answers cut short", Some(Response { body: honest.body[..half].to_vec(), ..honest.clone() })),
+            Lie::OtherKey => ("answers signed by a stranger", self.signed_again(&honest).filter(|_| is_sync)),
+            Lie::Thief => ("answers signed with a revoked key", self.stolen_answer(sent).filter(|_| is_sync)),
+            proxy => return self.proxy_answer(proxy),
+        };
+        self.coverage.add(what, u64::from(lied.is_some()));
+        lied.unwrap_or(honest)
+    }
+
+    /// What a proxy answers, whether it has passed the request on or not.
+    pub(super) fn proxy_answer(&mut self, lie: Lie) -> Response {
         let problem = |kind: &str, status: u16| {
             let body = format!(r#"{{"type":"/problems/{kind}","title":"x","status":{status},"detail":"x"}}"#);
             Response { status, retry_after: None, body: body.into_bytes() }
         };
-        let is_sync = sent.arrived.path == "/v1/sync" && honest.status == 200;
         let (what, response) = match lie {
-            Lie::Garbage => {
-                ("answers of garbage", Response { status: 200, retry_after: None, body: b"hello".to_vec() })
-            }
             Lie::ServerError => ("answers of a proxy that fails", problem("internal", 500)),
             Lie::Forbidden => ("answers of a proxy that forbids", problem("forbidden", 403)),
             Lie::UnknownDevice => ("answers that a device is unknown", problem("unknown-device", 404)),
@@ -33,22 +44,24 @@ impl World {
                 let later = Some(Duration::from_secs(3_000));
                 ("answers to come back later", Response { retry_after: later, ..problem("too-many-requests", 429) })
             }
-            Lie::Cut => {
-                let half = honest.body.len() / 2;
-                ("answers cut short", Response { body: honest.body[..half].to_vec(), ..honest })
-            }
-            Lie::OtherKey if is_sync => {
-                let signed = self.signed_again(&honest);
-                ("answers signed by a stranger", signed.unwrap_or(honest))
-            }
-            Lie::Thief if is_sync => match self.stolen_answer(sent) {
-                Some(stolen) => ("answers signed with a revoked key", stolen),
-                None => return honest,
-            },
-            Lie::OtherKey | Lie::Thief => return honest,
+            _ => ("answers of garbage", Response { status: 200, retry_after: None, body: b"hello".to_vec() }),
         };
         self.coverage.count(what);
         response
+    }
+
+    /// A game that was rewritten spends more of an allowance than there is.
+    pub(super) fn overspend(&mut self, client: u8) {
+        let number = usize::from(client) % self.clients.len();
+        let client = &mut self.clients[number];
+        // Nothing is promised to a cheat.
+        self.devices[client.device].copied = true;
+        self.coverage.count("orders of a game that was rewritten");
+        let version = client.version.catalog;
+        let terms = [0, 6, 6, 0].map(|product| super::goods::terms(version, product, 40, &mut client.random));
+        let (now, said) = (self.now, &self.store.said);
+        let request = with(Bug::SpendMore, || client.buy(terms.to_vec(), now, said));
+        self.send(number, request);
     }
 
     fn signed_again(&self, honest: &Response) -> Option<Response> {

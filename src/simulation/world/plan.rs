@@ -132,6 +132,10 @@ pub(super) enum Act {
         client: u8,
         lie: Lie,
     },
+    /// The player has rewritten the game, which spends more of an allowance than there is.
+    Overspend {
+        client: u8,
+    },
     /// The player sends another order under the id of one that is settled.
     OtherOrder {
         client: u8,
@@ -195,6 +199,11 @@ pub(super) enum Lie {
 }
 
 impl Lie {
+    /// Whether it is what a proxy answers, which need not have passed the request on.
+    pub(super) fn is_of_a_proxy(self) -> bool {
+        !matches!(self, Self::Cut | Self::OtherKey | Self::Thief)
+    }
+
     const ALL: [Self; 9] = [
         Self::Garbage,
         Self::ServerError,
@@ -280,6 +289,7 @@ impl Act {
             71..=74 => Self::Replay { nth },
             75..=76 => Self::OldAnswer { client, nth },
             77..=79 => Self::Lie { client, lie: Lie::ALL[random.below(12).min(8) as usize] },
+            80 if random.is_one_in(2) => Self::Overspend { client },
             80 => Self::OtherOrder { client, nth },
             81..=82 => Self::Restart { seconds: random.below(30) as u8, catalog },
             83 => Self::CrashServer,
@@ -320,6 +330,7 @@ impl Act {
             56 => Self::clock(client, random),
             57 => Self::CrashServer,
             58 => Self::failure(client, random),
+            _ if random.is_one_in(2) => Self::Overspend { client },
             _ => Self::Heal { client },
         }
     }

@@ -210,6 +210,14 @@ impl World {
             return self.come(self.now + 20, Coming::Answer(sent, Err("there is no network")));
         }
         let mut random = self.random(&("request", client, number));
+        if let Some(Meddling::Lie(lie)) = self.meddling.get(&client).copied()
+            && lie.is_of_a_proxy()
+            && random.is_one_in(2)
+        {
+            self.meddling.remove(&client);
+            let answer = self.proxy_answer(lie);
+            return self.come(self.now + 10, Coming::Answer(sent, Ok(answer)));
+        }
         self.come(self.now + TIME_LIMIT, Coming::Answer(sent.clone(), Err("no answer came in time")));
         let Network { loss, copies, late, delay } = self.network;
         if random.below(100) < u64::from(loss) {

@@ -85,7 +85,8 @@ impl Failing {
         let _ = writeln!(text, "    let network = {:?};", plan.network);
         let _ = writeln!(text, "    let steps = [");
         for step in &plan.steps {
-            let _ = writeln!(text, "        ({}, {:?}),", step.after, step.act);
+            let act = format!("{:?}", step.act).replace("kind: ", "kind: FaultKind::").replace("lie: ", "lie: Lie::");
+            let _ = writeln!(text, "        ({}, Act::{act}),", step.after);
         }
         let _ = writeln!(
             text,
