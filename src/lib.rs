@@ -35,8 +35,9 @@ mod simulation;
 pub mod prelude {
     pub use crate::client::{Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder, ServerAddress};
     pub use crate::plugin::{
-        CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeError, EntitlementsChanged, IapPlugin, PurchaseError,
-        PurchaseUpdated, Save, Store, StoreOpened, StoreSystems, StoreTrouble, WalletChanged, owns, store_ready,
+        CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeError, ConsumeRefused, EntitlementsChanged, IapPlugin,
+        PurchaseError, PurchaseUpdated, Save, Store, StoreOpened, StoreSystems, StoreTrouble, WalletChanged, owns,
+        store_ready,
     };
     pub use crate::protocol::{Currency, Money, OrderId, Product, ProductId, ProductKind};
 }

@@ -21,8 +21,8 @@ use bevy::ecs::schedule::{IntoScheduleConfigs, SystemSet};
 pub use catalog_asset::{CatalogAsset, CatalogLoader};
 pub use conditions::{owns, store_ready};
 pub use messages::{
-    CatalogFailed, CatalogLoaded, ConnectionChanged, EntitlementsChanged, PurchaseUpdated, StoreOpened, StoreTrouble,
-    WalletChanged,
+    CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeRefused, EntitlementsChanged, PurchaseUpdated, StoreOpened,
+    StoreTrouble, WalletChanged,
 };
 pub use store::{ConsumeError, PurchaseError, Store};
 

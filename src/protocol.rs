@@ -9,6 +9,7 @@ pub mod account;
 pub mod allowance;
 mod base64url;
 pub mod catalog;
+pub mod consumption;
 mod count;
 pub mod digest;
 pub mod envelope;
@@ -26,13 +27,14 @@ pub(crate) mod text;
 pub use account::{AccountAsk, AccountRequest, AccountResponse, DeviceEntry, DeviceName, LinkCode};
 pub use allowance::{Allowance, AllowanceError, AllowanceRequest, AllowanceUse};
 pub use catalog::{Catalog, CatalogError, Product, ProductKind};
+pub use consumption::{Consumption, ConsumptionReason, ConsumptionReceipt, ConsumptionStatus, FeedReceipt};
 pub use digest::Sha256;
 pub use envelope::{EnvelopeError, Token};
 pub use keys::{Jwk, JwkSet, KeyError, KeyId, PublicKey, SecretKey, TrustError, TrustedKeys};
 pub use money::{Currency, Micros, Money, MoneyError};
 pub use name::{
-    AccountId, AllowanceId, CreatorId, EntitlementId, GameId, ItemId, NameError, OrderId, PolicyId, ProductId,
-    ReceiptId, SourceId,
+    AccountId, AllowanceId, ConsumptionId, CreatorId, EntitlementId, GameId, ItemId, NameError, OrderId, PolicyId,
+    ProductId, ReceiptId, SourceId,
 };
 pub use order::{Order, OrderError};
 pub use problem::ProblemType;

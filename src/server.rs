@@ -69,6 +69,7 @@ pub(crate) mod simulated;
 pub mod statement;
 mod totals;
 mod verified_orders;
+mod watcher;
 
 use std::fmt;
 use std::io;
@@ -102,6 +103,7 @@ use self::signing_keys::CurrentKeys;
 pub use self::signing_keys::SigningKeys;
 use self::totals::Totals;
 use self::verified_orders::VerifiedOrders;
+use self::watcher::Watch;
 use crate::protocol::{Catalog, Money, PublicKey};
 
 /// Where the command line's server listens unless it is told otherwise.
@@ -109,6 +111,8 @@ pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 
 /// How often the writer is woken where nobody asks for anything.
 const WAKING: Duration = Duration::from_secs(5);
+/// The same while somebody waits for news, which another process may write.
+const WAKING_FOR_NEWS: Duration = Duration::from_millis(400);
 
 /// How a server is set up. [`ServerConfig::new`] says what each is unless it is set.
 #[derive(Clone)]
@@ -194,11 +198,12 @@ impl Server {
             let folder = DataFolder::create(&folder)?.with_database(database);
             let lock = folder.lock()?;
             let (keys, ledger) = folder.keys_and_books(&game)?;
-            let (reader, totals) = (folder.books_to_look_at()?, Totals::new(folder.books_to_look_at()?));
-            Ok::<_, ServerError>((folder, lock, keys, ledger, reader, totals))
+            let (reader, watched) = (folder.books_to_look_at()?, folder.books_to_look_at()?);
+            let totals = Totals::new(folder.books_to_look_at()?);
+            Ok::<_, ServerError>((folder, lock, keys, ledger, reader, watched, totals))
         });
         let opened = opening.await.map_err(|error| ServerError::Threads(io::Error::other(error)))?;
-        let (folder, lock, keys, ledger, reader, totals) = opened?;
+        let (folder, lock, keys, ledger, reader, watched, totals) = opened?;
         // Last, so that nobody reaches a server that then does not start.
         let listener = http::listen(config.listen).map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => ServerError::AddressInUse(config.listen),
@@ -216,6 +221,7 @@ impl Server {
         let signer = Signer::of(&keys, catalog.game.clone());
         let clock = Arc::clone(&config.clock);
         let keys = Arc::new(CurrentKeys::new(folder.clone(), catalog.game.clone(), clock, keys));
+        let (watch, watcher) = Watch::start(watched).map_err(ServerError::Threads)?;
         let writer = Writer {
             ledger,
             signer,
@@ -229,6 +235,7 @@ impl Server {
             workers: Some(Arc::clone(&workers)),
             _lock: Some(lock),
             swept_at: None,
+            watch: watch.clone(),
         };
         let (pipeline, writer) = Pipeline::start(writer, limits.queue).map_err(ServerError::Threads)?;
         let books = Books::new(pipeline.clone(), Arc::clone(&config.clock), folder);
@@ -246,25 +253,31 @@ impl Server {
             totals,
             callers: Callers::new(config.trusted_proxies, &limits),
             limits,
+            watch: watch.clone(),
             admin_token: config.admin_token.as_deref().and_then(AdminToken::new),
             stopping: AtomicBool::new(false),
         });
         let watching = tokio::spawn(keys.watch()).abort_handle();
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(keep_awake(app.pipeline.clone(), stop.subscribe()));
+        tokio::spawn(keep_awake(Arc::clone(&app), stop.subscribe()));
         let router = http::router(Arc::clone(&app), &config.allowed_origins);
         let serving = tokio::spawn(http::serve(listener, router, Arc::clone(&app), stopping));
         tracing::info!("serving `{}` at `{address}`", app.catalog.game);
-        let running = Some((serving, writer));
+        let running = Some((serving, writer, watcher));
         Ok(RunningServer { address, app, books: Arc::new(books), stop, running, watching })
     }
 }
 
 /// Wakes the writer now and then until the server stops: holds end at their time also where nobody asks for anything.
-async fn keep_awake(pipeline: Pipeline, mut stopping: watch::Receiver<bool>) {
+async fn keep_awake(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+    let mut slept = Duration::ZERO;
     // An error says that whoever could stop the server is gone.
-    while tokio::time::timeout(WAKING, stopping.changed()).await.is_err() {
-        pipeline.wake();
+    while tokio::time::timeout(WAKING_FOR_NEWS, stopping.changed()).await.is_err() {
+        slept += WAKING_FOR_NEWS;
+        if slept >= WAKING || app.watch.waiting() > 0 {
+            slept = Duration::ZERO;
+            app.pipeline.wake();
+        }
     }
 }
 
@@ -275,7 +288,7 @@ pub struct RunningServer {
     app: Arc<App>,
     books: Arc<Books>,
     stop: watch::Sender<bool>,
-    running: Option<(tokio::task::JoinHandle<()>, JoinHandle<()>)>,
+    running: Option<(tokio::task::JoinHandle<()>, JoinHandle<()>, JoinHandle<()>)>,
     watching: tokio::task::AbortHandle,
 }
 
@@ -304,15 +317,15 @@ impl RunningServer {
     ///
     /// What is begun has [`Limits::time`] to come to its end; connections that are still open then are closed.
     pub async fn stop(mut self) {
-        let Some((serving, writer)) = self.running.take() else { return };
+        let Some((serving, writer, watcher)) = self.running.take() else { return };
         self.app.stop();
         // Errors say that the task or the thread has ended already.
         let _ = self.stop.send(true);
         let _ = serving.await;
         self.app.pipeline.stop();
-        let ended = tokio::task::spawn_blocking(move || writer.join()).await;
-        if !matches!(ended, Ok(Ok(()))) {
-            tracing::error!("the writer thread panicked");
+        let ended = tokio::task::spawn_blocking(move || (writer.join(), watcher.join())).await;
+        if !matches!(ended, Ok((Ok(()), Ok(())))) {
+            tracing::error!("a thread of the server panicked");
         }
         tracing::info!("stopped");
     }

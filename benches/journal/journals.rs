@@ -184,7 +184,13 @@ fn write_compacted(path: &Path, receipts: u64) {
         pieces.iter().flatten().for_each(|record| file.write(std::slice::from_ref(record)));
     }
     let server_time = START + i64::try_from(receipts).expect("small") * 60;
-    file.write(&[Record::Synced(Synced { cursor: receipts, wallet: wallet(), server_time, follow: None })]);
+    file.write(&[Record::Synced(Synced {
+        cursor: receipts,
+        wallet: wallet(),
+        server_time,
+        follow: None,
+        consumed_sequence: None,
+    })]);
 }
 
 /// A game that buys one thing after the other, and syncs each, or none.
@@ -228,6 +234,7 @@ fn answer(request: &Request, number: Option<u64>, server: &SecretKey) -> Input {
         chain: order.map(|order_sha256| ChainHead { sequence, order_sha256 }),
         catalog: Sha256::of("catalog"),
         allowances: Vec::new(),
+        consumed_sequence: 0,
     };
     let body = response.sign(server).expect("signs").as_str().as_bytes().to_vec();
     Input::Answered(Response { status: 200, retry_after: None, body })

@@ -99,6 +99,8 @@ impl Device {
             orders,
             keys: 0,
             allowance: None,
+            consumptions: Vec::new(),
+            wait: None,
         };
         request.sign(&self.key).expect("signs")
     }

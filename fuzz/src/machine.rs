@@ -9,7 +9,7 @@ use bevy_iap::client::{
     Access, Holdings, Machine, OfflineGrants, OrderState, Record, Request, Response, Settings, Signed, Tick, Update,
 };
 use bevy_iap::protocol::sync::{MAX_ORDERS, SyncRequest};
-use bevy_iap::protocol::{Grant, ItemId, Money, Order, OrderId, Receipt, Sha256, Status, Token};
+use bevy_iap::protocol::{ConsumptionId, Grant, ItemId, Money, Order, OrderId, Receipt, Sha256, Status, Token};
 
 use crate::model::Kind;
 use crate::parties::{PARTIES, Party, forge};
@@ -133,7 +133,8 @@ impl World {
                     && self.holdings.items.contains_key(&item)
                     && self.appending.is_none()
                 {
-                    self.input(Input::Consume { item, quantity: 1 });
+                    let id = ConsumptionId(self.tick().random);
+                    self.input(Input::Consume { id, item, quantity: 1 });
                 }
             }
             b'd' => self.durable(),

@@ -49,9 +49,18 @@ pub(crate) struct Bundle(u32);
 /// An item's running sums.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
+    /// Given by the latest receipts.
     given: u64,
+    /// Given by orders without a receipt.
     provisional: u64,
+    /// Used up without anybody but this device knowing.
     used: u64,
+    /// Given by the feed up to the cursor.
+    counted: u64,
+    /// Used up by the feed up to the cursor.
+    consumed: u64,
+    /// To be used up, as this device has signed, and not answered yet.
+    pending: u64,
 }
 
 impl Counts {
@@ -78,6 +87,15 @@ impl Inventory {
             *sum = sum.saturating_add(*quantity);
         }
         self.bundle(items)
+    }
+
+    /// How to remember the items of grants, without giving them.
+    pub(crate) fn bundle_of(&mut self, grants: &[Grant]) -> Bundle {
+        let item = |grant: &Grant| match grant {
+            Grant::Item { item, quantity } => Some((item.clone(), *quantity)),
+            Grant::Entitlement { .. } => None,
+        };
+        self.bundle(grants.iter().filter_map(item).collect())
     }
 
     fn counts(&mut self, item: &ItemId) -> &mut Counts {
@@ -125,7 +143,8 @@ impl Inventory {
     pub(crate) fn forgive(&mut self, bundle: Bundle) {
         for (item, _) in self.items_of(bundle).iter() {
             let counts = self.counts(item);
-            counts.used = counts.used.min(counts.given.saturating_add(counts.provisional));
+            let consumed = counts.consumed.min(counts.given);
+            counts.used = counts.used.min(counts.given.saturating_add(counts.provisional).saturating_sub(consumed));
         }
     }
 
@@ -136,7 +155,12 @@ impl Inventory {
         }
     }
 
-    /// What was used up of each item, where anything was.
+    /// How many of an item are left to use.
+    pub(crate) fn left(&self, item: &ItemId) -> u64 {
+        self.items.get(item).map_or(0, |counts| counts.quantity().left)
+    }
+
+    /// What was used up of each item without the server's knowing, where anything was.
     pub(crate) fn used(&self) -> impl Iterator<Item = (&ItemId, u64)> {
         self.items.iter().filter(|(_, counts)| counts.used > 0).map(|(item, counts)| (item, counts.used))
     }
@@ -147,6 +171,7 @@ impl Inventory {
         let counts = self.counts(item);
         let enough = counts.quantity().left >= quantity;
         let most = counts.given.saturating_add(counts.provisional);
+        let most = most.saturating_sub(counts.consumed).saturating_sub(counts.pending);
         counts.used = counts.used.saturating_add(quantity).min(most);
         enough
     }
@@ -171,9 +196,65 @@ impl Inventory {
     }
 }
 
+/// What is counted in the order of the feed, up to the cursor.
+impl Inventory {
+    /// Counts what an order gives from now on, in the place of what it gave before. What was used of what is taken back is
+    /// no debt on what is bought next.
+    pub(crate) fn count(&mut self, before: Bundle, now: Bundle) {
+        if before == now {
+            return;
+        }
+        for (item, quantity) in self.items_of(now).iter() {
+            let counts = self.counts(item);
+            counts.counted = counts.counted.saturating_add(*quantity);
+        }
+        for (item, quantity) in self.items_of(before).iter() {
+            let counts = self.counts(item);
+            counts.counted = counts.counted.saturating_sub(*quantity);
+            counts.consumed = counts.consumed.min(counts.counted);
+        }
+    }
+
+    /// Counts everything that receipts have given.
+    pub(crate) fn count_all_given(&mut self) {
+        self.items.values_mut().for_each(|counts| counts.counted = counts.given);
+    }
+
+    /// Counts items that were used up.
+    pub(crate) fn count_consumed(&mut self, item: &ItemId, quantity: u64) {
+        let counts = self.counts(item);
+        counts.consumed = counts.consumed.saturating_add(quantity).min(counts.counted);
+    }
+
+    /// What is used up of each item by the feed, where anything is.
+    pub(crate) fn consumed(&self) -> impl Iterator<Item = (&ItemId, u64)> {
+        self.items.iter().filter(|(_, counts)| counts.consumed > 0).map(|(item, counts)| (item, counts.consumed))
+    }
+
+    /// Sets what is used up by the feed.
+    pub(crate) fn set_consumed(&mut self, consumed: BTreeMap<ItemId, u64>) {
+        self.items.values_mut().for_each(|counts| counts.consumed = 0);
+        for (item, quantity) in consumed {
+            self.counts(&item).consumed = quantity;
+        }
+    }
+
+    /// Forgets what is counted: the feed begins again.
+    pub(crate) fn begin_counting_again(&mut self) {
+        self.items.values_mut().for_each(|counts| (counts.counted, counts.consumed) = (0, 0));
+    }
+
+    /// Changes how many of an item are to be used up by consumptions without an answer.
+    pub(crate) fn set_pending(&mut self, item: &ItemId, change: impl FnOnce(u64) -> u64) {
+        let counts = self.counts(item);
+        counts.pending = change(counts.pending);
+    }
+}
+
 impl Counts {
     fn quantity(self) -> Quantity {
-        let left = self.given.saturating_add(self.provisional).saturating_sub(self.used);
+        let gone = self.used.saturating_add(self.consumed).saturating_add(self.pending);
+        let left = self.given.saturating_add(self.provisional).saturating_sub(gone);
         Quantity { left, provisional: self.provisional.min(left) }
     }
 }

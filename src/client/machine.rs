@@ -9,6 +9,7 @@
 mod allowance;
 mod appending;
 mod compacting;
+mod consuming;
 mod opening;
 mod orders;
 mod syncing;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use allowance::Spending;
 use appending::{Appending, Waiting};
+use consuming::{Consumptions, Uncounted};
 pub use opening::Opening;
 use orders::OpenOrders;
 use syncing::Link;
@@ -32,8 +34,8 @@ use super::transport::{Request, Response};
 use super::view::{Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder, SignedReceipt, Update};
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{
-    AccountId, Currency, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, SecretKey, ServerKeys,
-    Sha256, UnixSeconds,
+    AccountId, ConsumptionId, Currency, GameId, Grant, ItemId, KeyId, Money, OrderId, ProductId, PublicKey, SecretKey,
+    ServerKeys, Sha256, UnixSeconds,
 };
 
 /// How far the device's clock may be behind the server's time before it is taken for wrong, in seconds.
@@ -106,6 +108,8 @@ pub enum Input {
     Purchase(Terms),
     /// The game uses up items.
     Consume {
+        /// The consumption's id: 128 random bits.
+        id: ConsumptionId,
         /// The item.
         item: ItemId,
         /// How many.
@@ -166,6 +170,9 @@ pub struct Machine {
     /// All others: of each, only what a later receipt for it could need.
     settled: BTreeMap<OrderId, Settled>,
     inventory: Inventory,
+    consumptions: Consumptions,
+    /// What receipts say about items at places of the feed that the cursor has not passed.
+    uncounted: Vec<(u64, Uncounted)>,
     told: Holdings,
     /// What the device may spend offline.
     allowance: Option<Spending>,
@@ -233,6 +240,8 @@ struct Settled {
     decided_at: u64,
     /// The items that it gave.
     bundle: Bundle,
+    /// Those of them that are counted, up to the cursor.
+    counted: Bundle,
 }
 
 impl Machine {
@@ -285,7 +294,9 @@ impl Machine {
     fn take(&mut self, input: Input, tick: Tick, outputs: &mut Vec<Output>) {
         match input {
             Input::Purchase(terms) => self.waiting.push_back(Waiting::Purchase(Box::new(terms))),
-            Input::Consume { item, quantity } => self.waiting.push_back(Waiting::Consume { item, quantity }),
+            Input::Consume { id, item, quantity } => {
+                self.waiting.push_back(Waiting::Consume { id, item, quantity });
+            }
             Input::Appended => self.appended(tick, outputs),
             Input::AppendFailed(trouble) => self.append_failed(&trouble, tick, outputs),
             Input::AppendUncertain(trouble) => self.append_uncertain(&trouble, tick, outputs),

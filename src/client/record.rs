@@ -1,5 +1,7 @@
 //! What the journal holds: the exact bytes that were signed, and small facts of this device's own.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,12 @@ pub enum Record {
     Keys(Token),
     /// What the device may spend offline, and how much of it is spent.
     Allowance(SavedAllowance),
+    /// Items that the game used up, as this device signed it.
+    Consumption(Token),
+    /// What became of a consumption of this or another device, as the server signed it.
+    ConsumptionReceipt(Token),
+    /// What is used up by the feed up to a place.
+    Counted(Counted),
 }
 
 /// A signed text, and this device's seal on it: what it says in short, for the next start, which then need not verify
@@ -80,7 +88,8 @@ pub struct SavedAllowance {
     pub orders: u64,
 }
 
-/// Items that the game used up.
+/// Items that the game used up without a server: they count on this device alone. Journals of before consumptions were
+/// signed hold them too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consumed {
     /// The item.
@@ -89,6 +98,19 @@ pub struct Consumed {
     pub quantity: u64,
     /// When, by the device's clock.
     pub at: UnixSeconds,
+}
+
+/// What is used up by the feed up to a place: in a journal that was written anew in the place of all consumptions until
+/// then, and with nothing used where the feed begins again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The place.
+    pub feed: u64,
+    /// How many of each item.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub used: BTreeMap<ItemId, u64>,
+    /// The highest number of a consumption of this device.
+    pub consumed_sequence: u64,
 }
 
 /// What a sync said besides its receipts. Only for showing and for asking again: nothing is granted on it.
@@ -103,6 +125,9 @@ pub struct Synced {
     /// What the next order follows, where that is not the last order in this journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow: Option<Follow>,
+    /// The highest number of a consumption of this device, where that is above all in this journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumed_sequence: Option<u64>,
 }
 
 /// What the server told a device's next order to follow, because its chain is not the journal's.
@@ -124,6 +149,9 @@ impl Record {
             Self::Provisional(_) => 6,
             Self::Keys(_) => 7,
             Self::Allowance(_) => 8,
+            Self::Consumption(_) => 9,
+            Self::ConsumptionReceipt(_) => 11,
+            Self::Counted(_) => 12,
         }
     }
 
@@ -131,12 +159,15 @@ impl Record {
     pub fn write_payload(&self, bytes: &mut Vec<u8>) {
         let json = match self {
             Self::Order(signed) | Self::Receipt(signed) => return bytes.extend_from_slice(&signed.payload),
-            Self::Keys(token) => return bytes.extend_from_slice(token.as_str().as_bytes()),
+            Self::Keys(token) | Self::Consumption(token) | Self::ConsumptionReceipt(token) => {
+                return bytes.extend_from_slice(token.as_str().as_bytes());
+            }
             Self::Identity(identity) => serde_json::to_writer(bytes, identity),
             Self::Consumed(consumed) => serde_json::to_writer(bytes, consumed),
             Self::Synced(synced) => serde_json::to_writer(bytes, synced),
             Self::Provisional(provisional) => serde_json::to_writer(bytes, provisional),
             Self::Allowance(allowance) => serde_json::to_writer(bytes, allowance),
+            Self::Counted(counted) => serde_json::to_writer(bytes, counted),
         };
         json.expect("structs of strings and integers always serialise");
     }
@@ -161,13 +192,17 @@ impl Record {
     }
 
     fn read_plain(kind: u8, payload: &[u8]) -> Option<Self> {
+        let token = || std::str::from_utf8(payload).ok().map(Token::from_text);
         match kind {
             1 => serde_json::from_slice(payload).ok().map(Self::Identity),
             4 => serde_json::from_slice(payload).ok().map(Self::Consumed),
             5 => serde_json::from_slice(payload).ok().map(Self::Synced),
             6 => serde_json::from_slice(payload).ok().map(Self::Provisional),
             8 => serde_json::from_slice(payload).ok().map(Self::Allowance),
-            7 => std::str::from_utf8(payload).ok().map(|text| Self::Keys(Token::from_text(text))),
+            7 => token().map(Self::Keys),
+            9 => token().map(Self::Consumption),
+            11 => token().map(Self::ConsumptionReceipt),
+            12 => serde_json::from_slice(payload).ok().map(Self::Counted),
             _ => None,
         }
     }

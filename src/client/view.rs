@@ -225,6 +225,13 @@ pub enum Update {
         /// Whether it is safe in the journal.
         saved: bool,
     },
+    /// Items that were used up are back: the server had fewer left when it heard of it.
+    ConsumeRefused {
+        /// The item.
+        item: ItemId,
+        /// How many.
+        quantity: u64,
+    },
     /// The wallet changed.
     Wallet(Vec<Balance>),
     /// What this device may spend offline is another than before.

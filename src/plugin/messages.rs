@@ -42,6 +42,16 @@ pub struct EntitlementsChanged {
     pub items: Vec<ItemId>,
 }
 
+/// Items that this game used up are back: the server had fewer of them left when it heard of it, since another device of
+/// the account was faster, or since what they came from was taken back. Undo what they did, or let the player keep it.
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+pub struct ConsumeRefused {
+    /// The item.
+    pub item: ItemId,
+    /// How many.
+    pub quantity: u64,
+}
+
 /// The wallet changed.
 #[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
 pub struct WalletChanged {
@@ -81,6 +91,7 @@ pub(super) fn register(app: &mut App) {
     app.add_message::<StoreOpened>()
         .add_message::<PurchaseUpdated>()
         .add_message::<EntitlementsChanged>()
+        .add_message::<ConsumeRefused>()
         .add_message::<WalletChanged>()
         .add_message::<ConnectionChanged>()
         .add_message::<CatalogLoaded>()

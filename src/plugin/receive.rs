@@ -4,7 +4,10 @@ use bevy::ecs::event::Event;
 use bevy::ecs::message::Message;
 use bevy::ecs::system::{Commands, Res, ResMut};
 
-use super::{ConnectionChanged, EntitlementsChanged, PurchaseUpdated, Store, StoreOpened, StoreTrouble, WalletChanged};
+use super::{
+    ConnectionChanged, ConsumeRefused, EntitlementsChanged, PurchaseUpdated, Store, StoreOpened, StoreTrouble,
+    WalletChanged,
+};
 use crate::client::{Holdings, Update};
 
 /// Whether the worker has news: one atomic load.
@@ -62,6 +65,7 @@ fn put(update: Update, store: &mut Store, commands: &mut Commands) {
                 tell(commands, EntitlementsChanged { items: vec![item], ..EntitlementsChanged::default() });
             }
         }
+        Update::ConsumeRefused { item, quantity } => tell(commands, ConsumeRefused { item, quantity }),
         Update::Wallet(wallet) => {
             store.take_wallet(wallet.clone());
             tell(commands, WalletChanged { wallet });

@@ -4,8 +4,8 @@ use bevy::app::App;
 use bevy::reflect::{ReflectDeserialize, ReflectSerialize, impl_reflect_opaque};
 
 use super::messages::{
-    CatalogFailed, CatalogLoaded, ConnectionChanged, EntitlementsChanged, PurchaseUpdated, StoreOpened, StoreTrouble,
-    WalletChanged,
+    CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeRefused, EntitlementsChanged, PurchaseUpdated, StoreOpened,
+    StoreTrouble, WalletChanged,
 };
 use crate::client::{Connection, OrderState};
 use crate::protocol::sync::Balance;
@@ -32,6 +32,7 @@ pub(super) fn register(app: &mut App) {
         .register_type::<StoreOpened>()
         .register_type::<PurchaseUpdated>()
         .register_type::<EntitlementsChanged>()
+        .register_type::<ConsumeRefused>()
         .register_type::<WalletChanged>()
         .register_type::<ConnectionChanged>()
         .register_type::<CatalogLoaded>()

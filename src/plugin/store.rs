@@ -19,7 +19,7 @@ use crate::client::{
 };
 use crate::protocol::sync::Balance;
 use crate::protocol::{
-    AccountId, Catalog, Currency, Grant, ItemId, KeyId, Money, OrderId, Product, ProductId, ProductKind,
+    AccountId, Catalog, ConsumptionId, Currency, Grant, ItemId, KeyId, Money, OrderId, Product, ProductId, ProductKind,
 };
 
 /// What can be bought, what is owned, and what is on its way.
@@ -139,7 +139,9 @@ impl Store {
         Ok(id)
     }
 
-    /// Uses up `quantity` of an item at once; the journal follows within a frame or so.
+    /// Uses up `quantity` of an item at once; the journal follows within a frame or so, and the server when it can be
+    /// reached. If that had fewer left by then, the items are back, and a
+    /// [`ConsumeRefused`](super::ConsumeRefused) says so.
     ///
     /// # Errors
     /// There are not as many, or nothing can be written; nothing is used up.
@@ -150,7 +152,11 @@ impl Store {
         let (Some(name), true) = (name, (1..=left).contains(&quantity)) else {
             return Err(ConsumeError::NotEnough { item: item.to_owned(), quantity, left });
         };
-        let command = Input::Consume { item: name.clone(), quantity };
+        let id = ConsumptionId(self.clock.tick().random);
+        if id == ConsumptionId([0; 16]) {
+            return Err(ConsumeError::Store(PurchaseError::NoRandomness));
+        }
+        let command = Input::Consume { id, item: name.clone(), quantity };
         client.command(command).map_err(|error| ConsumeError::Store(not_taken(error)))?;
         *self.consuming.entry(name).or_default() += quantity;
         Ok(())

@@ -133,6 +133,11 @@ pub(crate) fn claimed_key<C: Claims>(token: &Token) -> Result<KeyId, EnvelopeErr
     check_header::<C>(&base64url::decode(header).ok_or(EnvelopeError::NotBase64Url)?)
 }
 
+/// Whether a token says that it is of a kind, before anything is verified.
+pub(crate) fn is_of<C: Claims>(token: &Token) -> bool {
+    claimed_key::<C>(token).is_ok()
+}
+
 /// Reads claims without verifying anything: for text that was verified before it was stored, and for knowing what a
 /// text is about without believing it.
 #[cfg(any(feature = "client", feature = "server"))]

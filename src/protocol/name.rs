@@ -186,6 +186,10 @@ random_id!(
     ReceiptId, "receipt id"
 );
 random_id!(
+    /// 128 random bits that name a consumption for ever.
+    ConsumptionId, "consumption id"
+);
+random_id!(
     /// 128 random bits that name an allowance, and the hold behind it.
     AllowanceId, "allowance id"
 );

@@ -63,6 +63,10 @@ problem_types! {
     UnsupportedMediaType = "unsupported-media-type", 415;
     /// There are too many orders in one request.
     TooManyOrders = "too-many-orders", 422;
+    /// There are too many consumptions in one request.
+    TooManyConsumptions = "too-many-consumptions", 422;
+    /// A consumption's id was used before with another body.
+    ConsumptionConflict = "consumption-conflict", 422;
     /// An order's id was used before with another body.
     OrderConflict = "order-conflict", 422;
     /// No link code like this is good now: it is mistyped, used, replaced or too old.

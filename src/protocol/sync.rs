@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::UnixSeconds;
 use super::allowance::AllowanceRequest;
+use super::consumption::MAX_CONSUMPTIONS;
 use super::count;
 use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
@@ -17,6 +18,9 @@ pub const MAX_ORDERS: usize = 256;
 
 /// The most receipts of the feed in one answer; `more` says that there are others.
 pub const MAX_RECEIPTS: usize = 256;
+
+/// The longest that a server holds an answer until there is news, in seconds.
+pub const LONGEST_WAIT: u64 = 30;
 
 /// The body of `POST /v1/devices`: a public key, and its own word that it wants to join.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +125,21 @@ pub struct SyncRequest {
     /// What allowance the device wants; none if it does not spend offline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowance: Option<AllowanceRequest>,
+    /// Consumptions whose receipts are not in the feed up to the cursor, oldest first; at most [`MAX_CONSUMPTIONS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consumptions: Vec<Token>,
+    /// How long the server may hold its answer until there is news; none for an answer at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Wait>,
+}
+
+/// What a device says that asks for news and has nothing to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The longest that it waits, in seconds; the server answers after [`LONGEST_WAIT`] at the latest.
+    pub seconds: u64,
+    /// The wallet as the device last heard of it: another one is news.
+    pub wallet: Vec<Balance>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -144,12 +163,16 @@ impl SyncRequest {
     /// Verifies a request of the device with `key`, which belongs to `account`, for `game`.
     ///
     /// # Errors
-    /// The token does not verify, is another device's, account's or game's, or holds too many orders.
+    /// The token does not verify, is another device's, account's or game's, or holds too many orders or
+    /// consumptions.
     pub fn verify(token: &Token, key: PublicKey, account: &AccountId, game: &GameId) -> Result<Self, SyncError> {
         let (kid, request) = envelope::verify::<Self>(token, &[key])?;
         check_parties(kid, request.device, game, &request.game, account, &request.account)?;
         if request.orders.len() > MAX_ORDERS {
             return Err(SyncError::TooManyOrders(request.orders.len()));
+        }
+        if request.consumptions.len() > MAX_CONSUMPTIONS {
+            return Err(SyncError::TooManyConsumptions(request.consumptions.len()));
         }
         Ok(request)
     }
@@ -187,7 +210,8 @@ pub struct SyncResponse {
     pub receipts: Vec<Token>,
     /// The place in the feed up to which the device has everything once it has these.
     pub cursor: u64,
-    /// Whether the feed goes on after that place.
+    /// Whether the feed goes on after that place, or consumptions of the request are not decided yet: then the device
+    /// asks again at once.
     pub more: bool,
     /// The wallet, one entry per currency.
     pub wallet: Vec<Balance>,
@@ -200,6 +224,10 @@ pub struct SyncResponse {
     /// than the request's `current`; each is an `iap-allowance+jwt`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowances: Vec<Token>,
+    /// The highest number of a consumption of this device that was decided, for its next one to have a higher one; 0 if
+    /// there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub consumed_sequence: u64,
 }
 
 impl Claims for SyncResponse {
@@ -320,6 +348,9 @@ pub enum SyncError {
     /// It holds more orders than one sync may.
     #[error("the request holds {0} orders, and may hold {MAX_ORDERS}; send the rest in the next one")]
     TooManyOrders(usize),
+    /// It holds more consumptions than one sync may.
+    #[error("the request holds {0} consumptions, and may hold {MAX_CONSUMPTIONS}; send the rest in the next one")]
+    TooManyConsumptions(usize),
     /// It answers a request that was not this one.
     #[error("the response answers another request")]
     AnswersAnotherRequest,

@@ -6,6 +6,7 @@
 //! the operator wanted.
 
 mod allowances;
+mod consumptions;
 mod holds;
 mod money;
 mod operations;
@@ -15,11 +16,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use self::allowances::AllowanceAudit;
+use self::consumptions::ConsumptionAudit;
 use self::money::MoneyAudit;
 use self::signatures::SignatureAudit;
 use super::ledger::{
-    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, LedgerError, OperationRow, OrderRow,
-    ReceiptRow, TransferRow, WalletRow,
+    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, InventoryRow, Ledger,
+    LedgerError, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
 };
 use crate::protocol::{GameId, OrderId, TrustedKeys};
 
@@ -33,6 +35,7 @@ pub fn audit(ledger: &mut dyn Ledger, keys: &dyn TrustedKeys, game: &GameId) -> 
         money: MoneyAudit::new(game),
         signatures: SignatureAudit::new(keys, game),
         allowances: AllowanceAudit::new(keys, game),
+        consumptions: ConsumptionAudit::new(keys, game),
         paid: BTreeMap::new(),
     };
     ledger.read(&mut auditor)?;
@@ -50,6 +53,8 @@ pub struct AuditReport {
     pub devices: u64,
     /// How many orders were verified.
     pub orders: u64,
+    /// How many consumptions were verified.
+    pub consumptions: u64,
     /// How many receipts were verified.
     pub receipts: u64,
     /// How many holds were checked.
@@ -73,11 +78,12 @@ impl AuditReport {
 
 impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accounts, transfers, devices, orders, receipts, holds, operations, differences } = self;
+        let Self { accounts, transfers, devices, orders, consumptions, receipts, holds, operations, differences } =
+            self;
         write!(
             f,
-            "{accounts} accounts, {transfers} transfers, {devices} devices, {orders} orders, {receipts} receipts, \
-             {holds} holds, {operations} operations: "
+            "{accounts} accounts, {transfers} transfers, {devices} devices, {orders} orders, \
+             {consumptions} consumptions, {receipts} receipts, {holds} holds, {operations} operations: "
         )?;
         match differences.len() {
             0 => f.write_str("no differences"),
@@ -103,6 +109,7 @@ struct Auditor<'a> {
     money: MoneyAudit,
     signatures: SignatureAudit<'a>,
     allowances: AllowanceAudit<'a>,
+    consumptions: ConsumptionAudit<'a>,
     paid: BTreeMap<OrderId, Paid>,
 }
 
@@ -126,6 +133,7 @@ impl BookReader for Auditor<'_> {
         self.report.devices += 1;
         self.money.device(&row);
         self.allowances.device(&row);
+        self.consumptions.device(&row);
         self.signatures.device(row, &mut self.report);
     }
 
@@ -142,8 +150,18 @@ impl BookReader for Auditor<'_> {
         }
     }
 
+    fn consumption(&mut self, row: ConsumptionRow) {
+        self.report.consumptions += 1;
+        self.consumptions.consumption(row, &mut self.report);
+    }
+
+    fn inventory(&mut self, row: InventoryRow) {
+        self.consumptions.inventory(row);
+    }
+
     fn receipt(&mut self, row: ReceiptRow) {
         self.report.receipts += 1;
+        self.consumptions.receipt(&row, &mut self.report);
         self.signatures.receipt(&row, &mut self.report);
     }
 
@@ -179,6 +197,7 @@ impl Auditor<'_> {
         self.money.finish(report);
         self.signatures.finish(report);
         self.allowances.finish(report);
+        self.consumptions.finish(report);
         self.report
     }
 }

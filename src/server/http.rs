@@ -45,6 +45,7 @@ use super::problem::Refusal;
 use super::signing_keys::CurrentKeys;
 use super::totals::Totals;
 use super::verified_orders::VerifiedOrders;
+use super::watcher::Watch;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::{Catalog, PublicKey};
 
@@ -105,6 +106,7 @@ pub(crate) struct App {
     pub(crate) rates: RateLimits,
     pub(crate) callers: Callers,
     pub(crate) limits: Limits,
+    pub(crate) watch: Watch,
     pub(crate) admin_token: Option<AdminToken>,
     pub(crate) stopping: AtomicBool,
 }
@@ -112,6 +114,7 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.watch.stop();
     }
 
     fn is_stopping(&self) -> bool {

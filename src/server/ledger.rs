@@ -17,6 +17,7 @@ mod account;
 mod allowance;
 pub(crate) mod books;
 mod changes;
+pub(crate) mod consumption;
 mod error;
 mod fork;
 mod hold;
@@ -38,9 +39,10 @@ pub use self::postgres::{PostgresLedger, PostgresUrl, PostgresUrlError};
 pub use account::{AccountKind, AccountNumber, House, Origin};
 pub use allowance::{AllowanceRecord, AllowanceRules, AllowanceTerms, AllowanceWish};
 pub use books::{
-    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, LotRow, OperationRow, OrderRow, ReceiptRow,
-    TransferRow, WalletRow,
+    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, InventoryRow, LotRow,
+    OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
 };
+pub use consumption::{ConsumptionNumbers, ConsumptionOutcome, VerifiedConsumption};
 pub use error::LedgerError;
 pub use hold::{HoldRecord, HoldStatus};
 pub use lot::Lot;
@@ -100,6 +102,18 @@ pub trait Ledger: fmt::Debug + Send {
     /// The books could not be read or written, or a receipt not signed; nothing changed.
     fn settle(&mut self, batch: &[VerifiedOrder], context: &mut Context<'_>) -> Result<Vec<Outcome>, LedgerError>;
 
+    /// Decides what becomes of each consumption, in this order and in one transaction: an id that is known changes
+    /// nothing, and a new one is answered in its account's feed by a signed receipt.
+    ///
+    /// # Errors
+    /// The books could not be read or written, or a receipt not signed; nothing changed.
+    fn consume(
+        &mut self,
+        batch: &[VerifiedConsumption],
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<ConsumptionOutcome>, LedgerError>;
+
     /// Sees to the allowances of devices that want one, by `rules` and in one transaction: closes those that a device
     /// does not make orders within any more, and sets another one aside where less than half of the last one is left.
     /// Gives each device's allowance to make orders within from now on, where that is news. Nothing is written where
@@ -136,6 +150,14 @@ pub trait Ledger: fmt::Debug + Send {
     /// # Errors
     /// The books could not be read or written; nothing changed.
     fn expire(&mut self, now: UnixSeconds) -> Result<u64, LedgerError>;
+
+    /// Whether anybody else may have written to the books since this was last asked.
+    ///
+    /// # Errors
+    /// The books could not be read.
+    fn is_changed_elsewhere(&mut self) -> Result<bool, LedgerError> {
+        Ok(false)
+    }
 
     /// What the accounts of each kind hold together. Reads every account.
     ///
@@ -300,6 +322,8 @@ pub struct Standing {
     pub wallet: Vec<Balance>,
     /// The last order that the device's chain holds.
     pub chain: Option<ChainHead>,
+    /// The highest number of a consumption of the device; zero if there is none.
+    pub consumed_sequence: u64,
 }
 
 impl Standing {
@@ -330,6 +354,8 @@ pub struct AccountSummary {
     pub allowances: Vec<AllowanceSummary>,
     /// Those of its devices to which nothing is sold.
     pub frozen: BTreeSet<KeyId>,
+    /// The numbers of the consumptions of those of its devices that have made any.
+    pub consumptions: BTreeMap<KeyId, ConsumptionNumbers>,
 }
 
 /// What the books say about an allowance that backs something.

@@ -12,8 +12,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::ledger::{Outcome, Total};
-use crate::protocol::Status;
+use super::ledger::{ConsumptionOutcome, Outcome, Total};
+use crate::protocol::{ConsumptionStatus, Status};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -99,6 +99,7 @@ pub(crate) struct Reading {
     pub(crate) memory: usize,
     pub(crate) memory_limit: usize,
     pub(crate) connections_limit: usize,
+    pub(crate) waiting: usize,
     pub(crate) totals: Vec<Total>,
 }
 
@@ -112,12 +113,15 @@ pub(crate) struct Metrics {
     batches: Counter,
     enrolments: Counter,
     allowances: Counter,
+    consumptions: Family<StatusLabel, Counter>,
+    repeated_consumptions: Counter,
     batch_orders: Histogram,
     settlements: Histogram,
     refused: Family<LimitLabel, Counter>,
     closed: Family<LimitLabel, Counter>,
     pub(crate) connections: Gauge,
     connections_limit: Gauge,
+    waiting: Gauge,
     queued: Gauge,
     queue_limit: Gauge,
     memory: Gauge,
@@ -141,12 +145,15 @@ impl Default for Metrics {
             batches: Counter::default(),
             enrolments: Counter::default(),
             allowances: Counter::default(),
+            consumptions: Family::default(),
+            repeated_consumptions: Counter::default(),
             batch_orders: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             settlements: seconds(),
             refused: Family::default(),
             closed: Family::default(),
             connections: Gauge::default(),
             connections_limit: Gauge::default(),
+            waiting: Gauge::default(),
             queued: Gauge::default(),
             queue_limit: Gauge::default(),
             memory: Gauge::default(),
@@ -157,6 +164,9 @@ impl Default for Metrics {
         // A series that is there from the start, at zero, shows its first increase.
         for status in ["granted", "declined", "replayed", "conflict", "failed"] {
             drop(metrics.orders.get_or_create(&StatusLabel { status }));
+        }
+        for status in ["consumed", "refused", "replayed", "undecided", "conflict", "failed"] {
+            drop(metrics.consumptions.get_or_create(&StatusLabel { status }));
         }
         for limit in Refused::ALL {
             drop(metrics.refused.get_or_create(&LimitLabel { limit: limit.as_str() }));
@@ -176,7 +186,7 @@ impl Metrics {
         registry.register("build", "The server's version", info);
         let help = "HTTP requests, by route and by the first digit of the answer's status";
         registry.register("http_requests", help, self.requests.clone());
-        let help = "From a request's head to its answer, by route";
+        let help = "From a request's head to its answer, by route, but for those that waited for news";
         registry.register_with_unit("http_request_duration", help, Unit::Seconds, self.durations.clone());
         let help = "Orders that reached the books, by what became of them";
         registry.register("orders", help, self.orders.clone());
@@ -185,6 +195,10 @@ impl Metrics {
         registry.register("batches", "Batches of sync requests that were settled", self.batches.clone());
         registry.register("enrolments", "Devices that were enrolled", self.enrolments.clone());
         registry.register("allowances", "Allowances that devices were given", self.allowances.clone());
+        let help = "Consumptions that reached the books, by what became of them";
+        registry.register("consumptions", help, self.consumptions.clone());
+        let help = "Consumptions with a number that their device had passed: a save was restored, or a device copied";
+        registry.register("repeated_consumptions", help, self.repeated_consumptions.clone());
         registry.register("batch_orders", "Orders in a batch", self.batch_orders.clone());
         let help = "How long the books took to settle a batch, durably";
         registry.register_with_unit("settlement_duration", help, Unit::Seconds, self.settlements.clone());
@@ -195,6 +209,7 @@ impl Metrics {
         registry.register("open_connections", "Connections that are open", self.connections.clone());
         let help = "Connections that may be open";
         registry.register("open_connections_limit", help, self.connections_limit.clone());
+        registry.register("waiting_requests", "Requests that wait for news", self.waiting.clone());
         let help = "Orders that wait to be settled, where a request counts as one more than its orders";
         registry.register("queued_orders", help, self.queued.clone());
         registry.register("queued_orders_limit", "Orders that may wait to be settled", self.queue_limit.clone());
@@ -206,7 +221,7 @@ impl Metrics {
         registry.register("ledger_micros", help, self.totals.clone());
     }
 
-    pub(crate) fn count_request(&self, route: &str, status: u16, duration: Duration) {
+    pub(crate) fn count_request(&self, route: &str, status: u16, took: Option<Duration>) {
         let status = match status {
             100..200 => "1xx",
             200..300 => "2xx",
@@ -215,7 +230,9 @@ impl Metrics {
             _ => "5xx",
         };
         self.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
-        self.durations.get_or_create(&RouteLabel { route: route.to_owned() }).observe(duration.as_secs_f64());
+        if let Some(took) = took {
+            self.durations.get_or_create(&RouteLabel { route: route.to_owned() }).observe(took.as_secs_f64());
+        }
     }
 
     pub(crate) fn count_batch(&self, syncs: usize, orders: usize, duration: Duration) {
@@ -234,6 +251,21 @@ impl Metrics {
 
     pub(crate) fn count_allowances(&self, given: usize) {
         self.allowances.inc_by(given as u64);
+    }
+
+    pub(crate) fn count_consumption(&self, outcome: ConsumptionOutcome) {
+        let status = match outcome {
+            ConsumptionOutcome::Settled { status: ConsumptionStatus::Consumed, .. } => "consumed",
+            ConsumptionOutcome::Settled { .. } => "refused",
+            ConsumptionOutcome::Replayed => "replayed",
+            ConsumptionOutcome::Undecided => "undecided",
+            ConsumptionOutcome::Conflict => "conflict",
+            ConsumptionOutcome::Failed => "failed",
+        };
+        self.consumptions.get_or_create(&StatusLabel { status }).inc();
+        if let ConsumptionOutcome::Settled { repeated: true, .. } = outcome {
+            self.repeated_consumptions.inc();
+        }
     }
 
     pub(crate) fn count_outcome(&self, outcome: &Outcome) {
@@ -266,6 +298,7 @@ impl Metrics {
         set(&self.memory, reading.memory);
         set(&self.memory_limit, reading.memory_limit);
         set(&self.connections_limit, reading.connections_limit);
+        set(&self.waiting, reading.waiting);
         for Total { account, currency, micros } in &reading.totals {
             let labels = TotalLabels { account: account.clone(), currency: currency.clone() };
             self.totals.get_or_create(&labels).set(*micros);

@@ -5,6 +5,9 @@
 //! device should hear, for some devices at a time, and hands the answers to the workers to be signed, while it goes on
 //! with the next batch.
 
+mod consuming;
+mod telling;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
@@ -15,18 +18,18 @@ use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use self::telling::{after, receipts};
 use super::clock::Clock;
 use super::ledger::{
-    AllowanceRules, AllowanceWish, Context, Enrolled, FeedEntry, Ledger, LedgerError, Outcome, Place, Standing,
-    VerifiedOrder,
+    AllowanceRules, AllowanceWish, Context, Enrolled, Ledger, LedgerError, Outcome, Place, Standing,
+    VerifiedConsumption, VerifiedOrder,
 };
 use super::memory::Held;
 use super::metrics::{Metrics, Refused};
 use super::problem::Refusal;
-use super::seeded::{Bug, seeded};
 use super::signing::Signer;
 use super::signing_keys::CurrentKeys;
-use crate::protocol::problem::ProblemType;
+use super::watcher::Watch;
 use crate::protocol::sync::SyncResponse;
 use crate::protocol::{AccountId, AllowanceRequest, Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
 
@@ -42,12 +45,22 @@ pub(crate) struct SyncJob {
     pub(crate) place: Place,
     pub(crate) request_sha256: Sha256,
     pub(crate) orders: Vec<VerifiedOrder>,
+    pub(crate) consumptions: Vec<VerifiedConsumption>,
+    /// Whether not all consumptions are decided, so that the device asks again at once.
+    pub(crate) undecided: bool,
     /// What allowance the device wants.
     pub(crate) wish: Option<AllowanceRequest>,
     /// What it is given, once that is decided.
     pub(crate) allowances: Vec<Token>,
     /// The room that the request takes up.
     pub(crate) held: Held,
+}
+
+impl SyncJob {
+    /// Whether it only asks for news.
+    pub(crate) fn has_nothing_to_decide(&self) -> bool {
+        self.orders.is_empty() && self.consumptions.is_empty()
+    }
 }
 
 /// A signed answer, and the room that it takes up.
@@ -66,10 +79,10 @@ enum Job {
 }
 
 impl Job {
-    /// How much work it is: that of its orders, and that of the answer.
+    /// How much work it is: that of its orders and consumptions, and that of the answer.
     fn weight(&self) -> usize {
         match self {
-            Self::Sync(job, _) => job.orders.len() + 1,
+            Self::Sync(job, _) => job.orders.len() + job.consumptions.len() + 1,
             Self::Enrol(..) | Self::Operate(_) => 1,
             Self::Wake | Self::Stop => 0,
         }
@@ -183,6 +196,8 @@ pub(crate) struct Writer {
     pub(crate) _lock: Option<File>,
     /// When holds that were due were last given free.
     pub(crate) swept_at: Option<UnixSeconds>,
+    /// Where it is told what was written.
+    pub(crate) watch: Watch,
 }
 
 /// What was waiting.
@@ -232,10 +247,14 @@ impl Writer {
         self.signer.change(&self.keys.get());
         self.expire();
         self.enrol(batch.enrolments);
-        for operation in batch.operations {
-            operation(&mut *self.ledger, &mut self.signer);
+        if !batch.operations.is_empty() {
+            for operation in batch.operations {
+                operation(&mut *self.ledger, &mut self.signer);
+            }
+            self.watch.changed_somewhere();
         }
         self.settle(batch.syncs);
+        self.look_elsewhere();
     }
 
     /// Gives free what is due, once a second at most.
@@ -245,8 +264,18 @@ impl Writer {
             return;
         }
         self.swept_at = Some(now);
-        if let Err(error) = self.ledger.expire(now) {
-            tracing::error!("holds that are due were not given free: `{error}`");
+        match self.ledger.expire(now) {
+            Ok(0) => {}
+            Ok(_) => self.watch.changed_somewhere(),
+            Err(error) => tracing::error!("holds that are due were not given free: `{error}`"),
+        }
+    }
+
+    /// Looks whether another process has written, if somebody waits for what it may have written.
+    fn look_elsewhere(&mut self) {
+        // Where that cannot be told, it may have.
+        if self.watch.waiting() > 0 && self.ledger.is_changed_elsewhere().unwrap_or(true) {
+            self.watch.changed_somewhere();
         }
     }
 
@@ -285,10 +314,21 @@ impl Writer {
         for outcome in &outcomes {
             self.metrics.count_outcome(outcome);
         }
+        let refused = self.consume(&mut jobs);
+        if !orders.is_empty() {
+            self.watch.changed(orders.iter().map(|order| &order.order().account));
+        }
         self.allow(&mut jobs);
         let mut outcomes = outcomes.into_iter();
         let asked = jobs.into_iter().zip(replies).zip(counts);
-        let mut asked = asked.map(|((job, reply), count)| (job, reply, outcomes.by_ref().take(count).collect()));
+        let asked = asked.map(|((job, reply), count)| (job, reply, outcomes.by_ref().take(count).collect()));
+        let mut asked = asked.zip(refused).filter_map(|((job, reply, outcomes), refused)| match refused {
+            None => Some((job, reply, outcomes)),
+            Some(refusal) => {
+                let _ = reply.send(Err(refusal));
+                None
+            }
+        });
         loop {
             let some: Vec<_> = asked.by_ref().take(DEVICES_AT_ONCE).collect();
             if some.is_empty() {
@@ -342,6 +382,8 @@ impl Writer {
         let mut context = Context { catalog: &self.catalog, signer: &mut self.signer, now: self.clock.now() };
         match self.ledger.allow(&wishes, &self.allowances, &mut context) {
             Ok(given) => {
+                self.watch
+                    .changed(wishes.iter().zip(&given).filter_map(|(wish, new)| new.as_ref().map(|_| &wish.account)));
                 for (job, token) in asking.iter_mut().zip(given) {
                     self.metrics.count_allowances(token.iter().len());
                     job.allowances.extend(token);
@@ -386,11 +428,12 @@ impl Writer {
             request_sha256: job.request_sha256,
             receipts,
             cursor: standing.cursor,
-            more: standing.more,
+            more: standing.more || job.undecided,
             wallet: standing.wallet,
             chain: standing.chain,
             catalog: self.catalog.digest(),
             allowances: job.allowances,
+            consumed_sequence: standing.consumed_sequence,
         };
         let key = self.signer.key().clone();
         let sign = move || {
@@ -417,43 +460,6 @@ impl Writer {
         self.metrics.count_refused(Refused::Memory);
         Err(Refusal::unavailable())
     }
-}
-
-/// The place from which a device still has to hear, once it has heard what became of its orders: mostly these are all
-/// that is new, and nobody need read them again.
-fn after(place: &Place, outcomes: &[Outcome]) -> Place {
-    let told = |outcome: &Outcome| match outcome {
-        Outcome::Settled { entry, .. } | Outcome::Replayed(entry) => Some(entry.feed),
-        Outcome::Conflict | Outcome::Failed => None,
-    };
-    let told: BTreeSet<u64> = outcomes.iter().filter_map(told).collect();
-    let news = told.range(place.cursor.saturating_add(1)..);
-    let is_next = |(feed, next): &(&u64, u64)| *feed == next || seeded(Bug::SkipUnheard);
-    let heard = news.zip(place.cursor.saturating_add(1)..).take_while(is_next).last();
-    Place { cursor: heard.map_or(place.cursor, |(feed, _)| *feed), ..place.clone() }
-}
-
-/// The receipts of the orders that were sent, in their order, then the page; each once.
-fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<Vec<Token>, Refusal> {
-    let mut listed = BTreeSet::new();
-    let mut tokens = Vec::with_capacity(outcomes.len() + page.len());
-    let mut list = |entry: FeedEntry| {
-        if listed.insert(entry.feed) {
-            tokens.push(entry.token);
-        }
-    };
-    for (index, outcome) in outcomes.into_iter().enumerate() {
-        match outcome {
-            Outcome::Settled { entry, .. } | Outcome::Replayed(entry) => list(entry),
-            Outcome::Conflict => {
-                let detail = format!("order {index}: its id was used before for another order; give each its own id");
-                return Err(Refusal::new(ProblemType::OrderConflict, detail));
-            }
-            Outcome::Failed => return Err(Refusal::internal()),
-        }
-    }
-    page.into_iter().for_each(&mut list);
-    Ok(tokens)
 }
 
 fn fail<T>(replies: Vec<Reply<T>>, error: &LedgerError) {

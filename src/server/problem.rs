@@ -86,6 +86,15 @@ impl Refusal {
         };
         Self::new(kind, format!("order {index}: {error}"))
     }
+
+    /// The consumption at `index` of a request is not to be settled.
+    pub(crate) fn of_consumption(index: usize, error: SyncError) -> Self {
+        let refusal = match error {
+            SyncError::Envelope(error) => Self::new(ProblemType::BadToken, error.to_string()),
+            error => Self::from(error),
+        };
+        Self { detail: format!("consumption {index}: {}", refusal.detail), ..refusal }
+    }
 }
 
 impl From<EnvelopeError> for Refusal {
@@ -106,6 +115,7 @@ impl From<SyncError> for Refusal {
             SyncError::WrongAudience { .. } => ProblemType::WrongAudience,
             SyncError::WrongAccount { .. } => ProblemType::WrongAccount,
             SyncError::TooManyOrders(_) => ProblemType::TooManyOrders,
+            SyncError::TooManyConsumptions(_) => ProblemType::TooManyConsumptions,
             SyncError::WrongIssuer { .. } | SyncError::AnswersAnotherRequest | SyncError::Trust(_) => {
                 ProblemType::BadToken
             }
@@ -152,6 +162,8 @@ fn title(kind: ProblemType) -> &'static str {
         ProblemType::BodyTooLarge => "The body is too large",
         ProblemType::UnsupportedMediaType => "The content type is not the one this path takes",
         ProblemType::TooManyOrders => "There are too many orders in one request",
+        ProblemType::TooManyConsumptions => "There are too many consumptions in one request",
+        ProblemType::ConsumptionConflict => "A consumption's id was used before with another body",
         ProblemType::OrderConflict => "An order's id was used before with another body",
         ProblemType::WrongAudience => "The message is for another game",
         ProblemType::WrongAccount => "The message is for another account",

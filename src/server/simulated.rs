@@ -16,10 +16,11 @@ use super::memory::Memory;
 use super::metrics::Metrics;
 use super::pipeline::{Answer, Batch, Writer};
 use super::problem::Refusal;
-use super::request::verified;
+use super::request::{Verified, verified};
 use super::signing::{ReceiptIds, Signer};
 use super::signing_keys::{CurrentKeys, SigningKeys};
 use super::verified_orders::VerifiedOrders;
+use super::watcher::Watch;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::{Enrolment, SyncRequest};
 use crate::protocol::{Catalog, GameId, KeyId, Money, PublicKey, ReceiptId, SecretKey, Sha256, Token, UnixSeconds};
@@ -141,6 +142,7 @@ impl SimulatedServer {
             workers: None,
             _lock: None,
             swept_at: None,
+            watch: Watch::nobody(),
         };
         let (devices, verified) = (BTreeMap::new(), VerifiedOrders::default());
         Self { writer, keys, devices, verified, memory: Memory::new(64 * 1024 * 1024) }
@@ -216,7 +218,9 @@ impl SimulatedServer {
         let id = SyncRequest::claimed_device(&token)?;
         let device = self.find(id)?.ok_or_else(|| Refusal::unknown_device(id))?;
         let game = &self.writer.catalog.game;
-        let (known, job) = verified(token, device, game, &self.verified, |_| Ok(()), self.memory.nothing())?;
+        // Nobody waits for news: whoever asks is answered at once.
+        let held = self.memory.nothing();
+        let Verified { keys: known, job, .. } = verified(token, device, game, &self.verified, |_| Ok(()), held)?;
         let (reply, answer) = oneshot::channel();
         batch.syncs.push((job, reply));
         Ok(Fate::Syncs { device: id, known, answer })

@@ -12,7 +12,7 @@ use crate::client::machine::{Input, Settings, Terms};
 use crate::client::record::{Record, Signed};
 use crate::client::storage::file::FileStorage;
 use crate::client::{Holdings, OrderState, Request, Session, Snapshot, Tick, Update};
-use crate::protocol::{Currency, Micros, Money, OrderId, Sha256};
+use crate::protocol::{ConsumptionId, Currency, Micros, Money, OrderId, Sha256};
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,7 +213,8 @@ impl Life {
     fn consume(&mut self) {
         if self.left() > 0 && self.may_write() {
             self.told.use_asked += 1;
-            self.step(vec![Input::Consume { item: "shield".parse().expect("a name"), quantity: 1 }]);
+            let id = ConsumptionId(self.random.bits());
+            self.step(vec![Input::Consume { id, item: "shield".parse().expect("a name"), quantity: 1 }]);
         }
     }
 
@@ -338,6 +339,9 @@ impl Life {
             if self.shop.charged(*order) != 1 {
                 return Err(format!("the order {order} was queued, and charged {} times", self.shop.charged(*order)));
             }
+        }
+        if self.left() != self.shop.left() {
+            return Err(format!("{} shields are left, and the server has {}", self.left(), self.shop.left()));
         }
         for order in self.shop.granted() {
             if self.shop.charged(order) != 1 {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::client::{Request, Response};
 use crate::protocol::sync::{ChainHead, MAX_RECEIPTS, SyncRequest, SyncResponse};
 use crate::protocol::{
-    GameId, Grant, Order, OrderId, PublicKey, Reason, Receipt, ReceiptId, SecretKey, Sha256, Status, Token, UnixSeconds,
+    Consumption, ConsumptionId, ConsumptionReason, ConsumptionReceipt, ConsumptionStatus, GameId, Grant, Order,
+    OrderId, PublicKey, Reason, Receipt, ReceiptId, SecretKey, Sha256, Status, Token, UnixSeconds,
 };
 
 /// The books.
@@ -18,6 +19,11 @@ pub(super) struct Shop {
     chain: Option<ChainHead>,
     /// The orders that were granted, with how often each was charged.
     charged: BTreeMap<OrderId, u32>,
+    /// The consumptions that were decided.
+    consumed: BTreeMap<ConsumptionId, Sha256>,
+    /// How many shields are used up.
+    used: u64,
+    consumed_sequence: u64,
     pub(super) time: UnixSeconds,
 }
 
@@ -34,6 +40,9 @@ impl Shop {
             feed: Vec::new(),
             chain: None,
             charged: BTreeMap::new(),
+            consumed: BTreeMap::new(),
+            used: 0,
+            consumed_sequence: 0,
             time: 1_700_000_000,
         }
     }
@@ -49,6 +58,11 @@ impl Shop {
     /// The orders that were granted.
     pub(super) fn granted(&self) -> impl Iterator<Item = OrderId> {
         self.charged.keys().copied()
+    }
+
+    /// How many shields are left.
+    pub(super) fn left(&self) -> u64 {
+        self.charged.len() as u64 - self.used
     }
 
     pub(super) fn answered(&self, order: OrderId) -> bool {
@@ -76,6 +90,11 @@ impl Shop {
                 Order::verify(order, key, &account, &game()).map_err(|error| format!("a bad order: {error}"))?;
             receipts.push(self.settle(order, &claims)?);
         }
+        for consumption in &sync.consumptions {
+            let claims = Consumption::verify(consumption, key, &account, &game())
+                .map_err(|error| format!("a bad consumption: {error}"))?;
+            self.consume(consumption, &claims)?;
+        }
         let from = usize::try_from(sync.cursor).unwrap_or(usize::MAX).min(self.feed.len());
         let to = (from + MAX_RECEIPTS).min(self.feed.len());
         receipts.extend_from_slice(&self.feed[from..to]);
@@ -93,9 +112,42 @@ impl Shop {
             chain: self.chain,
             catalog: Sha256::of("catalog"),
             allowances: Vec::new(),
+            consumed_sequence: self.consumed_sequence,
         };
         let token = response.sign(&self.key).map_err(|error| error.to_string())?;
         Ok(Response { status: 200, retry_after: None, body: token.as_str().as_bytes().to_vec() })
+    }
+
+    fn consume(&mut self, token: &Token, consumption: &Consumption) -> Result<(), String> {
+        let sha256 = token.sha256();
+        if let Some(known) = self.consumed.insert(consumption.id, sha256) {
+            return match known == sha256 {
+                true => Ok(()),
+                false => Err(format!("the consumption {} was changed under its id", consumption.id)),
+            };
+        }
+        let enough = self.left() >= consumption.quantity;
+        if enough {
+            self.used += consumption.quantity;
+        }
+        self.consumed_sequence = self.consumed_sequence.max(consumption.sequence);
+        let receipt = ConsumptionReceipt {
+            id: ReceiptId(Sha256::of(consumption.id.0).0[..16].try_into().expect("16 bytes")),
+            server: self.key.id(),
+            game: game(),
+            account: consumption.account.clone(),
+            issued_at: self.time,
+            feed: self.feed.len() as u64 + 1,
+            consumption: consumption.id,
+            consumption_sha256: sha256,
+            device: consumption.device,
+            item: consumption.item.clone(),
+            quantity: consumption.quantity,
+            status: if enough { ConsumptionStatus::Consumed } else { ConsumptionStatus::Refused },
+            reason: (!enough).then_some(ConsumptionReason::NotEnough),
+        };
+        self.feed.push(receipt.sign(&self.key).map_err(|error| error.to_string())?);
+        Ok(())
     }
 
     fn settle(&mut self, token: &Token, order: &Order) -> Result<Token, String> {

@@ -8,7 +8,10 @@ use bevy_iap::client::storage::Opened;
 use bevy_iap::client::{Access, Machine, OfflineGrants, Settings, Tick};
 use bevy_iap::protocol::problem::ProblemType;
 use bevy_iap::protocol::sync::{Balance, ChainHead, Enrolment, SyncRequest, SyncResponse};
-use bevy_iap::protocol::{Catalog, Currency, Micros, Order, Receipt, SecretKey, Status, Token};
+use bevy_iap::protocol::{
+    Catalog, Consumption, ConsumptionReceipt, ConsumptionStatus, Currency, Micros, Order, Receipt, SecretKey, Status,
+    Token,
+};
 
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 
@@ -17,6 +20,7 @@ struct Example {
     order: (Order, Token),
     receipt: (Receipt, Token),
     wallet: Vec<Balance>,
+    consumption: Token,
 }
 
 /// Checks that the document shows `text` as a block of its own.
@@ -65,6 +69,8 @@ fn example() -> Example {
         orders: vec![order_token.clone()],
         keys: 0,
         allowance: None,
+        consumptions: Vec::new(),
+        wait: None,
     };
     let request = request.sign(&device).expect("signs");
     shown(PROTOCOL, request.as_str());
@@ -105,11 +111,48 @@ fn example() -> Example {
         chain: Some(ChainHead { sequence: 1, order_sha256: order_token.sha256() }),
         catalog: catalog.digest(),
         allowances: Vec::new(),
+        consumed_sequence: 0,
     };
     let claims = serde_json::to_string(&response).expect("serialises");
     shown(PROTOCOL, &claims.replace(receipt_token.as_str(), "eyJhbGci…"));
     shown(PROTOCOL, response.sign(&server).expect("signs").as_str());
-    Example { order: (order, order_token), receipt: (receipt, receipt_token), wallet }
+    let consumption = consumption(&device, &server, &order);
+    Example { order: (order, order_token), receipt: (receipt, receipt_token), wallet, consumption }
+}
+
+/// One of the shields is used up, and the server says so.
+fn consumption(device: &SecretKey, server: &SecretKey, order: &Order) -> Token {
+    let consumption = Consumption {
+        id: "8899aabbccddeeff0011223344556677".parse().expect("an id"),
+        device: device.id(),
+        account: order.account.clone(),
+        game: order.game.clone(),
+        issued_at: order.issued_at + 100,
+        sequence: 1,
+        item: "shield".parse().expect("a name"),
+        quantity: 1,
+    };
+    let token = consumption.sign(device).expect("signs");
+    shown(PROTOCOL, &serde_json::to_string(&consumption).expect("serialises"));
+    shown(PROTOCOL, token.as_str());
+    let receipt = ConsumptionReceipt {
+        id: "76543210fedcba9876543210fedcba98".parse().expect("an id"),
+        server: server.id(),
+        game: consumption.game,
+        account: consumption.account,
+        issued_at: consumption.issued_at + 1,
+        feed: 2,
+        consumption: consumption.id,
+        consumption_sha256: token.sha256(),
+        device: consumption.device,
+        item: consumption.item,
+        quantity: 1,
+        status: ConsumptionStatus::Consumed,
+        reason: None,
+    };
+    shown(PROTOCOL, &serde_json::to_string(&receipt).expect("serialises"));
+    shown(PROTOCOL, receipt.sign(server).expect("signs").as_str());
+    token
 }
 
 /// Whoever writes a client in another language checks it against this example.
@@ -121,7 +164,7 @@ fn the_protocols_worked_example_is_what_the_code_signs() {
 #[test]
 fn the_journals_dump_is_what_the_code_writes() {
     let document = include_str!("../../docs/journal.md");
-    let Example { order: (order, order_token), receipt: (receipt, receipt_token), wallet } = example();
+    let Example { order: (order, order_token), receipt: (receipt, receipt_token), wallet, consumption } = example();
     let mut settings = Settings::new(order.game.clone(), vec![SecretKey::from_seed(&[2; 32]).public()]);
     settings.offline_grants = OfflineGrants::Provisional;
     let key = SecretKey::from_seed(&[1; 32]);
@@ -134,12 +177,19 @@ fn the_journals_dump_is_what_the_code_writes() {
         seal(Record::Order(order_token.into())),
         Record::Provisional(Provisional { order: order.id, grants: receipt.grants, allowance: None }),
         seal(Record::Receipt(receipt_token.into())),
-        Record::Synced(Synced { cursor: 1, wallet, server_time: receipt.issued_at, follow: None }),
+        Record::Synced(Synced {
+            cursor: 1,
+            wallet,
+            server_time: receipt.issued_at,
+            follow: None,
+            consumed_sequence: None,
+        }),
         Record::Consumed(Consumed { item: "shield".parse().expect("a name"), quantity: 1, at: 1_767_225_700 }),
+        Record::Consumption(consumption),
     ];
     let mut bytes = journal::header().to_vec();
     let mut frames = FrameWriter::default();
-    for append in [&records[..1], &records[1..3], &records[3..5], &records[5..]] {
+    for append in [&records[..1], &records[1..3], &records[3..5], &records[5..6], &records[6..]] {
         frames.append(append, &mut bytes);
     }
     assert!(document.contains(&format!("The last frame ends at offset {}.", bytes.len())));

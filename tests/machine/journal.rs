@@ -14,8 +14,7 @@ fn a_journal_that_is_written_anew_says_the_same() {
         world.buy(number, "shield");
     }
     world.answer(&[(1, Status::Granted), (2, Status::Granted), (3, Status::Declined), (4, Status::Granted)]);
-    world.input(Input::Consume { item: "shield".parse().unwrap(), quantity: 1 });
-    world.input(Input::Appended);
+    world.consume(1, "shield", 1);
     let (before, last) = (world.records.len(), world.last_order());
     world.compact();
     let orders = world.records.iter().filter(|record| matches!(record, Record::Order(_))).count();
@@ -169,8 +168,9 @@ fn what_is_used_up_is_journaled() {
     let mut world = World::new(OfflineGrants::Wait);
     world.buy(1, "shield");
     world.answer(&[(1, Status::Granted)]);
-    let outputs = world.input(Input::Consume { item: "shield".parse().unwrap(), quantity: 1 });
-    assert!(matches!(&outputs[0], Output::Append(records) if matches!(records[..], [Record::Consumed(_)])));
+    let outputs = world.input(World::consumption(1, "shield", 1));
+    assert!(matches!(&outputs[0], Output::Append(records) if matches!(records[..], [Record::Consumption(_)])));
+    assert_eq!(world.left("shield"), 1);
     world.input(Input::Appended);
     assert_eq!(world.left("shield"), 0);
     assert_eq!(world.restart().left("shield"), 0);
@@ -186,7 +186,7 @@ fn what_is_used_while_a_refund_takes_it_back_is_no_debt_on_the_next() {
     let response = world.respond(vec![refunded], 9);
     // The refund is being made durable when the game uses the shield that it still shows.
     world.input_undurable(Input::Answered(response));
-    world.input_undurable(Input::Consume { item: "shield".parse().unwrap(), quantity: 1 });
+    world.input_undurable(World::consumption(1, "shield", 1));
     world.input_undurable(Input::Appended);
     world.input_undurable(Input::Appended);
     assert!(world.updates.iter().any(|update| matches!(update, Update::Consumed { saved: false, .. })));
@@ -269,11 +269,11 @@ fn pp06_a_refund_in_part_leaves_what_is_left_after_restarts_and_compaction_too()
         world.buy(1, "shield");
         let response = world.respond(vec![shields(&world, 1, 5, 1)], 1);
         world.input(Input::Answered(response));
-        world.input(Input::Consume { item: "shield".parse().expect("a name"), quantity: 4 });
-        world.input(Input::Appended);
+        world.consume(1, "shield", 4);
         assert_eq!(world.left("shield"), 1);
         world.input(Input::SyncNow);
-        let response = world.respond(vec![shields(&world, 1, 2, 2)], 2);
+        let used = world.consumption_receipt(1, 2, |_| {});
+        let response = world.respond(vec![used, shields(&world, 1, 2, 3)], 3);
         world.input(Input::Answered(response));
         if way == "after the journal was written anew" {
             world.compact();
@@ -286,7 +286,7 @@ fn pp06_a_refund_in_part_leaves_what_is_left_after_restarts_and_compaction_too()
         assert_eq!((world.left("shield"), order.quantity), (0, 2), "{way}");
         // What was used beyond what is left is no debt.
         world.buy(2, "shield");
-        let response = world.respond(vec![shields(&world, 2, 1, 3)], 3);
+        let response = world.respond(vec![shields(&world, 2, 1, 4)], 4);
         world.input(Input::Answered(response));
         assert_eq!(world.left("shield"), 1, "{way}");
         world.compact();

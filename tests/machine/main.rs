@@ -2,6 +2,7 @@
 
 mod allowance;
 mod clock;
+mod consuming;
 mod journal;
 mod keys;
 mod world;

@@ -11,7 +11,8 @@ use bevy_iap::client::{
 };
 use bevy_iap::protocol::sync::{ChainHead, SyncRequest, SyncResponse};
 use bevy_iap::protocol::{
-    Currency, GameId, Grant, Micros, Money, Order, OrderId, Receipt, ReceiptId, SecretKey, Sha256, Status, Token,
+    Consumption, ConsumptionId, ConsumptionReceipt, ConsumptionStatus, Currency, GameId, Grant, Micros, Money, Order,
+    OrderId, Receipt, ReceiptId, SecretKey, Sha256, Status, Token,
 };
 
 /// The server's clock, in every test.
@@ -122,6 +123,50 @@ impl World {
     pub fn wait(&mut self) -> Vec<Output> {
         self.elapsed = self.elapsed.max(self.wake_at().unwrap_or_default());
         self.input(Input::TimePassed)
+    }
+
+    pub fn consumption(number: u8, item: &str, quantity: u64) -> Input {
+        Input::Consume { id: ConsumptionId([number; 16]), item: item.parse().expect("a name"), quantity }
+    }
+
+    /// Uses items up, and makes it durable.
+    pub fn consume(&mut self, number: u8, item: &str, quantity: u64) {
+        self.input(Self::consumption(number, item, quantity));
+        self.input(Input::Appended);
+    }
+
+    /// The consumptions in the journal, as signed.
+    pub fn consumptions(&self) -> Vec<(Consumption, Token)> {
+        let signed = self.records.iter().filter_map(|record| match record {
+            Record::Consumption(token) => Some(token.clone()),
+            _ => None,
+        });
+        let account = self.machine.account();
+        let verify = |token: &Token| Consumption::verify(token, self.key.public(), account, &game()).expect("verifies");
+        signed.map(|token| (verify(&token), token)).collect()
+    }
+
+    /// What the server says of a consumption in the journal, or else of another device's, as `change` makes it.
+    pub fn consumption_receipt(&self, number: u8, feed: u64, change: impl FnOnce(&mut ConsumptionReceipt)) -> Token {
+        let id = ConsumptionId([number; 16]);
+        let own = self.consumptions().into_iter().find(|(consumption, _)| consumption.id == id);
+        let mut receipt = ConsumptionReceipt {
+            id: ReceiptId([number ^ 0x80; 16]),
+            server: self.server.id(),
+            game: game(),
+            account: self.machine.account().clone(),
+            issued_at: SERVER_TIME,
+            feed,
+            consumption: id,
+            consumption_sha256: own.as_ref().map_or(Sha256::of("another"), |(_, token)| token.sha256()),
+            device: self.key.id(),
+            item: own.as_ref().map_or("shield".parse().expect("a name"), |(own, _)| own.item.clone()),
+            quantity: own.as_ref().map_or(1, |(own, _)| own.quantity),
+            status: ConsumptionStatus::Consumed,
+            reason: None,
+        };
+        change(&mut receipt);
+        receipt.sign(&self.server).expect("signs")
     }
 
     pub fn purchase(number: u8, product: &str) -> Input {
@@ -340,6 +385,7 @@ impl World {
             chain: self.head,
             catalog: Sha256::of("catalog"),
             allowances: Vec::new(),
+            consumed_sequence: 0,
         }
     }
 

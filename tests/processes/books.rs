@@ -61,7 +61,7 @@ impl BookReader for Books {
     }
 
     fn receipt(&mut self, row: ReceiptRow) {
-        *self.receipts.entry(OrderId(row.order)).or_default() += 1;
+        *self.receipts.entry(OrderId(row.answers)).or_default() += 1;
     }
 
     fn hold(&mut self, _: HoldRow) {}

@@ -11,7 +11,7 @@ use bevy_iap::client::{
     SystemClock, Update, machine::Terms,
 };
 use bevy_iap::protocol::sync::Balance;
-use bevy_iap::protocol::{Catalog, Currency, OrderId};
+use bevy_iap::protocol::{Catalog, ConsumptionId, Currency, OrderId};
 use serde::{Deserialize, Serialize};
 
 use crate::child::say;
@@ -141,7 +141,8 @@ impl Game {
         if self.state.using == 0 && self.state.left > 0 {
             say("using 1");
             let item = "shield".parse().expect("a name");
-            self.client.command(Input::Consume { item, quantity: 1 }).expect("taken");
+            let id = ConsumptionId(self.clock.tick().random);
+            self.client.command(Input::Consume { id, item, quantity: 1 }).expect("taken");
             self.state.using = 1;
         }
     }

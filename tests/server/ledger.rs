@@ -4,6 +4,7 @@
 //! [`Engine::open`].
 
 mod allowances;
+mod consuming;
 mod credits;
 mod damage;
 mod forks;

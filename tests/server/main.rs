@@ -9,6 +9,7 @@ mod backup;
 #[cfg(all(unix, feature = "postgres"))]
 mod cluster;
 mod command;
+mod consuming;
 mod crashes;
 mod damaged;
 mod forgeries;
@@ -18,6 +19,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod migration;
+mod news;
 #[cfg(all(unix, feature = "postgres"))]
 mod postgres;
 mod process;

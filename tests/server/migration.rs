@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::thread;
 
-use bevy_iap::protocol::{AllowanceRequest, Currency, Receipt, Status};
+use bevy_iap::protocol::{AllowanceRequest, ConsumptionStatus, Currency, Receipt, Status};
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::operation::RefundOrder;
 use bevy_iap::server::ledger::{
-    AllowanceRules, AllowanceWish, Context, Credit, Ledger, LedgerError, OperateError, Operation, OperationId,
-    SqliteLedger, VerifiedOrder,
+    AllowanceRules, AllowanceWish, ConsumptionOutcome, Context, Credit, Ledger, LedgerError, OperateError, Operation,
+    OperationId, SqliteLedger, VerifiedConsumption, VerifiedOrder,
 };
 use bevy_iap::server::signing::Signer;
 use rusqlite::{Connection, params};
@@ -166,6 +166,16 @@ fn books_that_cannot_be_brought_up_are_left_as_they_were() {
     }
 }
 
+/// What version 5 has changed, undone.
+const VERSION_4: &str = "
+    DROP TABLE consumptions;
+    DROP TABLE inventories;
+    ALTER TABLE devices DROP COLUMN consumed_sequence;
+    ALTER TABLE devices DROP COLUMN consumed_repeated;
+    ALTER TABLE devices DROP COLUMN consumed_missing;
+    PRAGMA user_version = 4;
+";
+
 /// What version 4 has changed, undone.
 const VERSION_3: &str = "
     DROP TABLE allowances;
@@ -180,7 +190,10 @@ fn books_of_version_3_give_allowances_from_then_on() {
     let path = folder.path().join("store.sqlite");
     let (device, _, mut signer) = version_1(&path);
     drop(SqliteLedger::open(&path, &game()).expect("opens"));
-    Connection::open(&path).expect("opens").execute_batch(VERSION_3).expect("undoes");
+    let older = Connection::open(&path).expect("opens");
+    older.execute_batch(VERSION_4).expect("undoes");
+    older.execute_batch(VERSION_3).expect("undoes");
+    drop(older);
     let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
     assert_right(&mut ledger, &signer);
     assert_eq!(euros(&mut ledger, &device), 450_000);
@@ -190,5 +203,27 @@ fn books_of_version_3_give_allowances_from_then_on() {
     let given = ledger.allow(&[wish], &AllowanceRules::default(), &mut context).expect("allows").remove(0);
     assert!(given.is_some());
     assert_eq!(euros(&mut ledger, &device), 360_000);
+    assert_right(&mut ledger, &signer);
+}
+
+#[test]
+fn books_of_version_4_use_up_what_was_bought_before() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store.sqlite");
+    let (device, _, mut signer) = version_1(&path);
+    drop(SqliteLedger::open(&path, &game()).expect("opens"));
+    Connection::open(&path).expect("opens").execute_batch(VERSION_4).expect("undoes");
+    let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
+    assert_right(&mut ledger, &signer);
+    // 210 were bought, and nothing that was refunded counts.
+    let consume = |sequence, quantity| {
+        let token = device.consumption(sequence, "shield", quantity).sign(&device.key).expect("signs");
+        VerifiedConsumption::verify(token, device.key.public(), &device.account(), &game()).expect("verifies")
+    };
+    let batch = [consume(1, 211), consume(2, 210), consume(3, 1)];
+    let outcomes = ledger.consume(&batch, &mut signer, 50).expect("decides");
+    let status = |status| ConsumptionOutcome::Settled { status, repeated: false };
+    let expected = [ConsumptionStatus::Refused, ConsumptionStatus::Consumed, ConsumptionStatus::Refused];
+    assert_eq!(outcomes, expected.map(status));
     assert_right(&mut ledger, &signer);
 }

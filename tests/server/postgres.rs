@@ -12,8 +12,8 @@ use std::sync::Arc;
 use bevy_iap::protocol::{KeyId, OrderId, SecretKey, Token};
 use bevy_iap::server::audit::{AuditReport, audit};
 use bevy_iap::server::ledger::{
-    Answer, Context, FeedEntry, Ledger, LedgerError, OperateError, Operation, Outcome, PostgresLedger, PostgresUrl,
-    VerifiedOrder,
+    Answer, ConsumptionOutcome, Context, FeedEntry, Ledger, LedgerError, OperateError, Operation, Outcome,
+    PostgresLedger, PostgresUrl, VerifiedConsumption, VerifiedOrder,
 };
 use bevy_iap::server::signing::Signer;
 
@@ -50,6 +50,10 @@ impl Till {
 
     pub fn operate(&mut self, operation: &Operation) -> Result<Answer, OperateError> {
         self.ledger.operate(operation, &mut self.signer, 1_000_000)
+    }
+
+    pub fn consume(&mut self, batch: &[VerifiedConsumption]) -> Result<Vec<ConsumptionOutcome>, LedgerError> {
+        self.ledger.consume(batch, &mut self.signer, 1_000_000)
     }
 
     /// What the wallet of a device holds, in micros of a euro.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bevy_iap::protocol::problem::Problem;
 use bevy_iap::protocol::sync::{ChainHead, Enrolment, SyncRequest, SyncResponse};
 use bevy_iap::protocol::{
-    AccountId, Catalog, GameId, KeyId, Order, OrderId, PublicKey, Receipt, ReceiptId, SecretKey, Token,
+    AccountId, Catalog, Consumption, ConsumptionId, GameId, KeyId, Order, OrderId, PublicKey, Receipt, ReceiptId,
+    SecretKey, Token,
 };
 use bevy_iap::server::{LocalServer, ServerConfig};
 use tempfile::TempDir;
@@ -146,6 +147,19 @@ impl Device {
         self.sign(&claims)
     }
 
+    pub fn consumption(&self, sequence: u64, item: &str, quantity: u64) -> Consumption {
+        Consumption {
+            id: ConsumptionId(fresh_id()),
+            device: self.id(),
+            account: self.account(),
+            game: game(),
+            issued_at: 0,
+            sequence,
+            item: item.parse().expect("a good name"),
+            quantity,
+        }
+    }
+
     pub fn request(&self, cursor: u64, orders: &[Token]) -> SyncRequest {
         SyncRequest {
             device: self.id(),
@@ -157,6 +171,8 @@ impl Device {
             orders: orders.to_vec(),
             keys: 0,
             allowance: None,
+            consumptions: Vec::new(),
+            wait: None,
         }
     }
 

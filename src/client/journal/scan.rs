@@ -197,7 +197,8 @@ fn salvage(format: Format, bytes: &Bytes) -> Vec<Frame> {
 fn hand_on(salvaged: Vec<Frame>, each: &mut dyn FnMut(Record)) -> Damage {
     let damage = Damage { salvaged: salvaged.len() as u64 };
     let records = salvaged.into_iter().map(|frame| frame.record);
-    records.filter(|record| !matches!(record, Record::Synced(_)) || seeded(Bug::KeepCursorAfterDamage)).for_each(each);
+    let says_a_cursor = |record: &Record| matches!(record, Record::Synced(_) | Record::Counted(_));
+    records.filter(|record| !says_a_cursor(record) || seeded(Bug::KeepCursorAfterDamage)).for_each(each);
     damage
 }
 

@@ -1,20 +1,24 @@
 //! What becomes durable, and what changes once it is: orders, receipts, and items used up.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::allowance::Spending;
+use super::consuming::Pending;
 use super::orders::OpenOrder;
 use super::syncing::jitter;
 use super::{ChainHead, Machine, OfflineGrants, OrderState, Output, PlacedOrder, Settled, SignedReceipt, Terms};
 use crate::client::clock::Tick;
-use crate::client::record::{Consumed, Provisional, Record, Signed, Synced};
+use crate::client::record::{Consumed, Counted, Provisional, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
 use crate::protocol::allowance::AllowanceUse;
-use crate::protocol::{AllowanceId, Grant, ItemId, Order, OrderId, Receipt, Sha256, Status, Token};
+use crate::protocol::{
+    AllowanceId, ConsumptionId, ConsumptionReceipt, Grant, ItemId, Order, OrderId, Receipt, Sha256, Status, Token,
+};
 
 /// The most that one append takes at once.
 const MAX_BATCH: usize = 256;
@@ -26,7 +30,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 pub(super) enum Waiting {
     Purchase(Box<Terms>),
     SignedOrder { terms: Box<Terms>, sha256: Sha256, signed: Signed, provisional: Option<Provisional> },
-    Consume { item: ItemId, quantity: u64 },
+    Consume { id: ConsumptionId, item: ItemId, quantity: u64 },
+    SignedConsumption(Box<Pending>),
     Receipts(Box<Answered>),
 }
 
@@ -36,6 +41,8 @@ pub(super) struct Answered {
     /// A list of keys that is not in the journal yet.
     pub(super) keys: Option<Token>,
     pub(super) receipts: Vec<SignedReceipt>,
+    /// Receipts of consumptions.
+    pub(super) consumptions: Vec<(ConsumptionReceipt, Token)>,
     /// An allowance that is new.
     pub(super) allowance: Option<Spending>,
     pub(super) synced: Synced,
@@ -44,14 +51,18 @@ pub(super) struct Answered {
 }
 
 /// What goes into one append.
-struct Batch {
+pub(super) struct Batch {
     /// What it will mean once it is durable.
     meaning: Vec<Waiting>,
     /// The chain as it will be.
     chain: Option<ChainHead>,
     /// The allowance as it will be.
     allowance: Option<Spending>,
-    records: Vec<Record>,
+    /// The number of the last consumption as it will be.
+    pub(super) consumed: u64,
+    /// How many of each item its consumptions use up.
+    pub(super) used: BTreeMap<ItemId, u64>,
+    pub(super) records: Vec<Record>,
 }
 
 /// An append under way.
@@ -63,6 +74,8 @@ pub(super) struct Appending {
     chain: Option<ChainHead>,
     /// The allowance as it will be.
     allowance: Option<Spending>,
+    /// The number of the last consumption as it will be.
+    consumed: u64,
     records: Arc<[Record]>,
     /// What the disk said when it was not known whether it is durable.
     trouble: Option<String>,
@@ -97,6 +110,8 @@ impl Machine {
             meaning: Vec::with_capacity(count),
             chain: self.chain,
             allowance: self.allowance.clone(),
+            consumed: self.consumptions.last,
+            used: BTreeMap::new(),
             records: Vec::with_capacity(count),
         };
         for _ in 0..count {
@@ -104,13 +119,14 @@ impl Machine {
                 self.prepare(waiting, &mut batch, tick, outputs);
             }
         }
-        let Batch { meaning, chain, allowance, records } = batch;
+        let Batch { meaning, chain, allowance, consumed, records, .. } = batch;
         self.act_before_durable(&meaning, outputs);
         if !meaning.is_empty() {
             let records = Arc::from(records);
             outputs.push(Output::Append(Arc::clone(&records)));
             let (trouble, retry_at, failures) = (None, None, 0);
-            self.appending = Some(Appending { meaning, chain, allowance, records, trouble, retry_at, failures });
+            self.appending =
+                Some(Appending { meaning, chain, allowance, consumed, records, trouble, retry_at, failures });
         }
     }
 
@@ -156,17 +172,29 @@ impl Machine {
                 }
                 Err(trouble) => return not_saved(&terms, &trouble, tick, outputs),
             },
-            Waiting::Consume { item, quantity } => {
+            Waiting::Consume { id, item, quantity } if self.settings.server_keys.is_empty() => {
                 batch.records.push(Record::Consumed(Consumed { item: item.clone(), quantity, at: tick.unix }));
-                Waiting::Consume { item, quantity }
+                Waiting::Consume { id, item, quantity }
+            }
+            Waiting::Consume { id, item, quantity } => {
+                match self.prepare_consumption((id, item, quantity), batch, tick) {
+                    Ok(signed) => signed,
+                    Err(refused) => return outputs.push(Output::Tell(refused)),
+                }
             }
             Waiting::Receipts(answered) => {
-                let Answered { keys, receipts, allowance, synced, .. } = &*answered;
+                let Answered { keys, receipts, consumptions, allowance, synced, .. } = &*answered;
                 // Before the receipts, which it may vouch for.
                 batch.records.extend(keys.clone().map(Record::Keys));
                 batch.chain = synced.follow.map_or(batch.chain, |follow| follow.last);
                 let sealed = receipts.iter().map(|it| self.seal_receipt(&it.claims, &it.token));
+                if synced.cursor < self.cursor {
+                    let consumed_sequence = batch.consumed;
+                    batch.records.push(Record::Counted(Counted { consumed_sequence, ..Counted::default() }));
+                }
+                batch.consumed = batch.consumed.max(synced.consumed_sequence.unwrap_or_default());
                 batch.records.extend(sealed.map(Record::Receipt));
+                batch.records.extend(consumptions.iter().map(|(_, token)| Record::ConsumptionReceipt(token.clone())));
                 if let Some(allowance) = allowance {
                     batch.allowance = Some(allowance.clone());
                     batch.records.push(Record::Allowance(allowance.saved()));
@@ -174,7 +202,7 @@ impl Machine {
                 batch.records.push(Record::Synced(synced.clone()));
                 Waiting::Receipts(answered)
             }
-            signed @ Waiting::SignedOrder { .. } => signed,
+            signed @ (Waiting::SignedOrder { .. } | Waiting::SignedConsumption(_)) => signed,
         };
         batch.meaning.push(waiting);
     }
@@ -209,6 +237,7 @@ impl Machine {
         let Some(appending) = self.appending.take() else { return };
         self.chain = appending.chain;
         self.allowance = appending.allowance;
+        self.consumptions.last = appending.consumed;
         self.records += appending.records.len() as u64;
         outputs.reserve(appending.meaning.len());
         for done in appending.meaning {
@@ -225,7 +254,8 @@ impl Machine {
                     self.open_order(order, sha256, Some(signed), provisional, allowance);
                     self.sync_wanted = true;
                 }
-                Waiting::Consume { item, quantity } => {
+                Waiting::SignedConsumption(pending) => self.consumed(*pending, tick, outputs),
+                Waiting::Consume { item, quantity, .. } => {
                     // A receipt that came just before may have taken them back.
                     let saved = self.inventory.consume(&item, quantity);
                     outputs.push(Output::Tell(Update::Consumed { item, quantity, saved }));
@@ -320,11 +350,15 @@ impl Machine {
     }
 
     fn settle(&mut self, answered: Answered, outputs: &mut Vec<Output>) {
-        let Answered { keys, receipts, synced, more, .. } = answered;
+        let Answered { keys, receipts, consumptions, synced, more, .. } = answered;
         if keys.is_some() {
             self.keys_saved = self.keys.number();
         }
+        if synced.cursor < self.cursor {
+            self.begin_counting_again();
+        }
         self.receipts += receipts.len() as u64;
+        consumptions.iter().for_each(|(receipt, _)| self.take_consumption_receipt(receipt));
         for receipt in receipts {
             let claims = &receipt.claims;
             self.open_pending(claims);
@@ -338,7 +372,7 @@ impl Machine {
             outputs.push(Output::Tell(Update::Order(order)));
         }
         self.stored();
-        self.cursor = synced.cursor;
+        self.count_to(synced.cursor, outputs);
         self.server_time = synced.server_time;
         self.inventory.forget_ended(self.server_time);
         self.sync_wanted |= more || self.orders.unanswered().next().is_some();
@@ -354,6 +388,7 @@ impl Machine {
         let (id, feed) = (receipt.order, receipt.says.feed);
         self.withheld.remove(&id);
         if !self.is_news_for(id, feed) {
+            self.count_again(receipt);
             return None;
         }
         if !receipt.says.status.is_final()
@@ -365,17 +400,20 @@ impl Machine {
         }
         if let Some(open) = self.orders.remove(id) {
             let bundle = self.replace(receipt, open.provisional.map(|bundle| (bundle, true)));
-            self.settled.insert(id, Settled { decided_at: feed, bundle });
+            let counted = self.count_later(feed, id, bundle, super::Bundle::default());
+            self.settled.insert(id, Settled { decided_at: feed, bundle, counted });
             return Some(Before { place: open.place, order: Some(open.order) });
         }
         let given = self.settled.get(&id).map(|settled| (settled.bundle, false));
+        let counted = self.settled.get(&id).map_or_else(super::Bundle::default, |settled| settled.counted);
         if let (false, Some((bundle, _))) = (receipt.says.status.is_final(), given) {
             // It says nothing that this version understands, so what was decided stands.
-            self.settled.insert(id, Settled { decided_at: feed, bundle });
+            self.settled.insert(id, Settled { decided_at: feed, bundle, counted });
             return None;
         }
         let bundle = self.replace(receipt, given);
-        self.settled.insert(id, Settled { decided_at: feed, bundle });
+        let counted = self.count_later(feed, id, bundle, counted);
+        self.settled.insert(id, Settled { decided_at: feed, bundle, counted });
         Some(Before { place: self.next_place(), order: None })
     }
 
@@ -418,9 +456,10 @@ impl Machine {
 fn not_saved_at_all(waiting: Waiting, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) -> Option<Waiting> {
     match waiting {
         Waiting::Purchase(terms) | Waiting::SignedOrder { terms, .. } => not_saved(&terms, trouble, tick, outputs),
-        Waiting::Consume { item, quantity } => {
+        Waiting::Consume { item, quantity, .. } => {
             outputs.push(Output::Tell(Update::Consumed { item, quantity, saved: false }));
         }
+        Waiting::SignedConsumption(pending) => outputs.push(Output::Tell(pending.not_saved())),
         receipts @ Waiting::Receipts(_) => return Some(receipts),
     }
     None

@@ -7,7 +7,7 @@ use crate::client::record::{Consumed, Follow, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
-use crate::protocol::{Order, Receipt, Token};
+use crate::protocol::{Consumption, ConsumptionReceipt, Order, Receipt, Token, envelope};
 
 /// How many records more than twice those that are needed there may be, so that a small journal is left alone.
 const SLACK: u64 = 512;
@@ -28,9 +28,11 @@ impl Machine {
         }
     }
 
-    /// How many records the journal needs: its receipts, and the open orders with what they give provisionally.
+    /// How many records the journal needs: its receipts, the open orders with what they give provisionally, and the
+    /// consumptions without an answer.
     fn needed(&self) -> u64 {
-        self.receipts.saturating_add(2 * self.orders.len() as u64)
+        let open = 2 * self.orders.len() + self.consumptions.len();
+        self.receipts.saturating_add(open as u64)
     }
 
     pub(super) fn compacted(&mut self) {
@@ -57,7 +59,9 @@ impl Machine {
                 (open.provisional.is_some() || open.allowance.is_some()).then_some(record)
             }
             // Their sums and last words are written after everything else.
-            Record::Consumed(_) | Record::Synced(_) | Record::Allowance(_) => None,
+            Record::Consumed(_) | Record::Synced(_) | Record::Allowance(_) | Record::Counted(_) => None,
+            Record::Consumption(token) => self.keep_consumption(token).map(Record::Consumption),
+            Record::ConsumptionReceipt(token) => self.keep_consumption_receipt(token).map(Record::ConsumptionReceipt),
         }
     }
 
@@ -74,6 +78,17 @@ impl Machine {
             }
         };
         (!self.settled.contains_key(&id) && !seeded(Bug::CompactOrders)).then_some(signed)
+    }
+
+    fn keep_consumption(&self, token: Token) -> Option<Token> {
+        let claims = envelope::claims_of_stored::<Consumption>(&token).ok()?;
+        (self.consumptions.contains(claims.id) && !seeded(Bug::CompactConsumed)).then_some(token)
+    }
+
+    /// What is within the cursor is in the sums.
+    fn keep_consumption_receipt(&self, token: Token) -> Option<Token> {
+        let claims = envelope::claims_of_stored::<ConsumptionReceipt>(&token).ok()?;
+        self.is_waiting_to_be_counted(&claims).then_some(token)
     }
 
     fn keep_receipt(&self, signed: Signed) -> Signed {
@@ -102,6 +117,7 @@ impl Machine {
             let item = item.clone();
             Record::Consumed(Consumed { item, quantity, at: tick.unix })
         });
+        let counted = self.counted().map(Record::Counted);
         let heard = self.heard();
         let synced = (heard > 0).then(|| {
             Record::Synced(Synced {
@@ -109,9 +125,10 @@ impl Machine {
                 wallet: self.wallet.clone(),
                 server_time: heard,
                 follow: (!seeded(Bug::CompactChain)).then_some(Follow { last: self.chain }),
+                consumed_sequence: None,
             })
         });
         let allowance = self.allowance.as_ref().map(|spending| Record::Allowance(spending.saved()));
-        used.chain(allowance).chain(synced).collect()
+        used.chain(counted).chain(allowance).chain(synced).collect()
     }
 }

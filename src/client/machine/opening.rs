@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustc_hash::FxHashSet;
 
 use super::appending::Before;
+use super::consuming::Consumptions;
 use super::orders::OpenOrders;
 use super::{ChainHead, Inventory, Link, Machine, OrderState, PlacedOrder, Settings, SignedReceipt};
 use crate::client::clock::Tick;
@@ -103,6 +104,8 @@ impl Machine {
             orders: OpenOrders::default(),
             settled: BTreeMap::new(),
             inventory: Inventory::default(),
+            consumptions: Consumptions::default(),
+            uncounted: Vec::new(),
             told: Holdings::default(),
             allowance: None,
             told_allowance: None,
@@ -185,8 +188,18 @@ impl Opening {
             Record::Consumed(consumed) => {
                 machine.inventory.consume(&consumed.item, consumed.quantity);
             }
+            Record::Consumption(_) if seeded(Bug::ForgetConsumed) => {}
+            Record::Consumption(token) => machine.replay_consumption(token),
+            Record::ConsumptionReceipt(token) => machine.replay_consumption_receipt(&token),
+            Record::Counted(counted) => machine.take_counted(counted),
             Record::Synced(synced) => {
-                machine.cursor = synced.cursor;
+                if synced.cursor < machine.cursor {
+                    machine.begin_counting_again();
+                }
+                // What was decided then was told then.
+                machine.count_to(synced.cursor, &mut Vec::new());
+                let last = machine.consumptions.last;
+                machine.consumptions.last = last.max(synced.consumed_sequence.unwrap_or_default());
                 machine.wallet = synced.wallet;
                 machine.server_time = synced.server_time;
                 machine.chain = synced.follow.map_or(machine.chain, |follow| follow.last);
@@ -320,6 +333,7 @@ impl Opening {
                  was verified again"
             ));
         }
+        troubles.extend(machine.drop_bad_consumptions());
         machine.inventory.forget_ended(machine.server_time);
         machine.told = machine.holdings_now(tick);
         machine.told_allowance = machine.offline_allowance();

@@ -12,7 +12,7 @@ use crate::client::view::Connection;
 use crate::protocol::problem::Problem;
 use crate::protocol::sync::{Enrolment, MAX_ORDERS, SyncError, SyncRequest, SyncResponse};
 use crate::protocol::{
-    EnvelopeError, OrderId, ProblemType, Reason, Receipt, ReceiptId, Token, TrustedKeys, UnixSeconds,
+    ConsumptionId, EnvelopeError, FeedReceipt, OrderId, ProblemType, Reason, ReceiptId, Token, TrustedKeys, UnixSeconds,
 };
 
 /// The longest that a server's `Retry-After` is obeyed.
@@ -41,6 +41,8 @@ pub(super) enum Link {
 pub(super) struct Sync {
     token: Token,
     orders: Vec<OrderId>,
+    /// The last consumption in it.
+    consumed: Option<ConsumptionId>,
 }
 
 impl Machine {
@@ -101,10 +103,12 @@ impl Machine {
             orders: tokens,
             keys: self.keys.number(),
             allowance: self.wanted_allowance(),
+            consumptions: self.consumptions.to_send().cloned().collect(),
+            wait: None,
         };
         self.sync_wanted = false;
         let token = request.sign(&self.key).map_err(|error| error.to_string())?;
-        Ok(Sync { token, orders })
+        Ok(Sync { token, orders, consumed: self.consumptions.last_to_send() })
     }
 
     /// The server, or somebody in its place, answered.
@@ -135,6 +139,7 @@ impl Machine {
             Link::Syncing(sync) => match self.read_answer(&sync, response) {
                 Ok(answered) => {
                     self.next_poll = tick.elapsed.saturating_add(self.settings.poll);
+                    self.send_the_rest(sync.consumed, tick);
                     let heard = answered.synced.server_time;
                     self.server_clock = Some(ServerClock { unix: heard, heard: tick.elapsed, device: tick.unix });
                     if self.is_news(&answered) {
@@ -176,14 +181,31 @@ impl Machine {
                     ),
                     error => format!("the answer is not believed: {error}"),
                 })?;
-        let mut receipts = Vec::new();
+        let (mut receipts, mut consumptions) = (Vec::new(), Vec::new());
+        // A cursor that goes back says that the feed begins again.
+        let from = if answer.cursor < self.cursor { 0 } else { self.cursor };
         for token in &answer.receipts {
-            let claims = Receipt::verify_for(token, &self.keys.vouched(), &self.settings.game, &self.account)
+            let read = FeedReceipt::verify_for(token, &self.keys.vouched(), &self.settings.game, &self.account)
                 .map_err(|error| format!("a receipt is not believed: {error}"))?;
+            let claims = match read {
+                FeedReceipt::Order(claims) => claims,
+                FeedReceipt::Consumption(claims) => {
+                    if !self.answers_what_was_consumed(&claims) {
+                        let id = claims.consumption;
+                        return Err(format!("a receipt for the consumption {id} answers another one than was signed"));
+                    }
+                    if self.is_uncounted_consumption(from, &claims) {
+                        consumptions.push((claims, token.clone()));
+                    }
+                    continue;
+                }
+            };
             if !self.answers_what_was_signed(claims.order, claims.order_sha256) {
                 return Err(format!("a receipt for the order {} answers another order than was signed", claims.order));
             }
-            if self.is_news_for(claims.order, claims.feed) {
+            if self.is_news_for(claims.order, claims.feed)
+                || claims.status.is_final() && self.is_uncounted_order(from, claims.feed, claims.order)
+            {
                 receipts.push(SignedReceipt { claims, token: token.clone() });
             }
         }
@@ -198,10 +220,17 @@ impl Machine {
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
         let follows = (broken || behind) && all_answered && !signing && !seeded(Bug::NeverFollow);
         let follow = follows.then_some(Follow { last: answer.chain });
-        let synced = Synced { cursor: answer.cursor, wallet: answer.wallet, server_time: answer.issued_at, follow };
+        let consumed_sequence = Some(answer.consumed_sequence).filter(|last| *last > self.consumptions.last);
+        let synced = Synced {
+            cursor: answer.cursor,
+            wallet: answer.wallet,
+            server_time: answer.issued_at,
+            follow,
+            consumed_sequence,
+        };
         let keys = if self.keys.number() > self.keys_saved { self.keys.list().cloned() } else { None };
         let allowance = self.new_allowance(&answer.allowances)?;
-        Ok(Answered { keys, receipts, allowance, synced, more: answer.more })
+        Ok(Answered { keys, receipts, consumptions, allowance, synced, more: answer.more })
     }
 
     /// Takes a list of keys, if it is newer than what is known.
@@ -216,11 +245,13 @@ impl Machine {
 
     /// Whether an answer says anything that the journal does not: most polls bring nothing, and must cost no disk.
     fn is_news(&self, answered: &Answered) -> bool {
-        let Answered { keys, receipts, allowance, synced, more } = answered;
+        let Answered { keys, receipts, consumptions, allowance, synced, more } = answered;
         let same = synced.cursor == self.cursor && synced.wallet == self.wallet && synced.follow.is_none();
         keys.is_some()
             || allowance.is_some()
             || !receipts.is_empty()
+            || !consumptions.is_empty()
+            || synced.consumed_sequence.is_some()
             || !same
             || *more
             || self.is_late(synced.server_time)

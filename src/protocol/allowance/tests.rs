@@ -157,6 +157,8 @@ fn sync_says_what_allowance_is_wanted_and_given_or_nothing_at_all() {
         orders: Vec::new(),
         keys: 0,
         allowance: None,
+        consumptions: Vec::new(),
+        wait: None,
     };
     let verify = |claims: &serde_json::Value| {
         SyncRequest::verify(&signed::<SyncRequest>(claims, &device), device.public(), &account, &game)
@@ -191,6 +193,7 @@ fn sync_says_what_allowance_is_wanted_and_given_or_nothing_at_all() {
         chain: None,
         catalog: Sha256::of("catalog"),
         allowances: Vec::new(),
+        consumed_sequence: 0,
     };
     assert_eq!(serde_json::to_value(&response).expect("serialises").get("allowances"), None);
     let token = allowance().sign(&server).expect("signs");

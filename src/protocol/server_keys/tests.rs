@@ -94,6 +94,7 @@ fn answer(key: &SecretKey, at: UnixSeconds, heard: UnixSeconds, keys: &ServerKey
         chain: None,
         catalog: Sha256::of("a catalogue"),
         allowances: Vec::new(),
+        consumed_sequence: 0,
     };
     let token = response.sign(key).expect("signs");
     SyncResponse::verify(&token, &keys.as_of(heard), &account(), &game(), &request).map(|_| ())

@@ -14,7 +14,8 @@ use crate::server::{OperationError, SigningKeys};
 pub(super) fn show(account: &AccountId, data: &Data, out: &mut dyn Write) -> Outcome {
     let mut ledger = data.folder()?.books()?;
     let summary = ledger.show(account)?.ok_or_else(|| OperationError::UnknownAccount(account.clone()))?;
-    let AccountSummary { account, wallet, devices, orders, receipts, latest, allowances, frozen } = summary;
+    let AccountSummary { account, wallet, devices, orders, receipts, latest, allowances, frozen, consumptions } =
+        summary;
     writeln!(out, "account   {account}")?;
     for balance in &wallet {
         writeln!(out, "wallet    {}", shown(balance))?;
@@ -23,6 +24,9 @@ pub(super) fn show(account: &AccountId, data: &Data, out: &mut dyn Write) -> Out
         let orders = chain.map_or(0, |chain| chain.sequence);
         let state = if frozen.contains(&device) { ", frozen" } else { "" };
         writeln!(out, "device    {device}, {orders} orders in its chain{state}")?;
+        if let Some(numbers) = consumptions.get(&device) {
+            writeln!(out, "          {numbers}")?;
+        }
         for allowance in allowances.iter().filter(|allowance| allowance.device == device) {
             let AllowanceSummary { total, left, orders_left, expires_at, .. } = allowance;
             writeln!(

@@ -13,13 +13,18 @@ use super::App;
 /// What requests for paths that do not exist are counted as: their own paths would be series without end.
 const NO_ROUTE: &str = "none";
 
+/// Put into the answer of a request that was held until there was news: how long it took says nothing about the server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WasHeld;
+
 /// Counts a request and its answer.
 pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    app.metrics.count_request(route, response.status().as_u16(), started.elapsed());
+    let took = response.extensions().get::<WasHeld>().is_none().then(|| started.elapsed());
+    app.metrics.count_request(route, response.status().as_u16(), took);
     response
 }
 

@@ -122,6 +122,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Ref
         memory: app.memory.held(),
         memory_limit: app.limits.memory,
         connections_limit: app.limits.connections,
+        waiting: app.watch.waiting(),
         totals,
     };
     let text = app.metrics.text(&reading).map_err(|_| Refusal::internal())?;

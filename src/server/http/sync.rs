@@ -1,11 +1,14 @@
 //! `POST /v1/sync`: orders and a cursor up, receipts and the wallet down, signed both ways.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 
+use super::gate::WasHeld;
+use super::room::Seat;
 use super::schemas::SyncRefusals;
 use super::{App, answer, body};
 use crate::protocol::Token;
@@ -13,15 +16,17 @@ use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncRequest;
 use crate::server::pipeline::Answer;
 use crate::server::problem::Refusal;
-use crate::server::request::verified;
+use crate::server::request::{Verified, verified};
+use crate::server::watcher::Known;
 
 const JOSE: &str = "application/jose";
 
 /// Send orders, receive receipts
 ///
-/// The body is an `iap-sync+jwt` with at most 256 orders; the answer is an `iap-sync-response+jwt` with the receipts of
-/// the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
-/// byte for byte.
+/// The body is an `iap-sync+jwt` with at most 256 orders and 256 consumptions; the answer is an `iap-sync-response+jwt`
+/// with the receipts of the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
+/// byte for byte. A request without orders and consumptions that says
+/// `wait` is answered when there is news, or its time is over.
 #[utoipa::path(
     post,
     path = "/v1/sync",
@@ -38,6 +43,7 @@ const JOSE: &str = "application/jose";
 )]
 pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Result<Response, Refusal> {
     let caller = app.caller(&request);
+    let seat = request.extensions().get::<Arc<Seat>>().cloned();
     let (body, held) = body::read(&app, request, JOSE).await?;
     let text = std::str::from_utf8(&body).map_err(|_| Refusal::malformed("the body is not a compact JWS"))?;
     let token = Token::from_text(text);
@@ -51,7 +57,16 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         let admit = |orders| app.rates.orders(id, caller, orders);
         verified(token, device, &app.catalog.game, &app.verified, admit, held)
     };
-    let (known, job) = app.work(work).await?;
+    let Verified { keys: known, wait, job } = app.work(work).await?;
+    let wait = wait.filter(|_| job.has_nothing_to_decide() && app.keys.get().list_after(known).is_none());
+    let was_held = wait.as_ref().map(|_| WasHeld);
+    if let Some(wait) = wait {
+        // Nobody works on it meanwhile, so it makes room for whoever needs it.
+        seat.iter().for_each(|seat| seat.waits());
+        let known = Known { place: job.place.clone(), wallet: wait.wallet };
+        app.watch.news(known, Duration::from_secs(wait.seconds)).await;
+        seat.iter().for_each(|seat| seat.works());
+    }
     let answered = app.pipeline.sync(job).await.inspect_err(|refusal| {
         // The books have lost it since it was looked up: they are of an older moment than it is.
         if refusal.kind == ProblemType::UnknownDevice {
@@ -64,7 +79,9 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         Some(list) => Body::from(format!("{list}\n{}", answered.token)),
         None => Body::from(Bytes::from_owner(Signed(answered))),
     };
-    Ok(answer(JOSE, body))
+    let mut response = answer(JOSE, body);
+    was_held.map(|held| response.extensions_mut().insert(held));
+    Ok(response)
 }
 
 /// An answer takes up room until its last byte is sent.

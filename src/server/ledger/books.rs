@@ -3,8 +3,8 @@
 use super::LedgerError;
 use crate::protocol::{Receipt, Status, Token, envelope};
 
-/// Is shown every row of the books: first all accounts, then all wallets, transfers, devices, orders, receipts,
-/// allowances, forks, holds and operations.
+/// Is shown every row of the books: first all accounts, then all wallets, transfers, devices, orders,
+/// consumptions, inventories, receipts, allowances, forks, holds and operations.
 ///
 /// Orders of one device come in the order in which they were settled, receipts by account and then by place in the feed.
 /// The rest come in any order.
@@ -23,6 +23,10 @@ pub trait BookReader {
     fn device(&mut self, row: DeviceRow);
     /// An order.
     fn order(&mut self, row: OrderRow);
+    /// A consumption. It is passed over, unless it is said.
+    fn consumption(&mut self, _row: ConsumptionRow) {}
+    /// What is counted of a feed. It is passed over, unless it is said; not every engine keeps it.
+    fn inventory(&mut self, _row: InventoryRow) {}
     /// A receipt.
     fn receipt(&mut self, row: ReceiptRow);
     /// An allowance. It is passed over, unless it is said.
@@ -124,6 +128,12 @@ pub struct DeviceRow {
     pub feed: Option<i64>,
     /// Since when nothing is sold to it.
     pub frozen_at: Option<i64>,
+    /// The highest number of its consumptions; zero where there is none.
+    pub consumed_sequence: i64,
+    /// How many of its consumptions had a number that was not above those before.
+    pub consumed_repeated: i64,
+    /// How many numbers its consumptions passed over.
+    pub consumed_missing: i64,
 }
 
 /// An order.
@@ -165,6 +175,44 @@ pub struct OrderRow {
     pub settled_at: i64,
 }
 
+/// A consumption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumptionRow {
+    /// Its id.
+    pub id: [u8; 16],
+    /// The account whose items it uses up.
+    pub account: String,
+    /// The place in that account's feed of the receipt that answers it.
+    pub feed: i64,
+    /// The device that signed it.
+    pub device: String,
+    /// Its number among those of the device.
+    pub sequence: i64,
+    /// The item.
+    pub item: String,
+    /// How many.
+    pub quantity: i64,
+    /// The signed consumption.
+    pub token: String,
+    /// The digest of the signed consumption.
+    pub sha256: Vec<u8>,
+    /// Whether the items are used up, or it was refused.
+    pub consumed: bool,
+    /// When it was decided.
+    pub settled_at: i64,
+}
+
+/// What is counted of an account's feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InventoryRow {
+    /// The account.
+    pub account: String,
+    /// The place up to which its feed is counted.
+    pub feed: i64,
+    /// The counts, as JSON.
+    pub counts: String,
+}
+
 /// A receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptRow {
@@ -174,8 +222,8 @@ pub struct ReceiptRow {
     pub feed: i64,
     /// Its id.
     pub id: [u8; 16],
-    /// The order that it answers.
-    pub order: [u8; 16],
+    /// The order, or the consumption, that it answers.
+    pub answers: [u8; 16],
     /// The signed receipt.
     pub token: String,
 }

@@ -5,12 +5,14 @@
 
 mod accounts;
 mod allowing;
+mod consuming;
 mod operating;
 mod rows;
 
 use std::collections::BTreeMap;
 
 use self::accounts::Accounts;
+use self::consuming::Consumptions;
 use super::account::{House, WELCOME, source};
 use super::fork::Fork;
 use super::hold::{HoldRecord, HoldStatus};
@@ -18,8 +20,9 @@ use super::operation::OperationRecord;
 use super::transfer::{Transfer, TransferKind};
 use super::{
     AccountNumber, AccountSummary, AllowanceRules, AllowanceSummary, AllowanceTerms, AllowanceWish, Answer, BookReader,
-    Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, Lot, OperateError, Operation, OperationId, OrderSummary,
-    Origin, Outcome, Place, Standing, Total, TransferId, VerifiedOrder, books, lot,
+    ConsumptionOutcome, Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, Lot, OperateError, Operation,
+    OperationId, OrderSummary, Origin, Outcome, Place, Standing, Total, TransferId, VerifiedConsumption, VerifiedOrder,
+    books, lot,
 };
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
@@ -46,6 +49,7 @@ pub struct ModelLedger {
     frozen: BTreeMap<KeyId, UnixSeconds>,
     forks: Vec<Fork>,
     operations: BTreeMap<OperationId, OperationRecord>,
+    consumptions: Consumptions,
 }
 
 #[derive(Clone, Debug)]
@@ -66,7 +70,8 @@ struct OrderRecord {
 #[derive(Clone, Debug)]
 struct ReceiptRecord {
     id: ReceiptId,
-    order: OrderId,
+    /// The order, or the consumption.
+    answers: [u8; 16],
     entry: FeedEntry,
 }
 
@@ -85,6 +90,7 @@ impl ModelLedger {
             frozen: BTreeMap::new(),
             forks: Vec::new(),
             operations: BTreeMap::new(),
+            consumptions: Consumptions::default(),
         }
     }
 
@@ -100,7 +106,7 @@ impl ModelLedger {
     fn append(&mut self, receipt: &Receipt, signer: &Signer) -> Result<FeedEntry, LedgerError> {
         let token = signer.sign_one(receipt)?;
         let entry = FeedEntry { feed: receipt.feed, token };
-        let record = ReceiptRecord { id: receipt.id, order: receipt.order, entry: entry.clone() };
+        let record = ReceiptRecord { id: receipt.id, answers: receipt.order.0, entry: entry.clone() };
         self.feeds.entry(receipt.account.clone()).or_default().push(record);
         Ok(entry)
     }
@@ -266,6 +272,15 @@ impl Ledger for ModelLedger {
         self.transaction(|books| batch.iter().map(|order| books.settle_one(order, context)).collect())
     }
 
+    fn consume(
+        &mut self,
+        batch: &[VerifiedConsumption],
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<ConsumptionOutcome>, LedgerError> {
+        self.transaction(|books| batch.iter().map(|one| books.consume_one(one, signer, now)).collect())
+    }
+
     fn allow(
         &mut self,
         wishes: &[AllowanceWish],
@@ -287,6 +302,7 @@ impl Ledger for ModelLedger {
                 more: places.end < feed.len() as u64,
                 wallet: self.accounts.balances(&place.account),
                 chain: device.chain,
+                consumed_sequence: self.consumptions.numbers.get(&place.device).map_or(0, |numbers| numbers.last),
             })
         };
         asked.iter().map(standing).collect()
@@ -334,6 +350,7 @@ impl Ledger for ModelLedger {
             }
         }
         let is_own = |id: &&KeyId| self.devices.get(id).is_some_and(|device| device.account == *account);
+        let numbers = self.consumptions.numbers.iter().filter(|(id, _)| is_own(id));
         let own = self.devices.iter().filter(|(_, device)| device.account == *account);
         Ok(Some(AccountSummary {
             account: account.clone(),
@@ -344,6 +361,7 @@ impl Ledger for ModelLedger {
             latest,
             allowances: AllowanceSummary::of(self.pending_allowances(account))?,
             frozen: self.frozen.keys().filter(is_own).copied().collect(),
+            consumptions: numbers.map(|(id, numbers)| (*id, *numbers)).collect(),
         }))
     }
 

@@ -6,12 +6,14 @@
 //! out: engines may keep them in as many rows as they like.
 
 mod allowing;
+mod consuming;
 mod expiring;
 mod operating;
 mod settling;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+pub(crate) use consuming::{ConsumptionChanges, ConsumptionFacts, consume};
 pub(crate) use operating::operate;
 pub(crate) use settling::Fate;
 

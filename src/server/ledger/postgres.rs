@@ -8,6 +8,7 @@
 //! The accounts of the house, which every purchase moves, are striped: every server adds to rows of its own, so that none
 //! waits for another, and a balance is the sum of them all.
 
+mod consuming;
 mod facts;
 mod parsing;
 mod reading;
@@ -28,9 +29,9 @@ use super::changes::Changes;
 use super::operation::{FreezeDevice, ThawDevice};
 use super::plan::{self, Fate, Plan};
 use super::{
-    AccountNumber, AccountSummary, Action, AllowanceRules, AllowanceWish, Answer, BookReader, Context, Device,
-    Enrolled, FeedEntry, Ledger, LedgerError, OperateError, Operation, Outcome, Place, Standing, Total, TransferId,
-    VerifiedOrder,
+    AccountNumber, AccountSummary, Action, AllowanceRules, AllowanceWish, Answer, BookReader, ConsumptionOutcome,
+    Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, OperateError, Operation, Outcome, Place, Standing,
+    Total, TransferId, VerifiedConsumption, VerifiedOrder,
 };
 use crate::protocol::{AccountId, GameId, KeyId, Money, ProductKind, PublicKey, Token, UnixSeconds};
 use crate::server::signing::{Signer, Threads};
@@ -121,6 +122,16 @@ impl Ledger for PostgresLedger {
         self.database.run(game, |session| settle(session, game, stripe, batch, context))
     }
 
+    /// After a commit whose answer was lost, the consumptions that it decided count as decided before.
+    fn consume(
+        &mut self,
+        batch: &[VerifiedConsumption],
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<ConsumptionOutcome>, LedgerError> {
+        self.database.run(&self.game, |session| consuming::consume(session, batch, signer, now))
+    }
+
     /// After a commit whose answer was lost, what it has set aside is found, and told again.
     fn allow(
         &mut self,
@@ -162,6 +173,11 @@ impl Ledger for PostgresLedger {
             all += ended;
         }
         Ok(all)
+    }
+
+    /// Other servers write to the same database all the time, and nothing that all such databases have tells of it.
+    fn is_changed_elsewhere(&mut self) -> Result<bool, LedgerError> {
+        Ok(true)
     }
 
     fn totals(&mut self) -> Result<Vec<Total>, LedgerError> {

@@ -5,6 +5,7 @@
 //! of them keeps a balance in memory.
 
 mod backup;
+mod consuming;
 mod facts;
 mod lots_from_wallets;
 mod reading;
@@ -23,8 +24,9 @@ use self::facts::Books;
 use super::changes::Changes;
 use super::plan::{self, Fate, Plan};
 use super::{
-    AccountSummary, AllowanceRules, AllowanceWish, Answer, BookReader, Context, Device, Enrolled, Ledger, LedgerError,
-    OperateError, Operation, Outcome, Place, Standing, Total, VerifiedOrder, values,
+    AccountSummary, AllowanceRules, AllowanceWish, Answer, BookReader, ConsumptionOutcome, Context, Device, Enrolled,
+    Ledger, LedgerError, OperateError, Operation, Outcome, Place, Standing, Total, VerifiedConsumption, VerifiedOrder,
+    values,
 };
 use crate::protocol::{AccountId, GameId, KeyId, Money, PublicKey, Token, UnixSeconds};
 use crate::server::signing::{Signer, Threads};
@@ -49,6 +51,8 @@ const STATEMENTS: usize = 96;
 pub struct SqliteLedger {
     connection: Connection,
     game: GameId,
+    /// What the file's number was when it was last asked whether another connection has written.
+    seen: i64,
 }
 
 impl SqliteLedger {
@@ -83,13 +87,19 @@ impl SqliteLedger {
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
         connection.pragma_update(None, "foreign_keys", "on")?;
         let game = patiently(|| schema::prepare(&mut connection, game))?;
-        Ok(Self { connection, game })
+        let seen = data_version(&connection)?;
+        Ok(Self { connection, game, seen })
     }
 
     /// Begins a change: takes the write lock, so that what is read now is still so when it is written.
     fn begin(&mut self) -> Result<Transaction<'_>, LedgerError> {
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
+}
+
+/// A number that changes when another connection has written to the file.
+fn data_version(connection: &Connection) -> Result<i64, LedgerError> {
+    Ok(connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
 }
 
 /// Opens books that others open at the same moment. While one of them changes the file's mode or recovers its log, SQLite
@@ -160,6 +170,18 @@ impl Ledger for SqliteLedger {
         fates.into_iter().map(|fate: Fate| fate.outcome(&changes.receipts, &entries)).collect()
     }
 
+    fn consume(
+        &mut self,
+        batch: &[VerifiedConsumption],
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Vec<ConsumptionOutcome>, LedgerError> {
+        let transaction = self.begin()?;
+        let outcomes = consuming::consume(&transaction, batch, signer, now)?;
+        transaction.commit()?;
+        Ok(outcomes)
+    }
+
     fn allow(
         &mut self,
         wishes: &[AllowanceWish],
@@ -222,6 +244,11 @@ impl Ledger for SqliteLedger {
         writing::write(&transaction, &changes)?;
         transaction.commit()?;
         Ok(count)
+    }
+
+    fn is_changed_elsewhere(&mut self) -> Result<bool, LedgerError> {
+        let seen = data_version(&self.connection)?;
+        Ok(std::mem::replace(&mut self.seen, seen) != seen)
     }
 
     fn totals(&mut self) -> Result<Vec<Total>, LedgerError> {

@@ -3,7 +3,7 @@
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{Micros, Sha256};
 
-use super::LedgerError;
+use super::{ConsumptionNumbers, LedgerError};
 
 /// A count or a place, which is never below zero.
 pub(super) fn count(value: i64) -> Result<u64, LedgerError> {
@@ -18,6 +18,11 @@ pub(super) fn stored_count(value: u64) -> i64 {
 /// The difference of an account's sums.
 pub(super) fn micros(value: i64) -> Result<Micros, LedgerError> {
     Micros::new(value).map_err(LedgerError::damaged)
+}
+
+/// The numbers of a device's consumptions, from its three columns.
+pub(super) fn numbers(last: i64, repeated: i64, missing: i64) -> Result<ConsumptionNumbers, LedgerError> {
+    Ok(ConsumptionNumbers { last: count(last)?, repeated: count(repeated)?, missing: count(missing)? })
 }
 
 /// Text that parses.

@@ -7,12 +7,12 @@ use super::goods::catalog;
 use super::store::Operator;
 use crate::protocol::envelope::claims_of_stored;
 use crate::protocol::{
-    AccountId, Currency, EntitlementId, Grant, ItemId, KeyId, Micros, Money, Order, OrderId, Receipt, Status, Token,
-    UnixSeconds,
+    AccountId, ConsumptionId, ConsumptionStatus, Currency, EntitlementId, FeedReceipt, Grant, ItemId, KeyId, Micros,
+    Money, Order, OrderId, Receipt, Status, Token, UnixSeconds,
 };
 use crate::server::ledger::{
-    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow,
-    TransferRow,
+    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, Ledger, OperationRow, OrderRow,
+    ReceiptRow, TransferRow,
 };
 
 /// The books.
@@ -21,7 +21,8 @@ pub(super) struct Books {
     accounts: BTreeMap<[u8; 16], AccountRow>,
     transfers: Vec<TransferRow>,
     pub(super) orders: BTreeMap<OrderId, BookedOrder>,
-    receipts: BTreeMap<String, Vec<Receipt>>,
+    receipts: BTreeMap<String, Vec<FeedReceipt>>,
+    pub(super) consumptions: BTreeSet<ConsumptionId>,
     forked: BTreeSet<String>,
     holds: Vec<HoldRow>,
     /// The hold that has paid for an order.
@@ -55,7 +56,6 @@ pub(super) struct BookedOrder {
 /// What receipts have given an account.
 #[derive(Debug, Default)]
 pub(super) struct Given {
-    pub(super) items: BTreeMap<ItemId, u64>,
     pub(super) rights: BTreeSet<EntitlementId>,
     /// Rights that end about now, which clocks need not agree on.
     pub(super) ending: BTreeSet<EntitlementId>,
@@ -70,26 +70,57 @@ impl Books {
 
     /// What the feed of an account says, in its order.
     pub(super) fn said_of(&self, account: &AccountId) -> impl Iterator<Item = &Receipt> {
-        self.receipts.get(account.as_str()).into_iter().flatten()
+        self.receipts.get(account.as_str()).into_iter().flatten().filter_map(|receipt| match receipt {
+            FeedReceipt::Order(claims) => Some(claims),
+            FeedReceipt::Consumption(_) => None,
+        })
     }
 
-    /// What an account has by the last receipt of each of its orders.
+    /// How many of each item an account has left: what the last receipt of each of its orders gives, less what is used up.
+    /// What is used of something that is taken back is no debt on what comes later.
+    pub(super) fn left(&self, account: &AccountId) -> BTreeMap<ItemId, u64> {
+        let (mut last, mut used) = (BTreeMap::<OrderId, BTreeMap<ItemId, u64>>::new(), BTreeMap::<ItemId, u64>::new());
+        let given = |last: &BTreeMap<OrderId, BTreeMap<ItemId, u64>>, item: &ItemId| {
+            last.values().filter_map(|items| items.get(item)).sum::<u64>()
+        };
+        for receipt in self.receipts.get(account.as_str()).into_iter().flatten() {
+            match receipt {
+                FeedReceipt::Order(claims) => {
+                    let mut items = BTreeMap::new();
+                    for grant in claims.grants.iter().filter(|_| claims.status == Status::Granted) {
+                        if let Grant::Item { item, quantity } = grant {
+                            *items.entry(item.clone()).or_default() += quantity;
+                        }
+                    }
+                    last.insert(claims.order, items);
+                    for (item, used) in &mut used {
+                        *used = (*used).min(given(&last, item));
+                    }
+                }
+                FeedReceipt::Consumption(claims) if claims.status == ConsumptionStatus::Consumed => {
+                    *used.entry(claims.item.clone()).or_default() += claims.quantity;
+                }
+                FeedReceipt::Consumption(_) => {}
+            }
+        }
+        let items: BTreeSet<_> = last.values().flat_map(BTreeMap::keys).collect();
+        let left = |item: &ItemId| given(&last, item) - used.get(item).copied().unwrap_or_default();
+        items.into_iter().map(|item| (item.clone(), left(item))).filter(|(_, left)| *left > 0).collect()
+    }
+
+    /// Which rights an account has by the last receipt of each of its orders.
     pub(super) fn given(&self, account: &AccountId, now: UnixSeconds) -> Given {
         const ABOUT: UnixSeconds = 7_200;
         let last: BTreeMap<OrderId, &Receipt> = self.said_of(account).map(|claims| (claims.order, claims)).collect();
         let mut given = Given::default();
         for claims in last.values().filter(|claims| claims.status == Status::Granted) {
             for grant in &claims.grants {
-                match grant {
-                    Grant::Item { item, quantity } => *given.items.entry(item.clone()).or_default() += quantity,
-                    Grant::Entitlement { entitlement, until } => {
-                        if until.is_some_and(|until| (until - now).abs() < ABOUT) {
-                            given.ending.insert(entitlement.clone());
-                        }
-                        if until.is_none_or(|until| until > now) {
-                            given.rights.insert(entitlement.clone());
-                        }
-                    }
+                let Grant::Entitlement { entitlement, until } = grant else { continue };
+                if until.is_some_and(|until| (until - now).abs() < ABOUT) {
+                    given.ending.insert(entitlement.clone());
+                }
+                if until.is_none_or(|until| until > now) {
+                    given.rights.insert(entitlement.clone());
                 }
             }
         }
@@ -285,9 +316,14 @@ impl BookReader for Books {
     }
 
     fn receipt(&mut self, row: ReceiptRow) {
-        if let Some(claims) = self.read_token(&row.token) {
-            self.receipts.entry(row.account).or_default().push(claims);
+        match FeedReceipt::stored(&Token::from_text(&row.token)) {
+            Ok(receipt) => self.receipts.entry(row.account).or_default().push(receipt),
+            Err(error) => self.unreadable = Some(error.to_string()),
         }
+    }
+
+    fn consumption(&mut self, row: ConsumptionRow) {
+        self.consumptions.insert(ConsumptionId(row.id));
     }
 
     fn allowance(&mut self, row: AllowanceRow) {

@@ -12,7 +12,7 @@ use crate::client::{
     Tick, Update,
 };
 use crate::protocol::sync::Balance;
-use crate::protocol::{AccountId, OrderId, PublicKey, SecretKey};
+use crate::protocol::{AccountId, ConsumptionId, OrderId, PublicKey, SecretKey};
 use crate::simulation::disk::{Content, SimulatedDisk};
 use crate::simulation::random::Random;
 
@@ -29,10 +29,8 @@ pub(super) struct Told {
     declined: BTreeSet<OrderId>,
     /// Orders that were given before their receipt, and when, by the world's clock in milliseconds.
     pub(super) given: BTreeMap<OrderId, u64>,
-    pub(super) use_asked: BTreeMap<String, u64>,
-    pub(super) use_saved: BTreeMap<String, u64>,
-    /// Whether something was taken back: what was used of it is no debt.
-    pub(super) taken_back: bool,
+    /// What was said to be used up.
+    pub(super) used: BTreeSet<ConsumptionId>,
 }
 
 /// What the game would show, from the messages that it heard.
@@ -88,6 +86,10 @@ pub(super) struct Client {
     reopen_at: Option<u64>,
     pub(super) wake_at: Option<u64>,
     pub(super) troubles: Vec<String>,
+    /// Whether the last thing used up is safe.
+    use_saved: bool,
+    /// How often what was used up was given back, since there was less of it.
+    pub(super) refused: u64,
     /// What must never happen, and did.
     pub(super) wrong: Option<String>,
 }
@@ -115,6 +117,8 @@ impl Client {
             reopen_at: None,
             wake_at: None,
             troubles: Vec::new(),
+            use_saved: false,
+            refused: 0,
             wrong: None,
         }
     }
@@ -215,8 +219,13 @@ impl Client {
         if !self.may_write() {
             return None;
         }
-        *self.told.use_asked.entry(item.to_string()).or_default() += 1;
-        self.step(vec![Input::Consume { item, quantity: 1 }], now, said)
+        let id = ConsumptionId(self.random.bits());
+        self.use_saved = false;
+        let request = self.step(vec![Input::Consume { id, item, quantity: 1 }], now, said);
+        if std::mem::take(&mut self.use_saved) {
+            self.told.used.insert(id);
+        }
+        request
     }
 
     fn take(&mut self, snapshot: Snapshot, said: &Said) {
@@ -253,9 +262,8 @@ impl Client {
             }
             Update::Receipt(receipt) => self.hear_receipt(&receipt, said),
             Update::Holdings(holdings) => self.view.holdings = holdings,
-            Update::Consumed { item, quantity, saved: true } => {
-                *self.told.use_saved.entry(item.to_string()).or_default() += quantity;
-            }
+            Update::Consumed { saved, .. } => self.use_saved = saved,
+            Update::ConsumeRefused { .. } => self.refused += 1,
             Update::Wallet(wallet) => self.view.wallet = wallet,
             Update::Allowance(allowance) => self.view.allowance = allowance,
             Update::Trouble(trouble) => self.troubles.push(trouble),
@@ -291,18 +299,12 @@ impl Client {
             }
             OrderState::Granted if order.provisional => Some("is granted, and provisional"),
             OrderState::Granted => {
-                told.taken_back |= order.reason.is_some();
                 told.granted.insert(id);
                 None
             }
             OrderState::Declined if told.granted.contains(&id) => Some("was granted, and is declined"),
             OrderState::Declined => {
-                told.taken_back |= told.given.contains_key(&id);
                 told.declined.insert(id);
-                None
-            }
-            OrderState::Refunded | OrderState::Revoked => {
-                told.taken_back = true;
                 None
             }
             OrderState::Unverified => Some("is not believed"),
@@ -318,7 +320,7 @@ impl Client {
         let SignedReceipt { claims, token } = receipt;
         if claims.account != self.account {
             self.wrong(|| format!("it has a receipt of the account {}", claims.account));
-        } else if said.at(&self.account, claims.feed).is_none_or(|(said, _)| said != token) {
+        } else if said.at(&self.account, claims.feed) != Some(token) {
             self.wrong(|| format!("it has a receipt for the order {} that the server never gave", claims.order));
         }
     }

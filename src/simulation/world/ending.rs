@@ -12,7 +12,7 @@ use super::run::World;
 use super::store::{ALLOWANCES, BEGINNING};
 use crate::client::OrderState;
 use crate::client::machine::Input;
-use crate::protocol::{ItemId, OrderId, Reason, Status};
+use crate::protocol::{OrderId, Reason, Status};
 
 /// How long it may take until everybody agrees once nothing goes wrong any more, in milliseconds.
 const BOUND: u64 = 1_200_000;
@@ -166,18 +166,14 @@ impl World {
         let now = self.store.now();
         for (number, client) in self.clients.iter().enumerate() {
             let given = books.given(&client.account, now);
-            let told = &client.told;
             let held = &client.view.holdings;
-            let items: BTreeSet<&ItemId> = given.items.keys().chain(held.items.keys()).collect();
-            for item in items {
-                let given = given.items.get(item).copied().unwrap_or_default();
-                let quantity = held.items.get(item).copied().unwrap_or_default();
-                let of = |used: &BTreeMap<String, u64>| used.get(item.as_str()).copied().unwrap_or_default();
-                let least = given.saturating_sub(of(&told.use_asked));
-                let most = if told.taken_back { given } else { given.saturating_sub(of(&told.use_saved)) };
-                if !(least..=most).contains(&quantity.left) || quantity.provisional > 0 {
-                    return Err(format!("client {number}: {quantity:?} of {item} are left, of {least} to {most}"));
-                }
+            let left = books.left(&client.account);
+            let shown: BTreeMap<_, _> = held.items.iter().map(|(item, it)| (item.clone(), it.left)).collect();
+            if shown != left || held.items.values().any(|quantity| quantity.provisional > 0) {
+                return Err(format!("client {number}: it has {:?}, and should have {left:?}", held.items));
+            }
+            if let Some(id) = client.told.used.iter().find(|id| !books.consumptions.contains(id)) {
+                return Err(format!("client {number}: the consumption {id} is lost"));
             }
             let owned: BTreeSet<_> = held.entitlements.keys().filter(|it| !given.ending.contains(*it)).collect();
             let rights: BTreeSet<_> = given.rights.iter().filter(|it| !given.ending.contains(*it)).collect();

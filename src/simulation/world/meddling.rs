@@ -111,6 +111,7 @@ impl World {
             chain: None,
             catalog: Sha256([9; 32]),
             allowances: Vec::new(),
+            consumed_sequence: 0,
         };
         let token = response.sign(key).ok()?;
         Some(Response { status: 200, retry_after: None, body: token.as_str().as_bytes().to_vec() })
@@ -149,6 +150,8 @@ impl World {
             orders: vec![order.sign(&device.key).map_err(|error| error.to_string())?],
             keys: 0,
             allowance: None,
+            consumptions: Vec::new(),
+            wait: None,
         };
         let token = request.sign(&device.key).map_err(|error| error.to_string())?;
         let arrived = Arrived { path: "/v1/sync", body: Arc::from(token.as_str().as_bytes()) };

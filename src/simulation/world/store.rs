@@ -7,8 +7,8 @@ use super::goods::{catalog, game};
 use crate::protocol::envelope::claims_of_stored;
 use crate::protocol::sync::SyncResponse;
 use crate::protocol::{
-    AccountId, Currency, KeyId, KeyList, ListedKey, Micros, Money, OrderId, PublicKey, Reason, Receipt, SecretKey,
-    Sha256, Status, Token, UnixSeconds,
+    AccountId, Currency, FeedReceipt, KeyId, KeyList, ListedKey, Micros, Money, OrderId, PublicKey, Reason, Receipt,
+    SecretKey, Sha256, Status, Token, UnixSeconds,
 };
 use crate::server::ledger::operation::{FreezeDevice, Hold, Post, RefundCredit, RefundOrder, ThawDevice, Void};
 use crate::server::ledger::{
@@ -58,7 +58,7 @@ pub(super) struct Store {
 /// Every receipt that was ever in an answer.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    feeds: BTreeMap<AccountId, BTreeMap<u64, (Token, Receipt)>>,
+    feeds: BTreeMap<AccountId, BTreeMap<u64, (Token, FeedReceipt)>>,
     tokens: HashSet<Token>,
     /// The orders that were granted at first, in the order in which that was said.
     granted: Vec<OrderId>,
@@ -225,9 +225,10 @@ impl Store {
                     if self.said.tokens.contains(receipt) {
                         continue;
                     }
-                    let claims = Receipt::verify_for(receipt, &keys.trusted().vouched(), &game(), &response.account)
+                    let vouched = keys.trusted().vouched();
+                    let claims = FeedReceipt::verify_for(receipt, &vouched, &game(), &response.account)
                         .map_err(|error| format!("a receipt in an answer does not verify: {error}"))?;
-                    self.said.hear(receipt, claims)?;
+                    self.said.hear(&response.account, receipt, claims)?;
                 }
             }
             if arrived.path == "/v1/devices" && answer.status == 201 {
@@ -317,14 +318,16 @@ impl Store {
 
 impl Said {
     /// Takes a receipt that verifies: the feed never says two things in one place, and a declined order stays declined.
-    fn hear(&mut self, token: &Token, claims: Receipt) -> Result<(), String> {
-        let feed = self.feeds.entry(claims.account.clone()).or_default();
-        if let Some((known, _)) = feed.get(&claims.feed) {
-            return match known == token {
+    fn hear(&mut self, account: &AccountId, token: &Token, receipt: FeedReceipt) -> Result<(), String> {
+        let (feed, place) = (self.feeds.entry(account.clone()).or_default(), receipt.feed());
+        if let Some((known, _)) = feed.insert(place, (token.clone(), receipt.clone())) {
+            return match known == *token {
                 true => Ok(()),
-                false => Err(format!("the feed of {} says two things in the place {}", claims.account, claims.feed)),
+                false => Err(format!("the feed of {account} says two things in the place {place}")),
             };
         }
+        self.tokens.insert(token.clone());
+        let FeedReceipt::Order(claims) = receipt else { return Ok(()) };
         let order = claims.order;
         if self.declined.contains(&order) {
             return Err(format!("the order {order} was declined, and is {:?}", claims.status));
@@ -334,26 +337,31 @@ impl Said {
             Status::Granted if claims.reason.is_none() => self.granted.push(order),
             _ => {}
         }
-        feed.insert(claims.feed, (token.clone(), claims));
-        self.tokens.insert(token.clone());
         Ok(())
     }
 
     /// What was said in a place of a feed.
-    pub(super) fn at(&self, account: &AccountId, feed: u64) -> Option<&(Token, Receipt)> {
-        self.feeds.get(account)?.get(&feed)
+    pub(super) fn at(&self, account: &AccountId, feed: u64) -> Option<&Token> {
+        self.feeds.get(account)?.get(&feed).map(|(token, _)| token)
+    }
+
+    /// The receipts of orders in a feed, in its order.
+    fn orders(&self, account: &AccountId) -> impl Iterator<Item = &Receipt> {
+        self.feeds.get(account).into_iter().flat_map(BTreeMap::values).filter_map(|(_, receipt)| match receipt {
+            FeedReceipt::Order(claims) => Some(claims),
+            FeedReceipt::Consumption(_) => None,
+        })
     }
 
     /// Whether an order was ever granted to an account.
     pub(super) fn was_granted(&self, account: &AccountId, order: OrderId) -> bool {
-        let feed = self.feeds.get(account).into_iter().flat_map(BTreeMap::values);
-        feed.into_iter().any(|(_, claims)| claims.order == order && claims.status == Status::Granted)
+        self.orders(account).any(|claims| claims.order == order && claims.status == Status::Granted)
     }
 
     /// How an order was decided at first, and why.
     pub(super) fn decided(&self, order: OrderId) -> Option<(Status, Option<Reason>)> {
-        let mut all = self.feeds.values().flat_map(BTreeMap::values);
-        all.find(|(_, claims)| claims.order == order).map(|(_, claims)| (claims.status, claims.reason))
+        let mut all = self.feeds.keys().flat_map(|account| self.orders(account));
+        all.find(|claims| claims.order == order).map(|claims| (claims.status, claims.reason))
     }
 
     /// The orders that were granted, in the order in which that was said.

@@ -85,7 +85,7 @@ impl BookReader for Books {
     }
 
     fn receipt(&mut self, row: ReceiptRow) {
-        self.0.entry(OrderId(row.order)).or_default().receipts.push(row.token);
+        self.0.entry(OrderId(row.answers)).or_default().receipts.push(row.token);
     }
 
     fn hold(&mut self, _: HoldRow) {}

@@ -1,8 +1,8 @@
 //! Every row of the books, sorted, so that two engines can be compared.
 
 use bevy_iap::server::ledger::{
-    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, Ledger, OperationRow, OrderRow, ReceiptRow,
-    Total, TransferRow, WalletRow,
+    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, Ledger, OperationRow, OrderRow,
+    ReceiptRow, Total, TransferRow, WalletRow,
 };
 
 use super::{Desk, suite};
@@ -18,6 +18,7 @@ pub struct Rows {
     pub transfers: Vec<TransferRow>,
     pub devices: Vec<DeviceRow>,
     pub orders: Vec<OrderRow>,
+    pub consumptions: Vec<ConsumptionRow>,
     pub receipts: Vec<ReceiptRow>,
     pub allowances: Vec<AllowanceRow>,
     pub forks: Vec<ForkRow>,
@@ -39,6 +40,7 @@ impl Rows {
         rows.devices.iter_mut().for_each(|row| row.feed = None);
         // Orders of one device are in the order in which they were settled; a stable sort keeps that.
         rows.orders.sort_by_key(|row| row.device.clone());
+        rows.consumptions.sort_by_key(|row| row.id);
         rows.allowances.sort_by_key(|row| row.id);
         rows.forks.sort_by_key(|row| row.second);
         rows.holds.sort_by_key(|row| row.id);
@@ -73,6 +75,7 @@ collects! {
     transfer: TransferRow in transfers,
     device: DeviceRow in devices,
     order: OrderRow in orders,
+    consumption: ConsumptionRow in consumptions,
     receipt: ReceiptRow in receipts,
     allowance: AllowanceRow in allowances,
     fork: ForkRow in forks,

@@ -7,17 +7,18 @@ use std::fmt::Debug;
 use std::time::Instant;
 
 use bevy_iap::protocol::{
-    Allowance, AllowanceRequest, AllowanceUse, Currency, Micros, Money, Order, SecretKey, Sha256,
+    Allowance, AllowanceRequest, AllowanceUse, ConsumptionId, Currency, Micros, Money, Order, SecretKey, Sha256,
 };
 use bevy_iap::server::ledger::operation::{
     FreezeDevice, Hold, Payout, Post, RefundCredit, RefundOrder, ThawDevice, Void,
 };
 use bevy_iap::server::ledger::{
-    Action, AllowanceRules, AllowanceWish, Context, Credit, Operation, OperationId, Origin, Place, VerifiedOrder,
+    Action, AllowanceRules, AllowanceWish, Context, Credit, Operation, OperationId, Origin, Place, VerifiedConsumption,
+    VerifiedOrder,
 };
 
 use super::rows::Rows;
-use super::{Desk, Engine, head, order_id, signed};
+use super::{Desk, Engine, consuming, head, order_id, signed};
 use crate::support::{Device, game};
 
 /// The engines that are compared; the first is the reference.
@@ -78,6 +79,9 @@ struct Life {
     credits: Vec<OperationId>,
     /// What each player's next order would say of each allowance that the player was told of.
     purses: [Vec<AllowanceUse>; PLAYERS],
+    consumptions: Vec<VerifiedConsumption>,
+    /// The highest number of each player's consumptions.
+    numbers: [u64; PLAYERS],
 }
 
 impl Life {
@@ -93,6 +97,8 @@ impl Life {
             holds: Vec::new(),
             credits: Vec::new(),
             purses: Default::default(),
+            consumptions: Vec::new(),
+            numbers: [0; PLAYERS],
         }
     }
 
@@ -113,6 +119,7 @@ impl Life {
             3 if self.random.one_in(8) => self.each("a restart", Desk::reopen),
             3..=19 => self.batch(),
             20..=22 => self.allow(),
+            23..=28 => self.consume(),
             _ => self.operate(),
         }
         // Every balance, each time; the feed from the beginning now and then.
@@ -195,6 +202,41 @@ impl Life {
                 self.purses[player].push(claim);
             }
         }
+    }
+
+    /// Some devices use up what they have, or more; some say it again, or something else under an id.
+    fn consume(&mut self) {
+        if self.enrolled == 0 {
+            return self.enrol();
+        }
+        let batch: Vec<VerifiedConsumption> = (0..1 + self.random.below(4))
+            .map(|_| {
+                if self.random.one_in(6)
+                    && let Some(known) = self.random.pick(&self.consumptions)
+                {
+                    return known.clone();
+                }
+                let number = self.random.below(self.enrolled as u64) as usize;
+                let item = ["shield", "skin", "charm", "gift"][self.random.below(4) as usize];
+                let quantity = if self.random.one_in(8) { 400 } else { 1 + self.random.below(6) };
+                let mut sequence = self.numbers[number] + 1;
+                match self.random.below(12) {
+                    0 => sequence = 1 + self.random.below(sequence),
+                    1 => sequence += self.random.below(3),
+                    _ => {}
+                }
+                self.numbers[number] = self.numbers[number].max(sequence);
+                let mut claims = self.players[number].consumption(sequence, item, quantity);
+                let used = self.random.one_in(25) && !self.consumptions.is_empty();
+                let count = self.consumptions.len() as u64;
+                let id = if used { self.random.below(count) } else { count };
+                claims.id = ConsumptionId(u128::from(id).to_be_bytes());
+                let signed = consuming::signed(&self.players[number], &claims);
+                self.consumptions.push(signed.clone());
+                signed
+            })
+            .collect();
+        self.each("consumptions", |desk| desk.ledger.consume(&batch, &mut desk.signer, desk.now).expect("decides"));
     }
 
     /// What an order says of an allowance: mostly what is right, if the orders before it were granted.

@@ -1,11 +1,22 @@
 //! Books of an older version are brought up to this one, and go on.
 
+use bevy_iap::protocol::ConsumptionStatus;
 use bevy_iap::server::ledger::operation::{FreezeDevice, RefundOrder, ThawDevice};
-use bevy_iap::server::ledger::{Answer, Operation, OperationId};
+use bevy_iap::server::ledger::{Answer, ConsumptionOutcome, Operation, OperationId, VerifiedConsumption};
 
 use super::{Till, order};
 use crate::cluster;
-use crate::support::Device;
+use crate::support::{Device, game};
+
+/// What version 4 has changed, undone.
+const VERSION_3: &str = "
+    DROP TABLE consumptions;
+    DROP TABLE inventories;
+    ALTER TABLE devices DROP COLUMN consumed_sequence;
+    ALTER TABLE devices DROP COLUMN consumed_repeated;
+    ALTER TABLE devices DROP COLUMN consumed_missing;
+    UPDATE meta SET value = '3' WHERE name = 'version';
+";
 
 /// What version 3 has changed, undone.
 const VERSION_2: &str = "
@@ -50,6 +61,7 @@ fn books_of_version_1_keep_their_feeds_and_their_refunds_and_go_on() {
     let second = buy(&mut till, &mut devices, "double_jump");
     assert_eq!(refund(&mut till, 1, first), 3);
     drop(till);
+    cluster.admin_at(&schema, VERSION_3);
     cluster.admin_at(&schema, VERSION_2);
     cluster.admin_at(&schema, VERSION_1);
 
@@ -72,6 +84,7 @@ fn books_of_version_2_freeze_and_thaw_devices_from_then_on() {
     let bought = order(&mut devices[0], "skin");
     till.settle(&[bought]).expect("settles");
     drop(till);
+    cluster.admin_at(&schema, VERSION_3);
     cluster.admin_at(&schema, VERSION_2);
 
     let mut till = Till::at(&url);
@@ -85,6 +98,30 @@ fn books_of_version_2_freeze_and_thaw_devices_from_then_on() {
     let granted = order(&mut devices[0], "skin");
     till.settle(&[granted]).expect("settles");
     assert_eq!(till.euros(&devices[0]), 860_000);
+    till.assert_right();
+}
+
+#[test]
+fn books_of_version_3_use_up_what_was_bought_before() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, schema) = cluster.fresh_books();
+    let mut till = Till::at(&url);
+    let mut devices = till.devices(1);
+    let bought = order(&mut devices[0], "shield");
+    till.settle(&[bought]).expect("settles");
+    drop(till);
+    cluster.admin_at(&schema, VERSION_3);
+
+    let mut till = Till::at(&url);
+    till.assert_right();
+    let device = &devices[0];
+    let consume = |sequence| {
+        let token = device.consumption(sequence, "shield", 1).sign(&device.key).expect("signs");
+        VerifiedConsumption::verify(token, device.key.public(), &device.account(), &game()).expect("verifies")
+    };
+    let outcomes = till.consume(&[consume(1), consume(2)]).expect("decides");
+    let status = |status| ConsumptionOutcome::Settled { status, repeated: false };
+    assert_eq!(outcomes, [status(ConsumptionStatus::Consumed), status(ConsumptionStatus::Refused)]);
     till.assert_right();
 }
 

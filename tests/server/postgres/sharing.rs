@@ -5,12 +5,15 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use bevy_iap::protocol::{GameId, SecretKey};
+use bevy_iap::protocol::sync::{SyncRequest, Wait};
+use bevy_iap::protocol::{ConsumptionStatus, GameId, SecretKey};
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::operation::{Hold, Payout};
 use bevy_iap::server::ledger::{
-    Action, Ledger, LedgerError, OperateError, Operation, OperationId, PostgresLedger, PostgresUrl,
+    Action, ConsumptionOutcome, Ledger, LedgerError, OperateError, Operation, OperationId, PostgresLedger, PostgresUrl,
+    VerifiedConsumption,
 };
 use bevy_iap::server::{Database, LocalServer, ServerConfig, ServerError, cli};
 
@@ -122,7 +125,7 @@ fn servers_that_make_the_tables_at_once_all_start() {
         for server in servers {
             server.join().expect("ends").expect("starts");
         }
-        assert_eq!(cluster.admin_at(&schema, "SELECT value FROM meta WHERE name = 'version'"), ["3"]);
+        assert_eq!(cluster.admin_at(&schema, "SELECT value FROM meta WHERE name = 'version'"), ["4"]);
     }
 }
 
@@ -187,10 +190,10 @@ fn books_of_a_newer_version_another_game_or_none_are_refused_unharmed() {
     let other = GameId::new("chess").expect("a name");
     let error = PostgresLedger::open(&url, &other).expect_err("another game");
     assert!(matches!(error, LedgerError::OtherGame { .. }), "{error}");
-    cluster.admin_at(&schema, "UPDATE meta SET value = '4' WHERE name = 'version'");
+    cluster.admin_at(&schema, "UPDATE meta SET value = '5' WHERE name = 'version'");
     let error = PostgresLedger::open(&url, &game()).expect_err("a newer version");
-    assert!(matches!(error, LedgerError::NewerVersion { found: 4, known: 3 }), "{error}");
-    cluster.admin_at(&schema, "UPDATE meta SET value = '3' WHERE name = 'version'");
+    assert!(matches!(error, LedgerError::NewerVersion { found: 5, known: 4 }), "{error}");
+    cluster.admin_at(&schema, "UPDATE meta SET value = '4' WHERE name = 'version'");
     assert_eq!(Till::at(&url).euros(&device), 1_000_000);
 }
 
@@ -255,6 +258,30 @@ fn two_servers_serve_one_device_and_share_one_key() {
 }
 
 #[test]
+fn what_one_server_does_reaches_whoever_waits_at_the_other() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (_, schema) = cluster.fresh_books();
+    let url = cluster.text_url(&schema);
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let first = start(folders[0].path(), &url).expect("starts");
+    fs::copy(folders[0].path().join("server.key"), folders[1].path().join("server.key")).expect("copies");
+    let second = start(folders[1].path(), &url).expect("starts");
+    let device = Device::new();
+    assert_eq!(device.enrol(first.address()).status, 201);
+
+    let wallet = first.show(&device.account()).expect("the account is there").wallet;
+    let wait = Some(Wait { seconds: 30, wallet: wallet.clone() });
+    let request = SyncRequest { wait, ..device.request(0, &[]) }.sign(&device.key).expect("signs");
+    let (address, sent, started) = (first.address(), request.clone(), Instant::now());
+    let waiting = thread::spawn(move || send_sync(address, &sent));
+    thread::sleep(Duration::from_millis(300));
+    second.credit(&device.account(), "0.50EUR".parse().expect("money")).expect("credits");
+    let response = device.read(first.public_key(), &request, &waiting.join().expect("it ends"));
+    assert_ne!(response.wallet, wallet);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[test]
 fn lot_that_is_taken_for_empty_or_for_full_is_found_by_the_audit() {
     let Some(cluster) = cluster::shared() else { return };
     let (url, schema) = cluster.fresh_books();
@@ -270,5 +297,39 @@ fn lot_that_is_taken_for_empty_or_for_full_is_found_by_the_audit() {
         assert!(report.differences.len() == 1 && report.differences[0].contains(told), "{report}");
         cluster.admin_at(&schema, &swap);
     }
+    till.assert_right();
+}
+
+#[test]
+fn item_that_several_servers_are_asked_to_use_up_is_used_once() {
+    let Some(cluster) = cluster::shared() else { return };
+    let (url, _) = cluster.fresh_books();
+    let mut till = Till::at(&url);
+    let mut devices = till.devices(1);
+    till.settle(&orders(&mut devices, "shield", 10)).expect("settles");
+    let device = devices.remove(0);
+    // Each server is sent the same one, and fifteen that no other is sent.
+    let wanted = |sequence: u64| {
+        let token = device.consumption(sequence, "shield", 1).sign(&device.key).expect("signs");
+        VerifiedConsumption::verify(token, device.key.public(), &device.account(), &game()).expect("verifies")
+    };
+    let (shared, start) = (wanted(1), Arc::new(Barrier::new(3)));
+    let servers: Vec<_> = (0..3)
+        .map(|_| {
+            let batch: Vec<_> = std::iter::once(shared.clone()).chain((2..17).map(wanted)).collect();
+            let (mut till, start) = (Till::at(&url), Arc::clone(&start));
+            thread::spawn(move || {
+                start.wait();
+                let consume = |one: &VerifiedConsumption| till.consume(std::slice::from_ref(one)).expect("decides");
+                batch.iter().flat_map(consume).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let outcomes: Vec<_> = servers.into_iter().flat_map(|server| server.join().expect("ends")).collect();
+    let count = |wanted: fn(&ConsumptionOutcome) -> bool| outcomes.iter().filter(|outcome| wanted(outcome)).count();
+    let consumed =
+        count(|outcome| matches!(outcome, ConsumptionOutcome::Settled { status: ConsumptionStatus::Consumed, .. }));
+    assert_eq!((outcomes.len(), consumed), (48, 10));
+    assert_eq!(count(|outcome| *outcome == ConsumptionOutcome::Replayed), 2);
     till.assert_right();
 }

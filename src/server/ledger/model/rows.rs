@@ -1,8 +1,8 @@
 //! The model's books as rows.
 
 use super::super::{
-    AccountKind, AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, LotRow, OperationRow, OrderRow,
-    ReceiptRow, TransferRow, WalletRow, books,
+    AccountKind, AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, LotRow,
+    OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow, books,
 };
 use super::ModelLedger;
 use super::accounts::Sums;
@@ -29,6 +29,7 @@ impl ModelLedger {
             return;
         }
         for (id, device) in &self.devices {
+            let numbers = self.consumptions.numbers.get(id).copied().unwrap_or_default();
             reader.device(DeviceRow {
                 id: id.to_string(),
                 account: device.account.to_string(),
@@ -37,6 +38,9 @@ impl ModelLedger {
                 chain_head: device.chain.map(|chain| chain.order_sha256.0.to_vec()),
                 feed: None,
                 frozen_at: self.frozen.get(id).copied(),
+                consumed_sequence: numbers.last.cast_signed(),
+                consumed_repeated: numbers.repeated.cast_signed(),
+                consumed_missing: numbers.missing.cast_signed(),
             });
         }
         for record in self.settled.iter().filter_map(|id| self.orders.get(id)) {
@@ -61,13 +65,29 @@ impl ModelLedger {
                 settled_at: record.settled_at,
             });
         }
+        for (id, record) in &self.consumptions.decided {
+            let consumption = record.verified.consumption();
+            reader.consumption(ConsumptionRow {
+                id: id.0,
+                account: consumption.account.to_string(),
+                feed: record.feed.cast_signed(),
+                device: consumption.device.to_string(),
+                sequence: consumption.sequence.cast_signed(),
+                item: consumption.item.to_string(),
+                quantity: consumption.quantity.cast_signed(),
+                token: record.verified.token().to_string(),
+                sha256: record.verified.sha256().0.to_vec(),
+                consumed: record.consumed,
+                settled_at: record.settled_at,
+            });
+        }
         for (account, feed) in &self.feeds {
             for record in feed {
                 reader.receipt(ReceiptRow {
                     account: account.to_string(),
                     feed: record.entry.feed.cast_signed(),
                     id: record.id.0,
-                    order: record.order.0,
+                    answers: record.answers,
                     token: record.entry.token.to_string(),
                 });
             }

@@ -16,7 +16,7 @@ use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey};
 
 statements! {
     known = "SELECT id, account, public_key, sequence, chain_head FROM devices WHERE id = ANY($1)";
-    chains = "SELECT id, sequence, chain_head FROM devices WHERE id = ANY($1)";
+    chains = "SELECT id, sequence, chain_head, consumed_sequence FROM devices WHERE id = ANY($1)";
     // The conditions are those of the index on open lots, word for word.
     wallets = "SELECT wallets.account, wallets.currency,
             SUM(credits_posted - debits_posted - debits_pending)::bigint, SUM(debits_pending)::bigint
@@ -37,11 +37,13 @@ statements! {
     totals = "SELECT kind, currency, SUM(credits_posted - debits_posted)::bigint FROM accounts
         GROUP BY kind, currency";
     devices = "SELECT id, sequence, chain_head, frozen_at IS NOT NULL FROM devices WHERE account = $1";
+    // A consumption may have the id of an order, but not that order's place.
     orders_by_status = "SELECT orders.status, COUNT(*) FROM receipts JOIN orders
-        ON orders.id = receipts.order_id AND orders.feed = receipts.feed
+        ON orders.id = receipts.order_id AND orders.feed = receipts.feed AND orders.account = receipts.account
         WHERE receipts.account = $1 GROUP BY orders.status";
     latest_orders = "SELECT orders.id, product, quantity, amount, currency, status, refunded_quantity
         FROM receipts JOIN orders ON orders.id = receipts.order_id AND orders.feed = receipts.feed
+            AND orders.account = receipts.account
         WHERE receipts.account = $1 AND status <> 'declined' ORDER BY receipts.feed DESC LIMIT $2";
 }
 
@@ -84,7 +86,9 @@ pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standi
         ended?;
         Ok(read)
     })?;
-    let chains = by_name(&chains, |row| values::chain(row.try_get(1)?, digest(row, 2)?))?;
+    let lasts = by_name(&chains, |row| {
+        Ok((values::chain(row.try_get(1)?, digest(row, 2)?)?, values::count(row.try_get(3)?)?))
+    })?;
     let lengths = by_name(&feeds, |row| values::count(row.try_get::<_, Option<i64>>(1)?.unwrap_or_default()))?;
     let mut balances: HashMap<&str, Vec<Balance>> = HashMap::new();
     for row in &wallets {
@@ -99,13 +103,15 @@ pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standi
     let standing = |((place, device), number): ((&Place, &String), i64)| {
         let length = lengths.get(place.account.as_str()).copied().unwrap_or_default();
         let places = Standing::places(place.cursor, length);
-        let chain = chains.get(device.as_str()).copied();
+        let last = lasts.get(device.as_str()).copied();
+        let (chain, consumed_sequence) = last.ok_or(LedgerError::UnknownDevice(place.device))?;
         Ok(Standing {
             page: read.remove(&number).unwrap_or_default(),
             cursor: places.end,
             more: places.end < length,
             wallet: balances.get(place.account.as_str()).cloned().unwrap_or_default(),
-            chain: chain.ok_or(LedgerError::UnknownDevice(place.device))?,
+            chain,
+            consumed_sequence,
         })
     };
     asked.iter().zip(&devices).zip(numbers.iter().copied()).map(standing).collect()
@@ -139,10 +145,13 @@ pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<Acco
     let (name, latest) = (account.as_str(), AccountSummary::LATEST as i64);
     let names = [name];
     let no_ids: [&[u8]; 0] = [];
-    let (devices, wallet, (feeds, allowances), (orders, latest)) = client.wait(async {
+    let ((devices, numbers), wallet, (feeds, allowances), (orders, latest)) = client.wait(async {
         client.batch_execute(SNAPSHOT).await?;
         let read = (
-            client.query(&statements.devices, &[&name]).await?,
+            (
+                client.query(&statements.devices, &[&name]).await?,
+                client.query(&session.consuming.numbers, &[&name]).await?,
+            ),
             client.query(&statements.wallets, &[&&names[..]]).await?,
             (
                 client.query(&statements.feeds, &[&&names[..]]).await?,
@@ -170,6 +179,7 @@ pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<Acco
         receipts: lengths.get(name).copied().unwrap_or_default(),
         latest: latest.iter().map(order).collect::<Result<_, _>>()?,
         allowances: AllowanceSummary::of(allowances_of(&allowances)?)?,
+        consumptions: super::consuming::numbers_of(&numbers)?,
         frozen: devices.iter().filter_map(|row| frozen(row).transpose()).collect::<Result<_, _>>()?,
     }))
 }

@@ -6,8 +6,8 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::Row;
 
 use super::super::{
-    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow,
-    ReceiptRow, TransferRow, WalletRow,
+    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, InventoryRow, LedgerError,
+    LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
 };
 use super::parsing::bytes;
 use super::reading::SNAPSHOT;
@@ -21,10 +21,16 @@ const ACCOUNTS: &str = "SELECT id, kind, owner, currency, SUM(debits_posted)::bi
 const WALLETS: &str = "SELECT account, currency FROM wallets";
 const TRANSFERS: &str = "SELECT id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at
     FROM transfers";
-const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head, feed, frozen_at FROM devices";
+const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head, feed, frozen_at,
+        consumed_sequence, consumed_repeated, consumed_missing
+    FROM devices";
 const ORDERS: &str = "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity,
         until, refunded_quantity, refunded_amount, feed, owned, settled_at
     FROM orders ORDER BY account, feed";
+const CONSUMPTIONS: &str = "SELECT id, account, feed, device, sequence, item, quantity, token, sha256, consumed,
+        settled_at
+    FROM consumptions ORDER BY account, feed";
+const INVENTORIES: &str = "SELECT account, feed, counts FROM inventories";
 const RECEIPTS: &str = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
 const ALLOWANCES: &str =
     "SELECT id, device, number, issued_at, expires_at, per_order, most_orders, catalog, token, spent,
@@ -48,6 +54,8 @@ pub(super) fn read(session: &Session, reader: &mut dyn BookReader) -> Result<(),
     if !reader.ends_after_transfers() {
         each(session, DEVICES, device, |row| reader.device(row))?;
         each(session, ORDERS, order, |row| reader.order(row))?;
+        each(session, CONSUMPTIONS, consumption, |row| reader.consumption(row))?;
+        each(session, INVENTORIES, inventory, |row| reader.inventory(row))?;
         each(session, RECEIPTS, receipt, |row| reader.receipt(row))?;
         each(session, ALLOWANCES, allowance, |row| reader.allowance(row))?;
         each(session, FORKS, fork, |row| reader.fork(row))?;
@@ -134,6 +142,9 @@ fn device(row: &Row) -> Result<DeviceRow, LedgerError> {
         chain_head: row.try_get(4)?,
         feed: row.try_get(5)?,
         frozen_at: row.try_get(6)?,
+        consumed_sequence: row.try_get(7)?,
+        consumed_repeated: row.try_get(8)?,
+        consumed_missing: row.try_get(9)?,
     })
 }
 
@@ -159,12 +170,32 @@ fn order(row: &Row) -> Result<OrderRow, LedgerError> {
     })
 }
 
+fn consumption(row: &Row) -> Result<ConsumptionRow, LedgerError> {
+    Ok(ConsumptionRow {
+        id: bytes(row, 0)?,
+        account: row.try_get(1)?,
+        feed: row.try_get(2)?,
+        device: row.try_get(3)?,
+        sequence: row.try_get(4)?,
+        item: row.try_get(5)?,
+        quantity: row.try_get(6)?,
+        token: row.try_get(7)?,
+        sha256: row.try_get(8)?,
+        consumed: row.try_get(9)?,
+        settled_at: row.try_get(10)?,
+    })
+}
+
+fn inventory(row: &Row) -> Result<InventoryRow, LedgerError> {
+    Ok(InventoryRow { account: row.try_get(0)?, feed: row.try_get(1)?, counts: row.try_get(2)? })
+}
+
 fn receipt(row: &Row) -> Result<ReceiptRow, LedgerError> {
     Ok(ReceiptRow {
         account: row.try_get(0)?,
         feed: row.try_get(1)?,
         id: bytes(row, 2)?,
-        order: bytes(row, 3)?,
+        answers: bytes(row, 3)?,
         token: row.try_get(4)?,
     })
 }

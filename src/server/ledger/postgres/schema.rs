@@ -12,7 +12,7 @@ use crate::protocol::{GameId, PublicKey};
 
 /// From each version of the tables to the next. A step is never changed once a server has run it: what is wrong with
 /// one is put right by the next.
-const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// What says which version the tables are of, and which game's.
 const META: &str = r#"
@@ -189,6 +189,35 @@ CREATE TABLE forks (
 
 -- Since when nothing is sold to the device.
 ALTER TABLE devices ADD COLUMN frozen_at BIGINT;
+"#;
+
+/// What was used up. The receipts of consumptions are among the others, and name them where those name their orders.
+const VERSION_4: &str = r#"
+CREATE TABLE consumptions (
+    id BYTEA PRIMARY KEY CHECK (length(id) = 16),
+    account TEXT COLLATE "C" NOT NULL,
+    feed BIGINT NOT NULL,
+    device TEXT COLLATE "C" NOT NULL,
+    sequence BIGINT NOT NULL CHECK (sequence > 0),
+    item TEXT COLLATE "C" NOT NULL,
+    quantity BIGINT NOT NULL CHECK (quantity > 0),
+    token TEXT NOT NULL,
+    sha256 BYTEA NOT NULL CHECK (length(sha256) = 32),
+    consumed BOOLEAN NOT NULL,
+    settled_at BIGINT NOT NULL
+);
+
+-- What is counted of an account's feed, as JSON, up to a place in it: only what follows from the receipts.
+CREATE TABLE inventories (
+    account TEXT COLLATE "C" PRIMARY KEY,
+    feed BIGINT NOT NULL CHECK (feed > 0),
+    counts TEXT NOT NULL
+) WITH (fillfactor = 70);
+
+-- The highest number of the device's consumptions, how many were not above those before, and how many were passed over.
+ALTER TABLE devices ADD COLUMN consumed_sequence BIGINT NOT NULL DEFAULT 0 CHECK (consumed_sequence >= 0);
+ALTER TABLE devices ADD COLUMN consumed_repeated BIGINT NOT NULL DEFAULT 0 CHECK (consumed_repeated >= 0);
+ALTER TABLE devices ADD COLUMN consumed_missing BIGINT NOT NULL DEFAULT 0 CHECK (consumed_missing >= 0);
 "#;
 
 /// What the tables say about themselves.

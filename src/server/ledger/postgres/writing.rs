@@ -124,10 +124,10 @@ struct Write<'a> {
     columns: Vec<Column<'a>>,
 }
 
-type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
+pub(super) type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
 /// One column of all rows.
-fn column<'a, R, T: ToSql + Sync + Send + 'a>(
+pub(super) fn column<'a, R, T: ToSql + Sync + Send + 'a>(
     rows: impl IntoIterator<Item = R>,
     value: impl FnMut(R) -> T,
 ) -> Column<'a> {

@@ -37,6 +37,16 @@ pub(super) fn chain(connection: &Connection, device: KeyId) -> Result<Chain, Led
     Ok(Chain { head: values::chain(sequence, head)?, frozen })
 }
 
+/// The last order of a device that must be there, and the highest number of its consumptions.
+fn last_of(connection: &Connection, device: KeyId) -> Result<(Option<ChainHead>, u64), LedgerError> {
+    let found = connection
+        .prepare_cached("SELECT sequence, chain_head, consumed_sequence FROM devices WHERE id = ?1")?
+        .query_row([device.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let (sequence, head, consumed) = found.ok_or(LedgerError::UnknownDevice(device))?;
+    Ok((values::chain(sequence, head)?, values::count(consumed)?))
+}
+
 /// How many receipts an account's feed holds.
 pub(super) fn feed_length(connection: &Connection, account: &AccountId) -> Result<u64, LedgerError> {
     let last: Option<i64> = connection
@@ -71,12 +81,14 @@ pub(super) fn standing(connection: &Connection, place: &Place) -> Result<Standin
             page.push(entry(row)?);
         }
     }
+    let (chain, consumed_sequence) = last_of(connection, place.device)?;
     Ok(Standing {
         page,
         cursor: places.end,
         more: places.end < length,
         wallet: wallet(connection, &place.account)?,
-        chain: chain(connection, place.device)?.head,
+        chain,
+        consumed_sequence,
     })
 }
 
@@ -126,6 +138,7 @@ pub(super) fn show(connection: &Connection, account: &AccountId) -> Result<Optio
         latest: latest_orders(connection, account)?,
         allowances: AllowanceSummary::of(Books(connection).open_allowances(account)?)?,
         frozen: frozen_devices(connection, account)?,
+        consumptions: super::consuming::numbers_of(connection, account)?,
     }))
 }
 
@@ -147,8 +160,10 @@ fn frozen_devices(connection: &Connection, account: &AccountId) -> Result<BTreeS
     ids.map(|id| values::parsed(&id?)).collect()
 }
 
-/// The orders of an account, found by the receipts that answered them first.
+/// The orders of an account, found by the receipts that answered them first. A consumption may have the id of an order, but
+/// not that order's place.
 const OF_ACCOUNT: &str = "FROM receipts JOIN orders ON orders.id = receipts.order_id AND orders.feed = receipts.feed
+        AND orders.account = receipts.account
     WHERE receipts.account = ?1";
 
 fn orders_by_status(connection: &Connection, account: &AccountId) -> Result<BTreeMap<String, u64>, LedgerError> {

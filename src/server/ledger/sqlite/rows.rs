@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Row};
 
 use super::super::{
-    AccountRow, AllowanceRow, BookReader, DeviceRow, ForkRow, HoldRow, LedgerError, LotRow, OperationRow, OrderRow,
-    ReceiptRow, TransferRow, WalletRow,
+    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, InventoryRow, LedgerError,
+    LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
 };
 
 pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
@@ -22,13 +22,19 @@ pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Resu
     if reader.ends_after_transfers() {
         return Ok(());
     }
-    let devices = "SELECT id, account, public_key, sequence, chain_head, frozen_at FROM devices ORDER BY id";
+    let devices = "SELECT id, account, public_key, sequence, chain_head, frozen_at, consumed_sequence,
+                       consumed_repeated, consumed_missing
+                   FROM devices ORDER BY id";
     each(connection, devices, device, |row| reader.device(row))?;
     let orders =
         "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity, until,
                       refunded_quantity, refunded_amount, feed, owned, settled_at
                   FROM orders ORDER BY rowid";
     each(connection, orders, order, |row| reader.order(row))?;
+    let consumptions = "SELECT id, account, feed, device, sequence, item, quantity, token, sha256, consumed, settled_at
+                        FROM consumptions ORDER BY rowid";
+    each(connection, consumptions, consumption, |row| reader.consumption(row))?;
+    each(connection, "SELECT account, feed, counts FROM inventories", inventory, |row| reader.inventory(row))?;
     let receipts = "SELECT account, feed, id, order_id, token FROM receipts ORDER BY account, feed";
     each(connection, receipts, receipt, |row| reader.receipt(row))?;
     let allowances = "SELECT id, device, number, issued_at, expires_at, per_order, most_orders, catalog, token, spent,
@@ -111,6 +117,9 @@ fn device(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
         chain_head: row.get(4)?,
         feed: None,
         frozen_at: row.get(5)?,
+        consumed_sequence: row.get(6)?,
+        consumed_repeated: row.get(7)?,
+        consumed_missing: row.get(8)?,
     })
 }
 
@@ -136,8 +145,34 @@ fn order(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
     })
 }
 
+fn consumption(row: &Row<'_>) -> rusqlite::Result<ConsumptionRow> {
+    Ok(ConsumptionRow {
+        id: row.get(0)?,
+        account: row.get(1)?,
+        feed: row.get(2)?,
+        device: row.get(3)?,
+        sequence: row.get(4)?,
+        item: row.get(5)?,
+        quantity: row.get(6)?,
+        token: row.get(7)?,
+        sha256: row.get(8)?,
+        consumed: row.get(9)?,
+        settled_at: row.get(10)?,
+    })
+}
+
+fn inventory(row: &Row<'_>) -> rusqlite::Result<InventoryRow> {
+    Ok(InventoryRow { account: row.get(0)?, feed: row.get(1)?, counts: row.get(2)? })
+}
+
 fn receipt(row: &Row<'_>) -> rusqlite::Result<ReceiptRow> {
-    Ok(ReceiptRow { account: row.get(0)?, feed: row.get(1)?, id: row.get(2)?, order: row.get(3)?, token: row.get(4)? })
+    Ok(ReceiptRow {
+        account: row.get(0)?,
+        feed: row.get(1)?,
+        id: row.get(2)?,
+        answers: row.get(3)?,
+        token: row.get(4)?,
+    })
 }
 
 fn allowance(row: &Row<'_>) -> rusqlite::Result<AllowanceRow> {

@@ -12,7 +12,7 @@ type Step = fn(&Transaction<'_>) -> Result<(), LedgerError>;
 /// changed once a server has run it: what is wrong with one is put right by the next.
 ///
 /// Every table is STRICT, so that a sum that leaves the range of integers is an error and never a rounded number.
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     |transaction| Ok(transaction.execute_batch(VERSION_1)?),
     |transaction| {
         transaction.execute_batch(VERSION_2)?;
@@ -21,6 +21,7 @@ const STEPS: [Step; 4] = [
     },
     |transaction| Ok(transaction.execute_batch(VERSION_3)?),
     |transaction| Ok(transaction.execute_batch(VERSION_4)?),
+    |transaction| Ok(transaction.execute_batch(VERSION_5)?),
 ];
 
 const VERSION_1: &str = "
@@ -261,6 +262,35 @@ CREATE TABLE forks (
 
 -- Since when nothing is sold to the device.
 ALTER TABLE devices ADD COLUMN frozen_at INTEGER;
+";
+
+/// What was used up. The receipts of consumptions are among the others, and name them where those name their orders.
+const VERSION_5: &str = "
+CREATE TABLE consumptions (
+    id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
+    account TEXT NOT NULL,
+    feed INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    sequence INTEGER NOT NULL CHECK (sequence > 0),
+    item TEXT NOT NULL,
+    quantity INTEGER NOT NULL CHECK (quantity > 0),
+    token TEXT NOT NULL,
+    sha256 BLOB NOT NULL CHECK (length(sha256) = 32),
+    consumed INTEGER NOT NULL CHECK (consumed IN (0, 1)),
+    settled_at INTEGER NOT NULL
+) STRICT;
+
+-- What is counted of an account's feed, as JSON, up to a place in it: only what follows from the receipts.
+CREATE TABLE inventories (
+    account TEXT PRIMARY KEY NOT NULL,
+    feed INTEGER NOT NULL CHECK (feed > 0),
+    counts TEXT NOT NULL
+) STRICT;
+
+-- The highest number of the device's consumptions, how many were not above those before, and how many were passed over.
+ALTER TABLE devices ADD COLUMN consumed_sequence INTEGER NOT NULL DEFAULT 0 CHECK (consumed_sequence >= 0);
+ALTER TABLE devices ADD COLUMN consumed_repeated INTEGER NOT NULL DEFAULT 0 CHECK (consumed_repeated >= 0);
+ALTER TABLE devices ADD COLUMN consumed_missing INTEGER NOT NULL DEFAULT 0 CHECK (consumed_missing >= 0);
 ";
 
 /// Brings the file's tables up to this version, in one transaction: makes them in an empty file, for `game`. Checks that

@@ -8,7 +8,7 @@ use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::transfer::Transfer;
 use super::super::{AccountKind, AccountNumber, AllowanceTerms, FeedEntry, LedgerError, OperationId, books, values};
-use crate::protocol::{AllowanceId, Receipt, Token};
+use crate::protocol::{AccountId, AllowanceId, Receipt, ReceiptId, Token};
 
 /// Writes a plan without its receipts, which may still be being signed.
 pub(super) fn write(connection: &Connection, changes: &Changes) -> Result<(), LedgerError> {
@@ -95,7 +95,7 @@ fn write_decisions(connection: &Connection, changes: &Changes) -> Result<(), Led
 }
 
 /// Checks that one row was written.
-fn one(changed: usize, otherwise: impl FnOnce() -> String) -> Result<(), LedgerError> {
+pub(super) fn one(changed: usize, otherwise: impl FnOnce() -> String) -> Result<(), LedgerError> {
     if changed == 1 { Ok(()) } else { Err(LedgerError::damaged(otherwise())) }
 }
 
@@ -250,14 +250,21 @@ fn write_standing(connection: &Connection, standing: &NewStanding) -> Result<(),
 }
 
 fn write_receipt(connection: &Connection, receipt: &Receipt, token: Token) -> Result<FeedEntry, LedgerError> {
+    let place = (&receipt.account, receipt.feed);
+    write_feed_entry(connection, place, receipt.id, receipt.order.0, &token)?;
+    Ok(FeedEntry { feed: receipt.feed, token })
+}
+
+/// Writes a receipt of an order or of a consumption at its place of a feed.
+pub(super) fn write_feed_entry(
+    connection: &Connection,
+    (account, feed): (&AccountId, u64),
+    id: ReceiptId,
+    answers: [u8; 16],
+    token: &Token,
+) -> Result<(), LedgerError> {
     connection
         .prepare_cached("INSERT INTO receipts (account, feed, id, order_id, token) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![
-            receipt.account.as_str(),
-            values::stored_count(receipt.feed),
-            receipt.id.0,
-            receipt.order.0,
-            token.as_str(),
-        ])?;
-    Ok(FeedEntry { feed: receipt.feed, token })
+        .execute(params![account.as_str(), values::stored_count(feed), id.0, answers, token.as_str()])?;
+    Ok(())
 }
