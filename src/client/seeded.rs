@@ -118,14 +118,13 @@ impl Bug {
 
     /// Those of them in syncing and spending offline, which only the simulated world can see.
     #[cfg(feature = "server")]
-    pub(crate) const OF_SYNC: [Self; 9] = [
+    pub(crate) const OF_SYNC: [Self; 8] = [
         Self::NewestFirst,
         Self::NeverFollow,
         Self::TrustRefusals,
         Self::BelieveRevoked,
         Self::KeepWhatIsDeclined,
         Self::ForgetSpent,
-        Self::ForgetTorn,
         Self::SpendMore,
         Self::SpendAfterTheEnd,
     ];

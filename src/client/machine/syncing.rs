@@ -119,7 +119,7 @@ impl Machine {
                 // Enrolling again does no harm, so an unsigned word is enough for it.
                 self.enrolled = false;
             }
-            if seeded(Bug::TrustRefusals) && response.status == 402 {
+            if seeded(Bug::TrustRefusals) && matches!(response.status, 402 | 403) {
                 self.orders.forget_unanswered();
             }
             let refused = (400..500).contains(&response.status) && self.enrolled;

@@ -119,6 +119,9 @@ impl World {
         books.check_sales(&self.store.sold)?;
         books.check_allowances(&self.store.operator, self.store.now())?;
         self.coverage.add("forks found", books.forks());
+        self.coverage.add("items used up", books.consumptions.len() as u64);
+        let refused = self.clients.iter().map(|client| client.refused).sum();
+        self.coverage.add("items used up that were not there", refused);
         self.check_orders(&books)?;
         self.check_holdings(&books)?;
         self.check_honest_devices(&books)

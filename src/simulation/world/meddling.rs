@@ -14,6 +14,9 @@ use crate::protocol::sync::{SyncRequest, SyncResponse};
 use crate::protocol::{Grant, Order, OrderId, Receipt, ReceiptId, SecretKey, Sha256, Status, Token};
 use crate::server::simulated::Arrived;
 
+/// What a shield costs, about, in micros.
+const SHIELD: i64 = 5_000;
+
 impl World {
     /// What somebody answers in the place of the server.
     pub(super) fn lie(&mut self, lie: Lie, sent: &Sent, honest: Response) -> Response {
@@ -58,7 +61,10 @@ impl World {
         self.devices[client.device].copied = true;
         self.coverage.count("orders of a game that was rewritten");
         let version = client.version.catalog;
-        let terms = [0, 6, 6, 0].map(|product| super::goods::terms(version, product, 40, &mut client.random));
+        // Each fits, and all together do not.
+        let left = client.view.allowance.map_or(0, |allowance| allowance.left.micros.value());
+        let quantity = u8::try_from(left * 6 / 10 / SHIELD).unwrap_or(u8::MAX);
+        let terms = [0; 3].map(|product| super::goods::terms(version, product, quantity, &mut client.random));
         let (now, said) = (self.now, &self.store.said);
         let request = with(Bug::SpendMore, || client.buy(terms.to_vec(), now, said));
         self.send(number, request);
