@@ -160,6 +160,17 @@ impl Inventory {
         self.items.get(item).map_or(0, |counts| counts.quantity().left)
     }
 
+    /// The items of which more is pending than there is.
+    pub(crate) fn overdrawn(&self) -> Vec<ItemId> {
+        let overdrawn = self.items.iter().filter(|(_, counts)| counts.is_overdrawn());
+        overdrawn.map(|(item, _)| item.clone()).collect()
+    }
+
+    /// Whether more of an item is pending than there is.
+    pub(crate) fn is_overdrawn(&self, item: &ItemId) -> bool {
+        self.items.get(item).is_some_and(|counts| counts.is_overdrawn())
+    }
+
     /// What was used up of each item without the server's knowing, where anything was.
     pub(crate) fn used(&self) -> impl Iterator<Item = (&ItemId, u64)> {
         self.items.iter().filter(|(_, counts)| counts.used > 0).map(|(item, counts)| (item, counts.used))
@@ -252,6 +263,11 @@ impl Inventory {
 }
 
 impl Counts {
+    fn is_overdrawn(self) -> bool {
+        let gone = self.used.saturating_add(self.consumed).saturating_add(self.pending);
+        self.pending > 0 && gone > self.given.saturating_add(self.provisional)
+    }
+
     fn quantity(self) -> Quantity {
         let gone = self.used.saturating_add(self.consumed).saturating_add(self.pending);
         let left = self.given.saturating_add(self.provisional).saturating_sub(gone);

@@ -320,6 +320,43 @@ fn receipt_of_a_feed_that_was_lost_does_not_stand_where_another_one_does_now() {
 }
 
 #[test]
+fn consumption_for_which_nothing_is_left_is_withdrawn_and_is_no_debt_on_what_is_bought_next() {
+    for way in ["at once", "after a restart", "after the journal was written anew"] {
+        let mut world = with_shields(3);
+        world.consume(1, "shield", 1);
+        world.consume(2, "shield", 2);
+        world.input(Input::SyncNow);
+        // Of three there is one left before the server has heard of what was used.
+        let change = |receipt: &mut Receipt| {
+            receipt.feed = 2;
+            receipt.id = bevy_iap::protocol::ReceiptId([77; 16]);
+            let item = "shield".parse().expect("a name");
+            receipt.grants = vec![Grant::Item { item, quantity: 1 }];
+        };
+        let refunded = world.receipt_with(1, change, &world.server);
+        answer(&mut world, vec![refunded], 2);
+        assert_eq!((world.left("shield"), refusals(&world)), (0, 1), "the latest one: {way}");
+        if way == "after the journal was written anew" {
+            world.compact();
+        }
+        if way != "at once" {
+            world = world.restart();
+        }
+        assert_eq!(sent(&mut world).len(), 1, "{way}");
+        let first = world.consumption_receipt(1, 3, |_| {});
+        answer(&mut world, vec![first], 3);
+        world.buy(4, "shield");
+        let granted = shields(&world, 4, 4, 1);
+        answer(&mut world, vec![granted], 4);
+        assert_eq!(world.left("shield"), 1, "{way}");
+        // The server had heard of it after all, and has consumed it: the feed is what counts.
+        let late = world.consumption_receipt(2, 5, |receipt| receipt.quantity = 1);
+        sync(&mut world, vec![late], 5);
+        assert_eq!((world.left("shield"), world.restart().left("shield")), (0, 0), "{way}");
+    }
+}
+
+#[test]
 fn page_that_was_cut_short_by_a_crash_is_counted_once() {
     let mut world = with_shields(5);
     world.consume(1, "shield", 1);

@@ -373,6 +373,7 @@ impl Machine {
         }
         self.stored();
         self.count_to(synced.cursor, outputs);
+        self.withdraw_consumptions(outputs);
         self.server_time = synced.server_time;
         self.inventory.forget_ended(self.server_time);
         self.sync_wanted |= more || self.orders.unanswered().next().is_some();

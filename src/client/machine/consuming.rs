@@ -134,14 +134,35 @@ impl Machine {
     /// A consumption is durable: now, and only now, it counts.
     pub(super) fn consumed(&mut self, pending: Pending, tick: Tick, outputs: &mut Vec<Output>) {
         let (item, quantity) = (pending.item.clone(), pending.quantity);
-        self.add_pending(pending);
-        outputs.push(Output::Tell(Update::Consumed { item, quantity, saved: true }));
+        let saved = self.add_pending(pending);
+        outputs.push(Output::Tell(Update::Consumed { item, quantity, saved }));
         self.next_poll = self.next_poll.min(tick.elapsed.saturating_add(GATHER));
     }
 
-    pub(super) fn add_pending(&mut self, pending: Pending) {
-        self.inventory.set_pending(&pending.item, |sum| sum.saturating_add(pending.quantity));
-        self.consumptions.pending.push_back(pending);
+    /// Waits for the answer to a consumption; not to one that a receipt which came just before has left nothing for.
+    pub(super) fn add_pending(&mut self, pending: Pending) -> bool {
+        let enough = self.inventory.left(&pending.item) >= pending.quantity;
+        if enough {
+            self.inventory.set_pending(&pending.item, |sum| sum.saturating_add(pending.quantity));
+            self.consumptions.pending.push_back(pending);
+        }
+        enough
+    }
+
+    /// Takes back the latest consumptions without an answer for which there is not enough any more: what they used was
+    /// taken back, and they must be no debt on what is bought next. If the server has consumed one all the same, the feed
+    /// says so.
+    pub(super) fn withdraw_consumptions(&mut self, outputs: &mut Vec<Output>) {
+        for item in self.inventory.overdrawn() {
+            let left = &mut self.consumptions.pending;
+            while self.inventory.is_overdrawn(&item)
+                && let Some(pending) = left.iter().rposition(|it| it.item == item).and_then(|place| left.remove(place))
+            {
+                self.inventory.set_pending(&item, |sum| sum.saturating_sub(pending.quantity));
+                let (item, quantity) = (item.clone(), pending.quantity);
+                outputs.push(Output::Tell(Update::ConsumeRefused { item, quantity }));
+            }
+        }
     }
 
     /// Forgets those pending consumptions that nobody should be sent, and says how many.
@@ -318,7 +339,8 @@ impl Machine {
     pub(super) fn replay_consumption(&mut self, token: Token) {
         let Ok(consumption) = envelope::claims_of_stored::<Consumption>(&token) else { return };
         self.consumptions.last = self.consumptions.last.max(consumption.sequence);
-        self.add_pending(Pending::new(&consumption, token));
+        // Where there was not enough, the game was told so then.
+        let _ = self.add_pending(Pending::new(&consumption, token));
     }
 
     pub(super) fn replay_consumption_receipt(&mut self, token: &Token) {

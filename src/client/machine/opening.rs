@@ -198,6 +198,7 @@ impl Opening {
                 }
                 // What was decided then was told then.
                 machine.count_to(synced.cursor, &mut Vec::new());
+                machine.withdraw_consumptions(&mut Vec::new());
                 let last = machine.consumptions.last;
                 machine.consumptions.last = last.max(synced.consumed_sequence.unwrap_or_default());
                 machine.wallet = synced.wallet;
