@@ -10,6 +10,7 @@ mod books;
 mod client;
 mod coverage;
 mod ending;
+mod formats;
 mod found;
 mod goods;
 mod meddling;
@@ -76,6 +77,9 @@ fn many(about: About, steps: u64, engine: Engine, threads: u64, enough: impl Fn(
                 Ok(came) => {
                     let mut tried = tried.lock().expect("nobody panics with it");
                     tried.add(&came);
+                    if is_full_run() && tried.worlds.is_multiple_of(1_000) {
+                        println!("{about:?}: {} worlds, {} orders", tried.worlds, tried.orders);
+                    }
                     if enough(&tried) {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -124,7 +128,7 @@ impl Tried {
 }
 
 /// Everything that can go wrong in a world.
-const FAULTS: [&str; 45] = [
+const FAULTS: [&str; 46] = [
     "answers cut short",
     "answers lost",
     "answers of a proxy that fails",
@@ -148,6 +152,7 @@ const FAULTS: [&str; 45] = [
     "holds ended",
     "holds made",
     "items used up that were not there",
+    "journals of an older format",
     "journals written anew",
     "keys revoked",
     "keys rotated",

@@ -1,6 +1,7 @@
 //! What happens in a world, step by step: what players, operators, machines and thieves do.
 
 use super::client::Version;
+use super::formats::as_format_1;
 use super::goods::terms;
 use super::plan::Act;
 use super::run::{Meddling, World};
@@ -86,6 +87,7 @@ impl World {
                 let version = Version { grants: ways[usize::from(grants) % ways.len()], catalog: catalog % 2 };
                 self.update(self.client_of(client), version);
             }
+            Act::OlderJournal { client } => self.older_journal(self.client_of(client)),
             Act::Partition { client, seconds } => {
                 let client = self.client_of(client);
                 self.cut_off.insert(client, now + u64::from(seconds) * 1_000);
@@ -218,6 +220,20 @@ impl World {
             self.coverage.count("games updated");
         }
         game.version = version;
+        self.start(client);
+    }
+
+    fn older_journal(&mut self, client: usize) {
+        self.clients[client].close();
+        let mut content = self.clients[client].disk.content().copied();
+        if content.file("journal.iap").is_some() {
+            let mut is_older = false;
+            content.rot("journal.iap", |journal| is_older = as_format_1(journal));
+            if is_older {
+                self.clients[client].disk = SimulatedDisk::of(content);
+                self.coverage.count("journals of an older format");
+            }
+        }
         self.start(client);
     }
 

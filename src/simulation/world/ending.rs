@@ -175,7 +175,13 @@ impl World {
             if shown != left || held.items.values().any(|quantity| quantity.provisional > 0) {
                 return Err(format!("client {number}: it has {:?}, and should have {left:?}", held.items));
             }
-            if let Some(id) = client.told.used.iter().find(|id| !books.consumptions.contains(id)) {
+            // Where something was taken back, or another copy was faster, a consumption may be withdrawn.
+            let taken_back = books.said_of(&client.account).any(|claims| match claims.status {
+                Status::Declined => client.told.given.contains_key(&claims.order),
+                _ => claims.reason.is_some() || claims.status != Status::Granted,
+            });
+            let lost = client.told.used.iter().find(|id| !books.consumptions.contains(id));
+            if let Some(id) = lost.filter(|_| !taken_back && !self.devices[client.device].copied) {
                 return Err(format!("client {number}: the consumption {id} is lost"));
             }
             let owned: BTreeSet<_> = held.entitlements.keys().filter(|it| !given.ending.contains(*it)).collect();

@@ -109,6 +109,10 @@ pub(super) enum Act {
         grants: u8,
         catalog: u8,
     },
+    /// An older version of the game has written the journal.
+    OlderJournal {
+        client: u8,
+    },
     /// The device has no network.
     Partition {
         client: u8,
@@ -283,6 +287,7 @@ impl Act {
             62..=63 => Self::Copy { client },
             64 => Self::Keep { client },
             65 => Self::PutBack { client },
+            66 if random.is_one_in(2) => Self::OlderJournal { client },
             66..=67 => Self::Update { client, grants: random.below(3) as u8, catalog },
             68..=69 => Self::Partition { client, seconds: random.below(400) as u16 },
             70 => Self::Outage { seconds: random.below(120) as u16 },
