@@ -6,6 +6,7 @@
 //! out. Nothing here knows an
 //! engine; [`crate::plugin`] is one user of it.
 
+pub mod account;
 pub mod clock;
 pub mod inventory;
 pub mod journal;
@@ -19,6 +20,7 @@ pub mod transport;
 pub mod view;
 pub mod worker;
 
+pub use account::{AccountTrouble, AccountView, AccountWish, Asked};
 pub use clock::{Clock, SystemClock, Tick};
 pub use inventory::{Holdings, Ownership, Quantity};
 pub use machine::{Input, Machine, Output, Settings};

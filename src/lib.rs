@@ -33,11 +33,14 @@ mod simulation;
 /// What a game that sells something usually names.
 #[cfg(feature = "plugin")]
 pub mod prelude {
-    pub use crate::client::{Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder, ServerAddress};
+    pub use crate::client::{
+        AccountTrouble, AccountView, Asked, Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder,
+        ServerAddress,
+    };
     pub use crate::plugin::{
-        CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeError, ConsumeRefused, EntitlementsChanged, IapPlugin,
-        PurchaseError, PurchaseUpdated, Save, Store, StoreOpened, StoreSystems, StoreTrouble, WalletChanged, owns,
-        store_ready,
+        AccountError, AccountUpdated, CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeError, ConsumeRefused,
+        EntitlementsChanged, IapPlugin, PurchaseError, PurchaseUpdated, Save, Store, StoreOpened, StoreSystems,
+        StoreTrouble, WalletChanged, owns, store_ready,
     };
     pub use crate::protocol::{Currency, Money, OrderId, Product, ProductId, ProductKind};
 }

@@ -21,10 +21,10 @@ use bevy::ecs::schedule::{IntoScheduleConfigs, SystemSet};
 pub use catalog_asset::{CatalogAsset, CatalogLoader};
 pub use conditions::{owns, store_ready};
 pub use messages::{
-    CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeRefused, EntitlementsChanged, PurchaseUpdated, StoreOpened,
-    StoreTrouble, WalletChanged,
+    AccountUpdated, CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeRefused, EntitlementsChanged,
+    PurchaseUpdated, StoreOpened, StoreTrouble, WalletChanged,
 };
-pub use store::{ConsumeError, PurchaseError, Store};
+pub use store::{AccountError, ConsumeError, PurchaseError, Store};
 
 use crate::client::machine::Settings;
 use crate::client::storage::file::FileStorage;
@@ -64,9 +64,23 @@ pub struct IapPlugin {
     pub offline: bool,
     /// Where the key and the journal are kept. In the player's data folder by default.
     pub save: Save,
+    /// Whether the device's key is kept in the keychain of the operating system, with [`Save::PlayerFolder`] and
+    /// [`Save::Folder`]. A key that is in the file is moved there, and stays in the file where there is no keychain. False
+    /// by default.
+    #[cfg(feature = "keychain")]
+    pub keychain: bool,
     /// A product bought again within this time is taken for a double tap. A quarter of a second by default.
     pub double_tap: Duration,
-    /// How long after a sync to ask the server for news by itself. Five minutes by default.
+    /// Whether to hear at once of what happens elsewhere: a gift, a refund, a purchase on another device. True by
+    /// default.
+    ///
+    /// While there is nothing else to send, the server then holds a request until there is news, for 25 seconds at most,
+    /// and is asked again. That is one open connection and one small request in 25 seconds for each running game. On a
+    /// phone it keeps the radio awake: nothing beside a screen that is on, but set it to false for a game that goes on
+    /// in the background, or have that go offline with [`Store::set_offline`].
+    pub listen: bool,
+    /// How long after a sync to ask the server for news by itself, where it is not listened to, or does not hold
+    /// requests. Five minutes by default.
     pub poll: Duration,
     /// Another way to the server than HTTP. None by default.
     pub transport: Option<Arc<dyn Transport>>,
@@ -97,7 +111,10 @@ impl IapPlugin {
             offline_grants: OfflineGrants::default(),
             offline: false,
             save: Save::default(),
+            #[cfg(feature = "keychain")]
+            keychain: false,
             double_tap: Duration::from_millis(250),
+            listen: true,
             poll: Duration::from_secs(300),
             transport: None,
             clock: Arc::new(SystemClock::default()),
@@ -108,15 +125,24 @@ impl IapPlugin {
     fn start(&self) -> Result<Client, String> {
         let game: GameId = self.game.parse().map_err(|error| format!("{error}"))?;
         let storage: Box<dyn Storage> = match &self.save {
-            Save::PlayerFolder => Box::new(FileStorage::for_game(&game).map_err(|error| error.to_string())?),
-            Save::Folder(folder) => Box::new(FileStorage::new(folder)),
+            Save::PlayerFolder => self.keep_key(FileStorage::for_game(&game).map_err(|error| error.to_string())?),
+            Save::Folder(folder) => self.keep_key(FileStorage::new(folder)),
             Save::Memory(memory) => Box::new(memory.clone()),
         };
         let keys = self.server.as_ref().map_or_else(Vec::new, |server| server.keys.clone());
-        let Self { offline_grants, currency, offline, poll, .. } = *self;
-        let settings = Settings { offline_grants, currency, offline, poll, ..Settings::new(game, keys) };
+        let Self { offline_grants, currency, offline, listen, poll, .. } = *self;
+        let settings = Settings { offline_grants, currency, offline, listen, poll, ..Settings::new(game, keys) };
         Client::start(settings, storage, self.transport()?, self.clock.clone())
             .map_err(|error| format!("the purchasing thread cannot be started: {error}"))
+    }
+
+    /// The storage, with the place for the device's key that is set.
+    fn keep_key(&self, storage: FileStorage) -> Box<dyn Storage> {
+        #[cfg(feature = "keychain")]
+        if self.keychain {
+            return Box::new(storage.with_keychain(Box::new(crate::client::storage::keychain::SystemKeychain)));
+        }
+        Box::new(storage)
     }
 
     fn transport(&self) -> Result<Option<Arc<dyn Transport>>, String> {

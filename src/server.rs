@@ -51,6 +51,7 @@ mod known_devices;
 pub mod ledger;
 mod limits;
 mod local;
+pub mod login;
 mod memory;
 mod metrics;
 mod operator;
@@ -91,9 +92,11 @@ pub use self::folder::DataFolder;
 pub use self::http::AllowedOrigins;
 use self::http::{AdminToken, App, Callers, RateLimits};
 use self::known_devices::KnownDevices;
-pub use self::ledger::AllowanceRules;
+pub use self::ledger::{AccountRules, AllowanceRules};
 pub use self::limits::{LimitError, Limits, Rate, RateError};
 pub use self::local::LocalServer;
+pub use self::login::LoginConfig;
+use self::login::Logins;
 use self::memory::Memory;
 use self::metrics::Metrics;
 pub use self::operator::Books;
@@ -133,6 +136,10 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// How much devices may spend while they are offline, where they ask for it.
     pub allowances: AllowanceRules,
+    /// How many devices an account may have.
+    pub accounts: AccountRules,
+    /// The login whose ID tokens players sign in with; none unless it is set.
+    pub login: Option<LoginConfig>,
     /// The proxies whose `X-Forwarded-For` is believed; none unless it is set.
     pub trusted_proxies: Vec<IpNet>,
     /// The web pages that may use the store from a browser; none unless it is set.
@@ -153,6 +160,8 @@ impl ServerConfig {
             admin_token: None,
             limits: Limits::default(),
             allowances: AllowanceRules::default(),
+            accounts: AccountRules::default(),
+            login: None,
             trusted_proxies: Vec::new(),
             allowed_origins: AllowedOrigins::default(),
             clock: Arc::new(SystemClock),
@@ -171,6 +180,8 @@ impl fmt::Debug for ServerConfig {
             .field("welcome", &self.welcome)
             .field("limits", &self.limits)
             .field("allowances", &self.allowances)
+            .field("accounts", &self.accounts)
+            .field("login", &self.login)
             .field("trusted_proxies", &self.trusted_proxies)
             .field("allowed_origins", &self.allowed_origins)
             .finish_non_exhaustive()
@@ -191,6 +202,8 @@ impl Server {
             return Err(ServerError::NegativeWelcome(welcome));
         }
         let (limits, allowances) = (config.limits.checked()?, config.allowances.checked()?);
+        let accounts = config.accounts.checked()?;
+        let login = config.login.map(Logins::new).transpose()?;
         let (folder, game) = (config.data.clone(), config.catalog.game.clone());
         let database = config.database.clone();
         // A database may take a while to answer.
@@ -231,6 +244,7 @@ impl Server {
             welcome: config.welcome,
             batch: limits.batch,
             allowances,
+            accounts,
             metrics: Arc::clone(&metrics),
             workers: Some(Arc::clone(&workers)),
             _lock: Some(lock),
@@ -251,6 +265,7 @@ impl Server {
             metrics,
             memory: Memory::new(limits.memory),
             totals,
+            login,
             callers: Callers::new(config.trusted_proxies, &limits),
             limits,
             watch: watch.clone(),

@@ -7,8 +7,10 @@
 mod crashes;
 mod disk;
 mod failures;
+mod keychain;
 mod life;
 mod random;
+mod replacing;
 mod rot;
 mod seeded_bugs;
 mod shop;

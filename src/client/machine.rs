@@ -6,10 +6,12 @@
 //! its receipts into the same queue, and only when they are durable do they change anything. One append and one
 //! request are under way at most. The same inputs give the same outputs.
 
+mod account;
 mod allowance;
 mod appending;
 mod compacting;
 mod consuming;
+mod listening;
 mod opening;
 mod orders;
 mod syncing;
@@ -18,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use account::Membership;
 use allowance::Spending;
 use appending::{Appending, Waiting};
 use consuming::{Consumptions, Uncounted};
@@ -25,6 +28,7 @@ pub use opening::Opening;
 use orders::OpenOrders;
 use syncing::Link;
 
+use super::account::AccountWish;
 use super::clock::Tick;
 use super::inventory::{Bundle, Holdings, Inventory};
 use super::record::Record;
@@ -56,7 +60,9 @@ pub struct Settings {
     pub currency: Currency,
     /// Whether to begin offline: to send nothing until [`Input::SetOffline`] says so.
     pub offline: bool,
-    /// How long after a sync to ask again for news.
+    /// Whether to have the server hold the answer to an idle poll until there is news, and to ask again at once.
+    pub listen: bool,
+    /// How long after a sync to ask again for news; of a server that does not hold its answers, at the latest.
     pub poll: Duration,
     /// The longest wait before the first retry; it doubles with each one (AWS Architecture Blog, "Exponential Backoff
     /// and Jitter", full jitter).
@@ -74,6 +80,7 @@ impl Settings {
             offline_grants: OfflineGrants::default(),
             currency: Currency::EUR,
             offline: false,
+            listen: false,
             poll: Duration::from_secs(300),
             first_retry: Duration::from_millis(500),
             longest_retry: Duration::from_secs(60),
@@ -115,6 +122,12 @@ pub enum Input {
         /// How many.
         quantity: u64,
     },
+    /// The player asks something about the account.
+    Account(AccountWish),
+    /// The key is made that [`Output::MakeNextKey`] asked for, or, in words, why not.
+    NextKeyMade(Result<SecretKey, String>),
+    /// What [`Output::TakeNextKey`] asked for is done, or, in words, why not.
+    NextKeyTaken(Result<(), String>),
     /// The last append is durable.
     Appended,
     /// The last append failed, and nothing of it is in the journal.
@@ -145,8 +158,14 @@ pub enum Output {
     Append(Arc<[Record]>),
     /// Write the journal anew from what [`Machine::keep`] gives, and [`Machine::closing_records`] after it; say so.
     Compact,
-    /// Send this request, and say what came of it.
+    /// Have a key that may take the place of the device's, durably, and say so.
+    MakeNextKey,
+    /// Put that key into the place of the device's, durably, and say so.
+    TakeNextKey,
+    /// Send this request, and say what came of it. One that is under way is given up for it.
     Send(Request),
+    /// Let go of the request under way: its answer is not wanted.
+    Abandon,
     /// Tell the game.
     Tell(Update),
 }
@@ -159,6 +178,7 @@ pub struct Machine {
     device: KeyId,
     account: AccountId,
     access: Access,
+    membership: Membership,
 
     /// The server keys to believe, as the newest list says.
     keys: ServerKeys,
@@ -209,6 +229,8 @@ pub struct Machine {
     enrolled: bool,
     sync_wanted: bool,
     next_poll: Duration,
+    /// How many idle polls in a row the server has not held.
+    unheld: u32,
     failures: u32,
 }
 
@@ -284,6 +306,7 @@ impl Machine {
         self.append_next(tick, &mut outputs);
         self.compact_next(&mut outputs);
         self.send_next(tick, &mut outputs);
+        outputs.append(&mut self.membership.news);
         self.tell_holdings(tick, &mut outputs);
         self.tell_connection(&mut outputs);
         self.tell_clock(tick, &mut outputs);
@@ -297,16 +320,23 @@ impl Machine {
             Input::Consume { id, item, quantity } => {
                 self.waiting.push_back(Waiting::Consume { id, item, quantity });
             }
+            Input::Account(wish) => self.ask(wish),
+            Input::NextKeyMade(made) => self.next_key_made(made),
+            Input::NextKeyTaken(taken) => self.next_key_taken(taken),
             Input::Appended => self.appended(tick, outputs),
             Input::AppendFailed(trouble) => self.append_failed(&trouble, tick, outputs),
             Input::AppendUncertain(trouble) => self.append_uncertain(&trouble, tick, outputs),
             Input::Compacted => self.compacted(),
             Input::CompactionFailed(trouble) => self.compaction_failed(trouble, outputs),
             Input::Answered(response) => self.answered(&response, tick),
-            Input::NotAnswered(trouble) => self.failed(&trouble, None, tick),
+            Input::NotAnswered(trouble) => self.not_answered(&trouble, tick),
             Input::SyncNow => self.sync_now(),
             Input::SetOffline(offline) => {
                 self.offline = offline;
+                if offline {
+                    self.asking_offline();
+                    self.stop_waiting(outputs);
+                }
                 self.sync_now();
             }
             Input::TimePassed => {}

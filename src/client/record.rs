@@ -35,6 +35,8 @@ pub enum Record {
     ConsumptionReceipt(Token),
     /// What is used up by the feed up to a place.
     Counted(Counted),
+    /// Which account the device belongs to from here on, as the server signed it.
+    Account(Token),
 }
 
 /// A signed text, and this device's seal on it: what it says in short, for the next start, which then need not verify
@@ -152,6 +154,7 @@ impl Record {
             Self::Consumption(_) => 9,
             Self::ConsumptionReceipt(_) => 11,
             Self::Counted(_) => 12,
+            Self::Account(_) => 10,
         }
     }
 
@@ -159,7 +162,7 @@ impl Record {
     pub fn write_payload(&self, bytes: &mut Vec<u8>) {
         let json = match self {
             Self::Order(signed) | Self::Receipt(signed) => return bytes.extend_from_slice(&signed.payload),
-            Self::Keys(token) | Self::Consumption(token) | Self::ConsumptionReceipt(token) => {
+            Self::Keys(token) | Self::Account(token) | Self::Consumption(token) | Self::ConsumptionReceipt(token) => {
                 return bytes.extend_from_slice(token.as_str().as_bytes());
             }
             Self::Identity(identity) => serde_json::to_writer(bytes, identity),
@@ -203,6 +206,7 @@ impl Record {
             9 => token().map(Self::Consumption),
             11 => token().map(Self::ConsumptionReceipt),
             12 => serde_json::from_slice(payload).ok().map(Self::Counted),
+            10 => token().map(Self::Account),
             _ => None,
         }
     }

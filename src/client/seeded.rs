@@ -58,6 +58,14 @@ pub(crate) enum Bug {
     TrustAnySeal,
     /// Orders that no receipt answered are forgotten at the start.
     ForgetUnanswered,
+    /// The key that is to take the place of the device's is not made durable.
+    SkipNextKeySync,
+    /// It takes that place before the journal says so.
+    TakeKeyBeforeDurable,
+    /// It never takes it.
+    LeaveNextKey,
+    /// A crash before it took it is not mended.
+    ForgetNextKey,
     /// Orders are sent from the newest to the oldest.
     NewestFirst,
     /// The chain goes on from the journal's last order, whatever the server says.
@@ -86,7 +94,7 @@ pub(crate) const fn seeded(_: Bug) -> bool {
 
 #[cfg(test)]
 impl Bug {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::AcknowledgeBeforeSync,
         Self::RetrySync,
         Self::NoCutBack,
@@ -114,6 +122,10 @@ impl Bug {
         Self::ForgetConsumed,
         Self::TrustAnySeal,
         Self::ForgetUnanswered,
+        Self::SkipNextKeySync,
+        Self::TakeKeyBeforeDurable,
+        Self::LeaveNextKey,
+        Self::ForgetNextKey,
     ];
 
     /// Those of them in syncing and spending offline, which only the simulated world can see.

@@ -3,6 +3,7 @@
 use super::clock::Tick;
 use super::machine::{Input, Machine, Output, Settings};
 use super::record::Record;
+use super::seeded::{Bug, seeded};
 use super::storage::{Storage, StorageError};
 use super::transport::Request;
 use super::view::{Snapshot, Update};
@@ -20,6 +21,8 @@ pub struct Session {
 pub struct Step {
     /// The request to send.
     pub request: Option<Request>,
+    /// Whether to let go of the request under way; before sending another.
+    pub abandon: bool,
     /// What to tell the game, in order.
     pub news: Vec<Update>,
 }
@@ -42,21 +45,40 @@ impl Session {
     /// The storage cannot be opened, or belongs to another game or device.
     pub fn open(settings: Settings, mut storage: Box<dyn Storage>, tick: Tick) -> Result<(Self, Snapshot), NotOpened> {
         let mut keys = ServerKeys::pinned(settings.server_keys.iter().copied());
+        // The next key, once the journal was found to be of its device: a crash came before it took its place.
+        let mut taken: Option<SecretKey> = None;
         let (opening, opened) = loop {
             let mut opening = None;
-            let begin = |key: &SecretKey| Machine::opening_with(settings.clone(), key.clone(), keys.clone());
+            let begin = |key: &SecretKey| {
+                let key = taken.as_ref().unwrap_or(key).clone();
+                Machine::opening_with(settings.clone(), key, keys.clone())
+            };
             let opened = storage.open(&mut |key, record| opening.get_or_insert_with(|| begin(key)).replay(record));
             let opened = match opened {
                 Ok(opened) => opened,
                 Err(error) => return Err(NotOpened::by(&error, storage)),
             };
-            let opening = opening.unwrap_or_else(|| begin(&opened.key));
+            let mut opening = opening.unwrap_or_else(|| begin(&opened.key));
+            match storage.next_key() {
+                Ok(Some(next)) if opening.other_device() == Some(next.id()) && !seeded(Bug::ForgetNextKey) => {
+                    taken = Some(next);
+                    continue;
+                }
+                Ok(next) => next.into_iter().filter(|_| taken.is_none()).for_each(|next| opening.next_key(next)),
+                Err(error) => return Err(NotOpened::by(&error, storage)),
+            }
             match opening.keys_to_read_it_with().filter(|better| *better != keys) {
                 Some(better) => keys = better,
                 None => break (opening, opened),
             }
         };
         let may_write = opened.access.may_write();
+        if taken.is_some()
+            && may_write
+            && let Err(error) = storage.take_next_key()
+        {
+            return Err(NotOpened::by(&error, storage));
+        }
         let (machine, snapshot, first) = match opening.finish(opened, tick) {
             Ok(finished) => finished,
             Err(trouble) => return Err(NotOpened { trouble, try_again: false, storage }),
@@ -97,6 +119,18 @@ impl Session {
                 match output {
                     Output::Append(records) => inputs.push(self.append(&records)),
                     Output::Compact => inputs.push(self.compact(now)),
+                    Output::MakeNextKey => {
+                        let made = self.storage.make_next_key().map_err(|error| error.to_string());
+                        inputs.push(Input::NextKeyMade(made));
+                    }
+                    Output::TakeNextKey => {
+                        let taken = self.storage.take_next_key().map_err(|error| error.to_string());
+                        inputs.push(Input::NextKeyTaken(taken));
+                    }
+                    Output::Abandon => {
+                        step.abandon = true;
+                        step.request = None;
+                    }
                     Output::Send(request) => step.request = Some(request),
                     Output::Tell(update) => step.news.push(update),
                 }
@@ -136,8 +170,13 @@ impl Session {
 
 impl NotOpened {
     fn by(error: &StorageError, storage: Box<dyn Storage>) -> Self {
-        let try_again =
-            matches!(error, StorageError::Io { .. } | StorageError::Uncertain(_) | StorageError::NoRandomness);
+        let try_again = matches!(
+            error,
+            StorageError::Io { .. }
+                | StorageError::Uncertain(_)
+                | StorageError::NoRandomness
+                | StorageError::Keychain { .. }
+        );
         Self { trouble: error.to_string(), try_again, storage }
     }
 }

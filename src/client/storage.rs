@@ -2,10 +2,12 @@
 
 pub mod disk;
 pub mod file;
+pub mod keychain;
 pub mod memory;
 
 use std::fmt::Debug;
 
+pub use keychain::Keychain;
 use thiserror::Error;
 
 use super::record::Record;
@@ -65,6 +67,32 @@ pub trait Storage: Debug + Send + 'static {
     /// The journal is as it was, or as it should be.
     fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError>;
 
+    /// The key that was made to take the place of the device's, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn next_key(&mut self) -> Result<Option<SecretKey>, StorageError> {
+        Ok(None)
+    }
+
+    /// Makes a key that may take the place of the device's, durably; or gives the one that was made before. A storage
+    /// that does not say how keeps one key for ever.
+    ///
+    /// # Errors
+    /// There is no such key.
+    fn make_next_key(&mut self) -> Result<SecretKey, StorageError> {
+        Err(StorageError::ReadOnly("this storage keeps one key".to_owned()))
+    }
+
+    /// Puts the next key in the place of the device's, durably, and so that the old one is gone. Does nothing where that
+    /// is done already.
+    ///
+    /// # Errors
+    /// Both are there as they were, or the next one alone.
+    fn take_next_key(&mut self) -> Result<(), StorageError> {
+        Err(StorageError::ReadOnly("this storage keeps one key".to_owned()))
+    }
+
     /// Whether opening it again may give more than it gave the last time, when it was read-only. A quick look.
     fn is_worth_reopening(&mut self) -> bool {
         false
@@ -109,6 +137,34 @@ pub enum StorageError {
     )]
     KeyMissing {
         /// Where it should be.
+        path: String,
+    },
+    /// The device's key is in the keychain, which cannot be read now.
+    #[error(
+        "the device key is in this computer's keychain, as {path} says, and that cannot be read: {trouble}; unlock it"
+    )]
+    Keychain {
+        /// The file that says so.
+        path: String,
+        /// What the keychain said.
+        trouble: String,
+    },
+    /// The device's key was put into a keychain that has it no longer, or that is another computer's.
+    #[error(
+        "the device key is not in this computer's keychain, where {path} says that it is; open the game where it was \
+         played, or move the folder away to start as a new player"
+    )]
+    NotInKeychain {
+        /// The file that says so.
+        path: String,
+    },
+    /// The device's key is in a keychain, and this storage was given none.
+    #[error(
+        "the device key is in the system's keychain, as {path} says, and this build of the game does not use it; build \
+         it with the feature `keychain`, and set `keychain` in the plugin"
+    )]
+    NoKeychain {
+        /// The file that says so.
         path: String,
     },
     /// There is no folder for a player's data on this system.

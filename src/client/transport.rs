@@ -79,6 +79,8 @@ pub struct Request {
     pub content_type: &'static str,
     /// The body.
     pub body: Arc<[u8]>,
+    /// How long the server may hold its answer: so much longer is waited for it than for any other.
+    pub hold: Duration,
 }
 
 /// What came back. Nothing in it is believed before a signature in the body verifies.

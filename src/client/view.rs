@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::account::{AccountTrouble, AccountView, Asked};
 use super::inventory::Holdings;
 use super::machine::{ServerClock, Terms};
 use super::storage::Access;
@@ -64,7 +65,8 @@ pub enum OrderState {
     /// A receipt answered it that is not believed: its server's key is not trusted here. It gives nothing and is never
     /// sent again; it can be ordered anew.
     Unverified,
-    /// It could not be made safe on the disk: it is gone, and nothing is charged.
+    /// It could not be made safe on the disk, or it was ordered for an account that this device has left since: it is
+    /// gone, and nothing is charged to the account of now.
     NotSaved,
 }
 
@@ -172,6 +174,8 @@ pub enum Connection {
     Connecting,
     /// The last request was answered.
     Online,
+    /// The server said that this device was revoked: it asks nothing any more, and nothing can be bought with it.
+    Revoked,
     /// The last request failed; another will follow by itself.
     Retrying {
         /// What went wrong, in words.
@@ -198,6 +202,8 @@ pub struct Snapshot {
     pub wallet: Vec<Balance>,
     /// What this device may spend offline.
     pub allowance: Option<OfflineAllowance>,
+    /// The account as the server last said.
+    pub membership: AccountView,
     /// What was wrong with the journal, in words.
     pub troubles: Vec<String>,
 }
@@ -243,6 +249,14 @@ pub enum Update {
     ClockUntrusted(bool),
     /// The connection changed.
     Connection(Connection),
+    /// What was asked about the account came about, or why it did not. If the account is another than before, nothing
+    /// that was told of orders, receipts and the wallet is true any more; what is, is told after this.
+    Account {
+        /// What was asked.
+        asked: Asked,
+        /// What came of it.
+        outcome: Result<Box<AccountView>, AccountTrouble>,
+    },
     /// Something was wrong that an order's state does not tell, in words.
     Trouble(String),
 }

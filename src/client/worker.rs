@@ -252,6 +252,9 @@ impl Worker<'_> {
             if !step.news.is_empty() {
                 self.game.tell(step.news);
             }
+            if step.abandon {
+                self.request = None;
+            }
             if let Some(request) = step.request {
                 match &self.transport {
                     Some(transport) => self.request = Some(transport.send(request)),

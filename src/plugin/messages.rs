@@ -7,7 +7,7 @@ use bevy::ecs::event::Event;
 use bevy::ecs::message::Message;
 use bevy::reflect::Reflect;
 
-use crate::client::{Connection, OrderState};
+use crate::client::{AccountTrouble, AccountView, Asked, Connection, OrderState};
 use crate::protocol::sync::Balance;
 use crate::protocol::{EntitlementId, ItemId, OrderId, ProductId, Sha256};
 
@@ -66,6 +66,16 @@ pub struct ConnectionChanged {
     pub connection: Connection,
 }
 
+/// What was asked about the account came about, or did not; or (with [`Asked::Nothing`]) the store found by itself that
+/// this device belongs to another account now, or was revoked.
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+pub struct AccountUpdated {
+    /// What was asked.
+    pub asked: Asked,
+    /// The account as it is now, or why it is as it was. After [`AccountTrouble::AskedAgain`] another message follows.
+    pub outcome: Result<AccountView, AccountTrouble>,
+}
+
 /// A catalogue was taken over: the first, or one that changed on disk.
 #[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
 pub struct CatalogLoaded {
@@ -94,6 +104,7 @@ pub(super) fn register(app: &mut App) {
         .add_message::<ConsumeRefused>()
         .add_message::<WalletChanged>()
         .add_message::<ConnectionChanged>()
+        .add_message::<AccountUpdated>()
         .add_message::<CatalogLoaded>()
         .add_message::<CatalogFailed>()
         .add_message::<StoreTrouble>();

@@ -5,8 +5,8 @@ use bevy::ecs::message::Message;
 use bevy::ecs::system::{Commands, Res, ResMut};
 
 use super::{
-    ConnectionChanged, ConsumeRefused, EntitlementsChanged, PurchaseUpdated, Store, StoreOpened, StoreTrouble,
-    WalletChanged,
+    AccountUpdated, ConnectionChanged, ConsumeRefused, EntitlementsChanged, PurchaseUpdated, Store, StoreOpened,
+    StoreTrouble, WalletChanged,
 };
 use crate::client::{Holdings, Update};
 
@@ -83,6 +83,11 @@ fn put(update: Update, store: &mut Store, commands: &mut Commands) {
         Update::Connection(connection) => {
             store.take_connection(connection.clone());
             tell(commands, ConnectionChanged { connection });
+        }
+        Update::Account { asked, outcome } => {
+            let outcome = outcome.map(|view| *view);
+            store.take_account(asked, &outcome);
+            tell(commands, AccountUpdated { asked, outcome });
         }
         Update::Trouble(trouble) => tell(commands, StoreTrouble { trouble }),
     }

@@ -4,10 +4,10 @@ use bevy::app::App;
 use bevy::reflect::{ReflectDeserialize, ReflectSerialize, impl_reflect_opaque};
 
 use super::messages::{
-    CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeRefused, EntitlementsChanged, PurchaseUpdated, StoreOpened,
-    StoreTrouble, WalletChanged,
+    AccountUpdated, CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeRefused, EntitlementsChanged,
+    PurchaseUpdated, StoreOpened, StoreTrouble, WalletChanged,
 };
-use crate::client::{Connection, OrderState};
+use crate::client::{AccountTrouble, AccountView, Asked, Connection, OrderState};
 use crate::protocol::sync::Balance;
 use crate::protocol::{EntitlementId, ItemId, OrderId, ProductId, Sha256};
 
@@ -19,6 +19,9 @@ impl_reflect_opaque!((in bevy_iap::protocol) Sha256(Clone, Debug, PartialEq, Has
 impl_reflect_opaque!((in bevy_iap::protocol::sync) Balance(Clone, Debug, PartialEq, Serialize, Deserialize));
 impl_reflect_opaque!((in bevy_iap::client) OrderState(Clone, Debug, PartialEq, Hash, Serialize, Deserialize));
 impl_reflect_opaque!((in bevy_iap::client) Connection(Clone, Debug, PartialEq));
+impl_reflect_opaque!((in bevy_iap::client) Asked(Clone, Debug, PartialEq, Hash));
+impl_reflect_opaque!((in bevy_iap::client) AccountView(Clone, Debug, PartialEq));
+impl_reflect_opaque!((in bevy_iap::client) AccountTrouble(Clone, Debug, PartialEq));
 
 pub(super) fn register(app: &mut App) {
     app.register_type::<OrderId>()
@@ -29,6 +32,10 @@ pub(super) fn register(app: &mut App) {
         .register_type::<Balance>()
         .register_type::<OrderState>()
         .register_type::<Connection>()
+        .register_type::<Asked>()
+        .register_type::<AccountView>()
+        .register_type::<AccountTrouble>()
+        .register_type::<AccountUpdated>()
         .register_type::<StoreOpened>()
         .register_type::<PurchaseUpdated>()
         .register_type::<EntitlementsChanged>()

@@ -1,5 +1,6 @@
 //! The store: what the game asks and tells, answered at once from memory.
 
+mod account;
 mod errors;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,14 +9,15 @@ use std::time::Duration;
 
 use bevy::ecs::resource::Resource;
 
+pub use account::AccountError;
 pub use errors::{ConsumeError, PurchaseError};
 
 use super::IapPlugin;
 use crate::client::machine::{Input, ServerClock, Terms};
 use crate::client::worker::NotTaken;
 use crate::client::{
-    Access, Client, Clock, Connection, Holdings, OfflineAllowance, OrderState, PlacedOrder, RECENT, SignedReceipt,
-    Snapshot, Update,
+    Access, AccountView, Client, Clock, Connection, Holdings, OfflineAllowance, OrderState, PlacedOrder, RECENT,
+    SignedReceipt, Snapshot, Update,
 };
 use crate::protocol::sync::Balance;
 use crate::protocol::{
@@ -50,6 +52,10 @@ pub struct Store {
     connection: Connection,
     offline: bool,
     last_tap: Option<(ProductId, Duration)>,
+    has_server: bool,
+    membership: Option<AccountView>,
+    /// Whether something is being asked about the account.
+    asking: bool,
 }
 
 #[derive(Debug)]
@@ -86,6 +92,9 @@ impl Store {
             connection: Connection::NoServer,
             offline: plugin.offline,
             last_tap: None,
+            has_server: plugin.server.is_some(),
+            membership: None,
+            asking: false,
         }
     }
 
@@ -106,6 +115,7 @@ impl Store {
     /// Why nothing was ordered; nothing is charged.
     pub fn purchase_many(&mut self, product: &str, quantity: u32) -> Result<OrderId, PurchaseError> {
         let client = self.client_for_writing()?;
+        self.check_not_revoked()?;
         let catalog = self.loaded_catalog()?;
         let (name, product) =
             catalog.product(product).ok_or_else(|| PurchaseError::UnknownProduct { product: product.to_owned() })?;
@@ -233,7 +243,7 @@ impl Store {
         self.currency
     }
 
-    /// This device's account, once the journal is open. It names no person.
+    /// The account that this device belongs to, once the journal is open. It names no person.
     pub fn account(&self) -> Option<&AccountId> {
         match &self.state {
             State::Open { account, .. } => Some(account),
@@ -260,6 +270,7 @@ impl Store {
     /// What [`Store::purchase`] would say of any product.
     pub fn availability(&self) -> Result<(), PurchaseError> {
         self.client_for_writing()?;
+        self.check_not_revoked()?;
         self.loaded_catalog().map(|_| ())
     }
 
@@ -371,8 +382,15 @@ impl Store {
         self.holdings = snapshot.holdings;
         self.wallet = snapshot.wallet;
         self.allowance = snapshot.allowance;
-        let Snapshot { device, account, access, .. } = snapshot;
+        let Snapshot { device, account, access, membership, .. } = snapshot;
+        self.open_account(membership);
         self.state = State::Open { device, account, access };
+    }
+
+    fn belong_to(&mut self, now_device: KeyId, now_account: AccountId) {
+        if let State::Open { device, account, .. } = &mut self.state {
+            (*device, *account) = (now_device, now_account);
+        }
     }
 
     pub(super) fn fail(&mut self, reason: String) {

@@ -194,6 +194,16 @@ impl AccountResponse {
         Ok(response)
     }
 
+    /// Reads an answer for `game` that was verified when it came, and kept: for whichever device it was.
+    ///
+    /// # Errors
+    /// The token does not verify with `keys`, or is for another game.
+    pub fn verify_kept(token: &Token, keys: &(impl TrustedKeys + ?Sized), game: &GameId) -> Result<Self, AccountError> {
+        let (kid, response) = envelope::verify::<Self>(token, keys).map_err(SyncError::from)?;
+        check_parties(kid, response.server, game, &response.game, &response.account, &response.account)?;
+        Ok(response)
+    }
+
     /// Whether the asking device was revoked.
     pub fn is_revoked(&self) -> bool {
         self.devices.iter().any(|entry| entry.id == self.device && entry.revoked)
@@ -364,3 +374,6 @@ pub enum AccountError {
         found: KeyId,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,6 +157,9 @@ pub enum Reason {
     Operator,
     /// The order stands, but less of it: a part was paid back.
     RefundedInPart,
+    /// The order stands, and is this account's now: the device that made it has joined the account, and brought along
+    /// what it had bought before.
+    Moved,
     /// A reason that this version does not know.
     #[serde(other)]
     Other,
@@ -176,6 +179,7 @@ impl std::fmt::Display for Reason {
             Self::DeviceFrozen => "this device was copied and has spent twice; ask the operator of the store",
             Self::Operator => "the operator of the store decided so",
             Self::RefundedInPart => "a part of it was paid back",
+            Self::Moved => "it was bought before this device joined the account",
             Self::Other => "the store gave a reason that this version of the game does not know",
         })
     }

@@ -85,6 +85,17 @@ impl Enrolment {
         self.verify_into(&self.jwk.public_key()?.id().guest_account(), game)
     }
 
+    /// Verifies what the holder of the key asks, in whichever account it is.
+    ///
+    /// # Errors
+    /// As [`Enrolment::verify`], but for the account.
+    pub fn verify_anywhere(&self, game: &GameId) -> Result<(PublicKey, DeviceProof), SyncError> {
+        let key = self.jwk.public_key()?;
+        let (kid, proof) = envelope::verify::<DeviceProof>(&self.proof, &[key])?;
+        check_parties(kid, proof.device, game, &proof.game, &proof.account, &proof.account)?;
+        Ok((key, proof))
+    }
+
     /// Verifies that the holder of the key asks to take the place of another device in `account`.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! an operation with all that belongs to it can be made up by whoever can write the books, and is not told from one that
 //! the operator wanted.
 
+mod accounts;
 mod allowances;
 mod consumptions;
 mod holds;
@@ -15,13 +16,14 @@ mod signatures;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use self::accounts::AccountAudit;
 use self::allowances::AllowanceAudit;
 use self::consumptions::ConsumptionAudit;
 use self::money::MoneyAudit;
 use self::signatures::SignatureAudit;
 use super::ledger::{
     AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, InventoryRow, Ledger,
-    LedgerError, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
+    LedgerError, LoginRow, MoveRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
 };
 use crate::protocol::{GameId, OrderId, TrustedKeys};
 
@@ -32,6 +34,7 @@ use crate::protocol::{GameId, OrderId, TrustedKeys};
 pub fn audit(ledger: &mut dyn Ledger, keys: &dyn TrustedKeys, game: &GameId) -> Result<AuditReport, LedgerError> {
     let mut auditor = Auditor {
         report: AuditReport::default(),
+        accounts: AccountAudit::default(),
         money: MoneyAudit::new(game),
         signatures: SignatureAudit::new(keys, game),
         allowances: AllowanceAudit::new(keys, game),
@@ -106,6 +109,7 @@ struct Paid {
 
 struct Auditor<'a> {
     report: AuditReport,
+    accounts: AccountAudit,
     money: MoneyAudit,
     signatures: SignatureAudit<'a>,
     allowances: AllowanceAudit<'a>,
@@ -114,8 +118,18 @@ struct Auditor<'a> {
 }
 
 impl BookReader for Auditor<'_> {
+    fn moved(&mut self, row: MoveRow) {
+        self.money.moved(&row);
+        self.accounts.moved(row, &mut self.report);
+    }
+
+    fn login(&mut self, row: LoginRow) {
+        self.accounts.login(row, &mut self.report);
+    }
+
     fn account(&mut self, row: AccountRow) {
         self.report.accounts += 1;
+        self.accounts.account(&row, &mut self.report);
         self.money.account(row, &mut self.report);
     }
 
@@ -126,11 +140,12 @@ impl BookReader for Auditor<'_> {
     fn transfer(&mut self, row: TransferRow) {
         self.report.transfers += 1;
         self.allowances.transfer(&row);
-        self.money.transfer(row, &mut self.report);
+        self.money.transfer(row, &self.accounts, &mut self.report);
     }
 
     fn device(&mut self, row: DeviceRow) {
         self.report.devices += 1;
+        self.accounts.device(&row, &mut self.report);
         self.money.device(&row);
         self.allowances.device(&row);
         self.consumptions.device(&row);
@@ -145,7 +160,7 @@ impl BookReader for Auditor<'_> {
             let paid = Paid { account, currency, amount, refunded, settled_at };
             self.paid.insert(OrderId(row.id), paid);
         }
-        if let Some(order) = self.signatures.order(&row, &mut self.report) {
+        if let Some(order) = self.signatures.order(&row, &self.accounts, &mut self.report) {
             self.allowances.order(&row, &order);
         }
     }
@@ -162,7 +177,7 @@ impl BookReader for Auditor<'_> {
     fn receipt(&mut self, row: ReceiptRow) {
         self.report.receipts += 1;
         self.consumptions.receipt(&row, &mut self.report);
-        self.signatures.receipt(&row, &mut self.report);
+        self.signatures.receipt(&row, &self.accounts.heirs, &mut self.report);
     }
 
     fn allowance(&mut self, row: AllowanceRow) {
@@ -177,12 +192,12 @@ impl BookReader for Auditor<'_> {
     fn hold(&mut self, row: HoldRow) {
         self.report.holds += 1;
         self.allowances.hold(&row, &mut self.report);
-        self.money.hold(row, &mut self.report);
+        self.money.hold(row, &self.accounts.heirs, &mut self.report);
     }
 
     fn operation(&mut self, row: OperationRow) {
         self.report.operations += 1;
-        self.money.operation(&row, &mut self.report);
+        self.money.operation(&row, &self.accounts.heirs, &mut self.report);
         self.signatures.operation(&row, &mut self.report);
         self.allowances.operation(&row);
     }
@@ -192,10 +207,11 @@ impl Auditor<'_> {
     fn finish(mut self) -> AuditReport {
         let report = &mut self.report;
         for (order, paid) in &self.paid {
-            self.money.expect(*order, paid, report);
+            self.money.expect(*order, paid, &self.accounts.heirs, report);
         }
-        self.money.finish(report);
+        self.money.finish(&self.accounts.heirs, report);
         self.signatures.finish(report);
+        self.accounts.finish(report);
         self.allowances.finish(report);
         self.consumptions.finish(report);
         self.report

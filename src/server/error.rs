@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::database::Database;
 use super::ledger::{LedgerError, OperateError, OperationId, Refused};
 use super::limits::LimitError;
+use super::login::LoginError;
 use crate::protocol::{AccountId, KeyId, Money};
 
 /// Why a server does not start, or a data folder is not opened.
@@ -21,6 +22,9 @@ pub enum ServerError {
     /// A limit is out of its range.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// The login cannot be used.
+    #[error(transparent)]
+    Login(#[from] LoginError),
     /// The data folder cannot be made, read or written.
     #[error("the data folder `{}` cannot be used: {source}; make it writable or pass another", path.display())]
     Folder {

@@ -1,10 +1,12 @@
 //! The HTTP face: which path does what, and what all of them share.
 
+mod account;
 mod admin;
 mod body;
 mod caller;
 mod description;
 mod device;
+mod devices;
 mod draining;
 mod gate;
 mod listener;
@@ -37,6 +39,7 @@ pub use self::origins::AllowedOrigins;
 pub(crate) use self::rate_limits::RateLimits;
 use super::Limits;
 use super::known_devices::KnownDevices;
+use super::login::Logins;
 use super::memory::Memory;
 use super::metrics::Metrics;
 use super::operator::Books;
@@ -54,6 +57,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(device::enrol))
         .routes(routes!(sync::sync))
+        .routes(routes!(account::account))
         .routes(routes!(public::catalog))
         .routes(routes!(public::keys))
         .routes(routes!(public::health))
@@ -66,6 +70,10 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operations::post))
         .routes(routes!(operations::void))
         .routes(routes!(operations::payout))
+        .routes(routes!(devices::freeze))
+        .routes(routes!(devices::thaw))
+        .routes(routes!(devices::revoke))
+        .routes(routes!(devices::name))
 }
 
 /// Everything that answers requests.
@@ -104,6 +112,8 @@ pub(crate) struct App {
     pub(crate) memory: Memory,
     pub(crate) totals: Totals,
     pub(crate) rates: RateLimits,
+    /// Whom players sign in with, if with anybody.
+    pub(crate) login: Option<Logins>,
     pub(crate) callers: Callers,
     pub(crate) limits: Limits,
     pub(crate) watch: Watch,

@@ -21,11 +21,13 @@ const WAITING: usize = 1_024;
 /// How many are looked up at once.
 const AT_ONCE: usize = 256;
 
-/// What never changes about a device, once it is enrolled.
+/// What seldom changes about a device, once it is enrolled: whoever acts on it finds out from the books whether it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KnownDevice {
     pub(crate) account: AccountId,
     pub(crate) key: PublicKey,
+    /// Whether it was revoked, which lasts for ever.
+    pub(crate) revoked: bool,
 }
 
 /// The devices that were seen last, and the way to all others.
@@ -114,7 +116,7 @@ fn look_up(books: &mut dyn Ledger, mut asked: Vec<Asked>) {
     match books.devices(&ids) {
         Ok(found) => {
             for (asked, device) in asked.into_iter().zip(found) {
-                let known = device.map(|Device { account, key, .. }| KnownDevice { account, key });
+                let known = device.map(|Device { account, key, revoked, .. }| KnownDevice { account, key, revoked });
                 // Whoever asked may have gone.
                 let _ = asked.answer.send(Ok(known));
             }
@@ -151,7 +153,7 @@ mod tests {
         let [known, stranger] = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]).public());
         let mut devices = KnownDevices::start(books(&[known])).expect("starts");
         let found = devices.find(known.id()).await.expect("reads");
-        assert_eq!(found, Some(KnownDevice { account: known.id().guest_account(), key: known }));
+        assert_eq!(found, Some(KnownDevice { account: known.id().guest_account(), key: known, revoked: false }));
         assert_eq!(devices.find(stranger.id()).await.expect("reads"), None);
         // Without a way to the books, only memory is left.
         devices.asked = None;

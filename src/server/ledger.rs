@@ -22,6 +22,7 @@ mod error;
 mod fork;
 mod hold;
 pub mod lot;
+mod membership;
 mod model;
 mod money;
 pub mod operation;
@@ -39,13 +40,14 @@ pub use self::postgres::{PostgresLedger, PostgresUrl, PostgresUrlError};
 pub use account::{AccountKind, AccountNumber, House, Origin};
 pub use allowance::{AllowanceRecord, AllowanceRules, AllowanceTerms, AllowanceWish};
 pub use books::{
-    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, InventoryRow, LotRow,
-    OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
+    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, InventoryRow, LoginRow, LotRow,
+    MoveRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
 };
 pub use consumption::{ConsumptionNumbers, ConsumptionOutcome, VerifiedConsumption};
 pub use error::LedgerError;
 pub use hold::{HoldRecord, HoldStatus};
 pub use lot::Lot;
+pub use membership::{AccountChange, AccountRules, AccountWish, Denied, Login, ManageError, Membership};
 pub use model::ModelLedger;
 pub use money::LedgerMoney;
 pub use operation::{Action, Answer, Credit, Operation};
@@ -57,6 +59,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::signing::Signer;
+use crate::protocol::account::DeviceName;
 use crate::protocol::order::OrderError;
 use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{
@@ -128,11 +131,25 @@ pub trait Ledger: fmt::Debug + Send {
         context: &mut Context<'_>,
     ) -> Result<Vec<Option<Token>>, LedgerError>;
 
+    /// Sees to what a device asks about its account, by `rules` and in one transaction. What is asked again after it was
+    /// done is answered alike, and changes nothing.
+    ///
+    /// # Errors
+    /// It is not to be done, the device is not enrolled, the books could not be read or written, or a receipt not
+    /// signed; nothing changed.
+    fn manage(
+        &mut self,
+        wish: &AccountWish,
+        rules: &AccountRules,
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Membership, ManageError>;
+
     /// What each of several devices should hear: the feed after its cursor, its account's wallet and its chain.
     ///
     /// # Errors
-    /// The books could not be read; or they are damaged for one of the devices, or do not know it, and then each of them
-    /// can be asked for alone.
+    /// The books could not be read; or they are damaged for one of the devices, do not know it, or know that it was
+    /// revoked or is another account's, and then each of them can be asked for alone.
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError>;
 
     /// Does what an operator wants done, once per id; decides and writes it in one transaction. An id that is known gets
@@ -259,6 +276,8 @@ pub struct Device {
     pub key: PublicKey,
     /// The last order that its chain holds.
     pub chain: Option<ChainHead>,
+    /// Whether it was revoked.
+    pub revoked: bool,
 }
 
 /// What became of an enrolment.
@@ -287,6 +306,11 @@ pub enum Outcome {
     /// The books are damaged where they speak of the order's account, or have lost its device. Nothing was decided, and the same order may be
     /// sent again; the orders of other accounts were settled.
     Failed,
+    /// The order is for another account than the one that its device belongs to. Nothing was decided, and nothing ever
+    /// is while that is so.
+    WrongAccount,
+    /// The order's device was revoked. Nothing was decided, and nothing ever is.
+    DeviceRevoked,
 }
 
 /// A receipt in its account's feed.
@@ -356,6 +380,14 @@ pub struct AccountSummary {
     pub frozen: BTreeSet<KeyId>,
     /// The numbers of the consumptions of those of its devices that have made any.
     pub consumptions: BTreeMap<KeyId, ConsumptionNumbers>,
+    /// Those of its devices that were revoked.
+    pub revoked: BTreeSet<KeyId>,
+    /// What the player calls the devices that have a name.
+    pub names: BTreeMap<KeyId, DeviceName>,
+    /// Whether it is the account of somebody whom the game's login knows.
+    pub signed_in: bool,
+    /// The account that everything of this one has moved to, if its last device has.
+    pub moved_to: Option<AccountId>,
 }
 
 /// What the books say about an allowance that backs something.

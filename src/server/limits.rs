@@ -38,6 +38,14 @@ pub struct Limits {
     pub requests_per_address: Option<Rate>,
     /// New devices from one address. 10 a minute, and 100 at once, unless it is set.
     pub enrolments_per_address: Option<Rate>,
+    /// Link codes that one device makes. 5 a minute, and 10 at once, unless it is set.
+    pub codes_made_per_device: Option<Rate>,
+    /// Link codes that one device tries, right or wrong. 5 a minute, and 10 at once, unless it is set.
+    pub codes_tried_per_device: Option<Rate>,
+    /// Link codes that are tried from one address. 20 a minute, and 20 at once, unless it is set.
+    pub codes_tried_per_address: Option<Rate>,
+    /// Link codes that are tried at this server, by anybody. 300 a minute, and 300 at once, unless it is set.
+    pub codes_tried: Option<Rate>,
     /// Whether the limits of addresses also hold for this computer's own, from which a proxy's requests come. No,
     /// unless it is set.
     pub loopback: bool,
@@ -112,6 +120,10 @@ impl Default for Limits {
             orders_per_address: Rate::new(6_000, 8_192),
             requests_per_address: Rate::new(3_000, 1_000),
             enrolments_per_address: Rate::new(10, 100),
+            codes_made_per_device: Rate::new(5, 10),
+            codes_tried_per_device: Rate::new(5, 10),
+            codes_tried_per_address: Rate::new(20, 20),
+            codes_tried: Rate::new(300, 300),
             loopback: false,
         }
     }

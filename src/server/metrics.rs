@@ -49,16 +49,24 @@ pub(crate) enum Refused {
     OrdersPerAddress,
     RequestsPerAddress,
     EnrolmentsPerAddress,
+    CodesMadePerDevice,
+    CodesTriedPerDevice,
+    CodesTriedPerAddress,
+    CodesTried,
     Queue,
     Memory,
 }
 
 impl Refused {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 10] = [
         Self::OrdersPerDevice,
         Self::OrdersPerAddress,
         Self::RequestsPerAddress,
         Self::EnrolmentsPerAddress,
+        Self::CodesMadePerDevice,
+        Self::CodesTriedPerDevice,
+        Self::CodesTriedPerAddress,
+        Self::CodesTried,
         Self::Queue,
         Self::Memory,
     ];
@@ -69,6 +77,10 @@ impl Refused {
             Self::OrdersPerAddress => "orders_per_address",
             Self::RequestsPerAddress => "requests_per_address",
             Self::EnrolmentsPerAddress => "enrolments_per_address",
+            Self::CodesMadePerDevice => "codes_made_per_device",
+            Self::CodesTriedPerDevice => "codes_tried_per_device",
+            Self::CodesTriedPerAddress => "codes_tried_per_address",
+            Self::CodesTried => "codes_tried",
             Self::Queue => "queue",
             Self::Memory => "memory",
         }
@@ -162,7 +174,7 @@ impl Default for Metrics {
         };
         metrics.register();
         // A series that is there from the start, at zero, shows its first increase.
-        for status in ["granted", "declined", "replayed", "conflict", "failed"] {
+        for status in ["granted", "declined", "replayed", "conflict", "failed", "refused"] {
             drop(metrics.orders.get_or_create(&StatusLabel { status }));
         }
         for status in ["consumed", "refused", "replayed", "undecided", "conflict", "failed"] {
@@ -275,6 +287,7 @@ impl Metrics {
             Outcome::Replayed(_) => "replayed",
             Outcome::Conflict => "conflict",
             Outcome::Failed => "failed",
+            Outcome::WrongAccount | Outcome::DeviceRevoked => "refused",
         };
         self.orders.get_or_create(&StatusLabel { status }).inc();
     }

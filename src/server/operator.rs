@@ -11,7 +11,7 @@ use super::ledger::{AccountSummary, Answer, Credit, LedgerError, Operation, Oper
 use super::pipeline::Pipeline;
 use super::signing_keys::SigningKeys;
 use crate::protocol::sync::Balance;
-use crate::protocol::{AccountId, Money, OrderId, Receipt};
+use crate::protocol::{AccountId, Money, OrderId, Receipt, UnixSeconds};
 
 /// The books of a running server, as its operator uses them.
 #[derive(Clone, Debug)]
@@ -31,6 +31,11 @@ pub(crate) fn random_operation_id() -> Result<OperationId, LedgerError> {
 impl Books {
     pub(crate) fn new(pipeline: Pipeline, clock: Arc<dyn Clock>, folder: DataFolder) -> Self {
         Self { pipeline, clock, folder }
+    }
+
+    /// The time, by the server's clock.
+    pub(crate) fn now(&self) -> UnixSeconds {
+        self.clock.now()
     }
 
     /// Does something under the id that it carries, once, and returns what it came to.

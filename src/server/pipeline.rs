@@ -21,13 +21,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use self::telling::{after, receipts};
 use super::clock::Clock;
 use super::ledger::{
-    AllowanceRules, AllowanceWish, Context, Enrolled, Ledger, LedgerError, Outcome, Place, Standing,
-    VerifiedConsumption, VerifiedOrder,
+    AccountRules, AccountWish, AllowanceRules, AllowanceWish, Context, Enrolled, Ledger, LedgerError, ManageError,
+    Membership, Outcome, Place, Standing, VerifiedConsumption, VerifiedOrder,
 };
 use super::memory::Held;
 use super::metrics::{Metrics, Refused};
 use super::problem::Refusal;
-use super::signing::Signer;
+use super::signing::{Signer, SigningKey};
 use super::signing_keys::CurrentKeys;
 use super::watcher::Watch;
 use crate::protocol::sync::SyncResponse;
@@ -70,9 +70,19 @@ pub(crate) struct Answer {
     _held: Held,
 }
 
+/// What a device asked about its account, done, and who answers for it.
+#[derive(Debug)]
+pub(crate) struct Managed {
+    pub(crate) membership: Membership,
+    /// The key that signs now.
+    pub(crate) key: SigningKey,
+    pub(crate) at: UnixSeconds,
+}
+
 enum Job {
     Sync(SyncJob, Reply<Answer>),
     Enrol(PublicKey, Reply<Enrolled>),
+    Manage(AccountWish, Reply<Managed>),
     Operate(Operation),
     Wake,
     Stop,
@@ -83,7 +93,7 @@ impl Job {
     fn weight(&self) -> usize {
         match self {
             Self::Sync(job, _) => job.orders.len() + job.consumptions.len() + 1,
-            Self::Enrol(..) | Self::Operate(_) => 1,
+            Self::Enrol(..) | Self::Manage(..) | Self::Operate(_) => 1,
             Self::Wake | Self::Stop => 0,
         }
     }
@@ -133,6 +143,11 @@ impl Pipeline {
     /// Enrols a device.
     pub(crate) async fn enrol(&self, key: PublicKey) -> Result<Enrolled, Refusal> {
         self.ask(|reply| Job::Enrol(key, reply)).await?
+    }
+
+    /// Sees to what a device asks about its account.
+    pub(crate) async fn manage(&self, wish: AccountWish) -> Result<Managed, Refusal> {
+        self.ask(|reply| Job::Manage(wish, reply)).await?
     }
 
     /// Does something with the books between two batches.
@@ -189,6 +204,8 @@ pub(crate) struct Writer {
     pub(crate) batch: usize,
     /// How much devices may spend while they are offline.
     pub(crate) allowances: AllowanceRules,
+    /// How many devices accounts may have.
+    pub(crate) accounts: AccountRules,
     pub(crate) metrics: Arc<Metrics>,
     /// Who signs the answers; the writer itself, if there is nobody.
     pub(crate) workers: Option<Arc<rayon::ThreadPool>>,
@@ -205,6 +222,7 @@ pub(crate) struct Writer {
 pub(crate) struct Batch {
     pub(crate) syncs: Vec<(SyncJob, Reply<Answer>)>,
     pub(crate) enrolments: Vec<(PublicKey, Reply<Enrolled>)>,
+    pub(crate) wishes: Vec<(AccountWish, Reply<Managed>)>,
     pub(crate) operations: Vec<Operation>,
     /// How much work it is.
     weight: usize,
@@ -218,6 +236,7 @@ impl Batch {
         match job {
             Job::Sync(job, reply) => self.syncs.push((job, reply)),
             Job::Enrol(key, reply) => self.enrolments.push((key, reply)),
+            Job::Manage(wish, reply) => self.wishes.push((wish, reply)),
             Job::Operate(operation) => self.operations.push(operation),
             Job::Wake => {}
             Job::Stop => self.stop = true,
@@ -247,6 +266,9 @@ impl Writer {
         self.signer.change(&self.keys.get());
         self.expire();
         self.enrol(batch.enrolments);
+        for (wish, reply) in batch.wishes {
+            self.manage(&wish, reply);
+        }
         if !batch.operations.is_empty() {
             for operation in batch.operations {
                 operation(&mut *self.ledger, &mut self.signer);
@@ -293,6 +315,19 @@ impl Writer {
             }
             Err(error) => fail(replies, &error),
         }
+    }
+
+    fn manage(&mut self, wish: &AccountWish, reply: Reply<Managed>) {
+        let at = self.clock.now();
+        let done = self.ledger.manage(wish, &self.accounts, &mut self.signer, at);
+        let done = done.map(|membership| Managed { membership, key: self.signer.key().clone(), at });
+        // Whoever asked may have gone; what was done stays done.
+        let _ = reply.send(done.map_err(|error| {
+            if let ManageError::Ledger(error) = &error {
+                tracing::error!("the device `{}` could not be seen to: `{error}`", wish.device);
+            }
+            Refusal::of_account(&error)
+        }));
     }
 
     fn settle(&mut self, syncs: Vec<(SyncJob, Reply<Answer>)>) {
@@ -463,7 +498,11 @@ impl Writer {
 }
 
 fn fail<T>(replies: Vec<Reply<T>>, error: &LedgerError) {
-    tracing::error!("a batch of `{}` requests failed: `{error}`", replies.len());
+    match error {
+        // Whoever asked has caused it.
+        LedgerError::WrongAccount { .. } | LedgerError::DeviceRevoked(_) => tracing::debug!("not answered: `{error}`"),
+        _ => tracing::error!("a batch of `{}` requests failed: `{error}`", replies.len()),
+    }
     for reply in replies {
         let _ = reply.send(Err(Refusal::of_ledger(error)));
     }

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::ledger::LedgerError;
+use super::ledger::{Denied, LedgerError, ManageError};
 use crate::protocol::KeyId;
 use crate::protocol::envelope::EnvelopeError;
 use crate::protocol::order::OrderError;
@@ -57,8 +57,28 @@ impl Refusal {
         match error {
             LedgerError::Unavailable(_) | LedgerError::SigningKey(_) => Self::unavailable(),
             LedgerError::UnknownDevice(id) => Self::unknown_device(*id),
+            LedgerError::WrongAccount { .. } => Self::new(ProblemType::WrongAccount, error.to_string()),
+            LedgerError::DeviceRevoked(_) => Self::new(ProblemType::DeviceRevoked, error.to_string()),
             _ => Self::internal(),
         }
+    }
+
+    /// What a device asks about its account is not done.
+    pub(crate) fn of_account(error: &ManageError) -> Self {
+        let denied = match error {
+            ManageError::Denied(denied) => denied,
+            ManageError::Ledger(error) => return Self::of_ledger(error),
+        };
+        let kind = match denied {
+            Denied::Revoked(_) => ProblemType::DeviceRevoked,
+            Denied::NotYourDevice(_) => ProblemType::NotYourDevice,
+            Denied::TooManyDevices | Denied::TooManyEver => ProblemType::TooManyDevices,
+            Denied::TooManyPurchases => ProblemType::TooManyPurchases,
+            Denied::WrongLinkCode => ProblemType::WrongLinkCode,
+            Denied::WrongAccount { .. } => ProblemType::WrongAccount,
+            Denied::Frozen(_) | Denied::OtherLogin | Denied::KeyTaken(_) => ProblemType::Conflict,
+        };
+        Self::new(kind, denied.to_string())
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {

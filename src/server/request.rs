@@ -3,38 +3,54 @@
 use rayon::prelude::*;
 
 use super::known_devices::KnownDevice;
-use super::ledger::{Place, VerifiedConsumption, VerifiedOrder};
+use super::ledger::{LedgerError, Place, VerifiedConsumption, VerifiedOrder};
 use super::memory::Held;
 use super::pipeline::SyncJob;
 use super::problem::Refusal;
 use super::verified_orders::VerifiedOrders;
 use crate::protocol::sync::{SyncRequest, Wait};
-use crate::protocol::{GameId, Token};
+use crate::protocol::{AllowanceRequest, GameId, Token};
 
-/// A request, verified.
+/// A request that was verified with everything in it.
 pub(crate) struct Verified {
     /// The number of the list of keys that the device knows.
-    pub(crate) keys: u64,
+    keys: u64,
     /// How long it may wait for news.
-    pub(crate) wait: Option<Wait>,
-    pub(crate) job: SyncJob,
+    wait: Option<Wait>,
+    place: Place,
+    orders: Vec<VerifiedOrder>,
+    consumptions: Vec<VerifiedConsumption>,
+    wish: Option<AllowanceRequest>,
+}
+
+impl Verified {
+    /// The number of the list of keys that the device knows, how long it may wait for news, and the job for the writer.
+    pub(crate) fn into_job(self, token: &Token, held: Held) -> (u64, Option<Wait>, SyncJob) {
+        let Self { keys, wait, place, orders, consumptions, wish } = self;
+        let (request_sha256, allowances) = (token.sha256(), Vec::new());
+        let job = SyncJob { place, request_sha256, orders, consumptions, undecided: false, wish, allowances, held };
+        (keys, wait, job)
+    }
 }
 
 /// Verifies a request of a device, and every order and consumption in it. One that is bad refuses the whole request: a
 /// device signs no bad ones. `admit` is asked whether the device may send so many, before they are verified.
 ///
 /// # Errors
-/// The request or something in it does not verify, or is not admitted.
+/// The device was revoked, or the request or something in it does not verify, or is not admitted.
 pub(crate) fn verified(
-    token: Token,
+    token: &Token,
     device: KnownDevice,
     game: &GameId,
     orders: &VerifiedOrders,
     admit: impl FnOnce(usize) -> Result<(), Refusal>,
-    held: Held,
 ) -> Result<Verified, Refusal> {
-    let request = SyncRequest::verify(&token, device.key, &device.account, game)?;
+    let id = device.key.id();
+    let request = SyncRequest::verify(token, device.key, &device.account, game)?;
     admit(request.orders.len() + request.consumptions.len() + 1)?;
+    if device.revoked {
+        return Err(Refusal::of_ledger(&LedgerError::DeviceRevoked(id)));
+    }
     let verify = |(index, order): (usize, Token)| {
         orders.verify(order, device.key, &device.account, game).map_err(|error| Refusal::of_order(index, &error))
     };
@@ -46,15 +62,12 @@ pub(crate) fn verified(
     };
     let consumptions: Vec<Result<VerifiedConsumption, Refusal>> =
         request.consumptions.into_par_iter().enumerate().map(verify).collect();
-    let job = SyncJob {
-        place: Place { device: device.key.id(), account: device.account, cursor: request.cursor },
-        request_sha256: token.sha256(),
+    Ok(Verified {
+        keys: request.keys,
+        wait: request.wait,
+        place: Place { device: id, account: device.account, cursor: request.cursor },
         orders: orders.into_iter().collect::<Result<_, _>>()?,
         consumptions: consumptions.into_iter().collect::<Result<_, _>>()?,
-        undecided: false,
         wish: request.allowance,
-        allowances: Vec::new(),
-        held,
-    };
-    Ok(Verified { keys: request.keys, wait: request.wait, job })
+    })
 }

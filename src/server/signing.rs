@@ -11,7 +11,7 @@ use super::signing_keys::SigningKeys;
 use crate::protocol::consumption::ConsumptionReceipt;
 use crate::protocol::sync::SyncResponse;
 use crate::protocol::{
-    Allowance, GameId, KeyId, PublicKey, Receipt, ReceiptId, SecretKey, Token, TrustError, UnixSeconds,
+    AccountResponse, Allowance, GameId, KeyId, PublicKey, Receipt, ReceiptId, SecretKey, Token, TrustError, UnixSeconds,
 };
 
 /// Below this many receipts, handing them to other threads costs more than signing them.
@@ -54,6 +54,19 @@ impl SigningKey {
     /// It is not the key's time, or the answer does not serialise.
     pub(crate) fn sign_answer(&self, answer: &SyncResponse) -> Result<Token, LedgerError> {
         answer.sign(self.may_sign_at(answer.issued_at)?).map_err(LedgerError::Signing)
+    }
+
+    /// Signs an answer about an account.
+    ///
+    /// # Errors
+    /// It is not the key's time, or the answer does not serialise.
+    pub(crate) fn sign_account(&self, answer: &AccountResponse) -> Result<Token, LedgerError> {
+        answer.sign(self.may_sign_at(answer.issued_at)?).map_err(LedgerError::Signing)
+    }
+
+    /// The key's id.
+    pub(crate) fn id(&self) -> KeyId {
+        self.id
     }
 
     fn sign_allowance(&self, allowance: &Allowance) -> Result<Token, LedgerError> {

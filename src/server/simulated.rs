@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use super::DataFolder;
 use super::clock::Clock;
 use super::known_devices::KnownDevice;
-use super::ledger::{AllowanceRules, Answer as Done, Ledger, LedgerError, OperateError, Operation};
+use super::ledger::{AccountRules, AllowanceRules, Answer as Done, Ledger, LedgerError, OperateError, Operation};
 use super::memory::Memory;
 use super::metrics::Metrics;
 use super::pipeline::{Answer, Batch, Writer};
 use super::problem::Refusal;
-use super::request::{Verified, verified};
+use super::request::verified;
 use super::signing::{ReceiptIds, Signer};
 use super::signing_keys::{CurrentKeys, SigningKeys};
 use super::verified_orders::VerifiedOrders;
@@ -138,6 +138,7 @@ impl SimulatedServer {
             welcome,
             batch: usize::MAX,
             allowances,
+            accounts: AccountRules::default(),
             metrics: Arc::new(Metrics::default()),
             workers: None,
             _lock: None,
@@ -217,10 +218,15 @@ impl SimulatedServer {
         let token = Token::from_text(text);
         let id = SyncRequest::claimed_device(&token)?;
         let device = self.find(id)?.ok_or_else(|| Refusal::unknown_device(id))?;
-        let game = &self.writer.catalog.game;
+        let mut read = verified(&token, device, &self.writer.catalog.game, &self.verified, |_| Ok(()));
+        if read.as_ref().is_err_and(|refusal| refusal.kind == ProblemType::WrongAccount) {
+            // What is remembered of the device may be over.
+            self.devices.remove(&id);
+            let device = self.find(id)?.ok_or_else(|| Refusal::unknown_device(id))?;
+            read = verified(&token, device, &self.writer.catalog.game, &self.verified, |_| Ok(()));
+        }
         // Nobody waits for news: whoever asks is answered at once.
-        let held = self.memory.nothing();
-        let Verified { keys: known, job, .. } = verified(token, device, game, &self.verified, |_| Ok(()), held)?;
+        let (known, _, job) = read?.into_job(&token, self.memory.nothing());
         let (reply, answer) = oneshot::channel();
         batch.syncs.push((job, reply));
         Ok(Fate::Syncs { device: id, known, answer })
@@ -232,7 +238,8 @@ impl SimulatedServer {
             return Ok(Some(known.clone()));
         }
         let found = self.writer.ledger.device(id).map_err(|error| Refusal::of_ledger(&error))?;
-        let known = found.map(|device| KnownDevice { account: device.account, key: device.key });
+        let known =
+            found.map(|device| KnownDevice { account: device.account, key: device.key, revoked: device.revoked });
         self.devices.extend(known.clone().map(|known| (id, known)));
         Ok(known)
     }
@@ -257,7 +264,8 @@ impl SimulatedServer {
                     Answered { status: 200, retry_after: None, body: body.into_bytes() }
                 }
                 Err(refusal) => {
-                    if refusal.kind == ProblemType::UnknownDevice {
+                    let kinds = [ProblemType::UnknownDevice, ProblemType::WrongAccount, ProblemType::DeviceRevoked];
+                    if kinds.contains(&refusal.kind) {
                         self.devices.remove(&device);
                     }
                     refusal.into()

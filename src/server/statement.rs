@@ -3,7 +3,7 @@
 //! Both are added up from the transfers, on any engine, as they were at a moment: what was written at that moment or
 //! later is left out. `docs/ledger.md` says what each column means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
@@ -47,6 +47,9 @@ pub struct StatementLine {
     pub amount: LedgerMoney,
     /// What was payable after it.
     pub balance: LedgerMoney,
+    /// For a sale and its refund, whether somebody has paid for the money that paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 /// What players have paid for and not used, as of a moment.
@@ -89,7 +92,7 @@ pub fn creator(
     from: UnixSeconds,
     until: UnixSeconds,
 ) -> Result<Vec<CreatorStatement>, LedgerError> {
-    let mut reader = CreatorReader { creator, from, until, accounts: BTreeMap::new() };
+    let mut reader = CreatorReader { creator, from, until, accounts: BTreeMap::new(), given_away: HashSet::new() };
     ledger.read(&mut reader)?;
     let mut accounts: Vec<Payable> = reader.accounts.into_values().collect();
     accounts.sort_by(|one, other| one.currency.cmp(&other.currency));
@@ -144,14 +147,16 @@ struct CreatorReader<'a> {
     until: UnixSeconds,
     /// What is payable to the creator, by the numbers of the accounts.
     accounts: BTreeMap<[u8; 16], Payable>,
+    /// The lots whose money nobody has paid, by their numbers.
+    given_away: HashSet<[u8; 16]>,
 }
 
 /// What is payable to a creator in one currency.
 struct Payable {
     currency: String,
     opening: i128,
-    /// What each transfer adds.
-    transfers: Vec<(i128, TransferRow)>,
+    /// What each transfer adds, and whether it is for money that nobody has paid.
+    transfers: Vec<(i128, Origin, TransferRow)>,
 }
 
 impl Payable {
@@ -164,12 +169,13 @@ impl Payable {
         let Self { currency: code, opening, mut transfers } = self;
         let currency = currency(&code)?;
         // Of one second, sales come first, then refunds, then payouts: only what is there is given.
-        transfers.sort_by_key(|(_, row)| (row.created_at, TransferKind::parse(&row.kind), row.id));
+        transfers.sort_by_key(|(_, _, row)| (row.created_at, TransferKind::parse(&row.kind), row.id));
         let mut balance = opening;
         let mut lines = Vec::with_capacity(transfers.len());
-        for (amount, row) in transfers {
+        for (amount, origin, row) in transfers {
             balance += amount;
             lines.push(StatementLine {
+                origin: row.order.map(|_| origin),
                 at: Date(row.created_at),
                 kind: row.kind,
                 transfer: TransferId(row.id),
@@ -189,7 +195,9 @@ impl BookReader for CreatorReader<'_> {
     }
 
     fn account(&mut self, row: AccountRow) {
-        if row.kind == "payable" && row.owner == self.creator.as_str() {
+        if row.lot.as_ref().is_some_and(|lot| lot.origin == Origin::Promotional.as_str()) {
+            self.given_away.insert(row.id);
+        } else if row.kind == "payable" && row.owner == self.creator.as_str() {
             self.accounts.insert(row.id, Payable { currency: row.currency, opening: 0, transfers: Vec::new() });
         }
     }
@@ -199,10 +207,12 @@ impl BookReader for CreatorReader<'_> {
             return;
         }
         let amount = i128::from(row.amount);
-        for (number, amount) in [(row.credit_account, amount), (row.debit_account, -amount)] {
+        let (to, from) = (row.credit_account, row.debit_account);
+        for (number, other, amount) in [(to, from, amount), (from, to, -amount)] {
+            let origin = if self.given_away.contains(&other) { Origin::Promotional } else { Origin::Paid };
             match self.accounts.get_mut(&number) {
                 Some(account) if row.created_at < self.from => account.opening += amount,
-                Some(account) => account.transfers.push((amount, row.clone())),
+                Some(account) => account.transfers.push((amount, origin, row.clone())),
                 None => {}
             }
         }

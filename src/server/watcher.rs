@@ -162,8 +162,8 @@ impl Watcher {
             let places: Vec<Place> = some.iter().map(|(known, _)| known.place.clone()).collect();
             let standings = match self.books.standings(&places) {
                 Ok(standings) => standings.into_iter().map(Some).collect(),
-                // The request itself finds out what is wrong with its own.
-                Err(_) => places.iter().map(|_| None).collect::<Vec<_>>(),
+                // What is wrong with one of them is no trouble of the others; its own request finds out what it is.
+                Err(_) => places.iter().map(|place| self.standing(place)).collect::<Vec<_>>(),
             };
             for ((known, answer), standing) in some.into_iter().zip(standings) {
                 match standing.filter(|standing| known.is_old(standing)) {
@@ -178,6 +178,10 @@ impl Watcher {
         }
         // Only now: nobody may think meanwhile that none of them waits.
         self.count.fetch_sub(let_go, Ordering::SeqCst);
+    }
+
+    fn standing(&mut self, place: &Place) -> Option<Standing> {
+        self.books.standings(std::slice::from_ref(place)).ok()?.pop()
     }
 
     /// Forgets those that wait no longer, and says how many do.

@@ -11,8 +11,8 @@ use crate::client::journal::FrameWriter;
 use crate::client::machine::{Input, Settings, Terms};
 use crate::client::record::{Record, Signed};
 use crate::client::storage::file::FileStorage;
-use crate::client::{Holdings, OrderState, Request, Session, Snapshot, Tick, Update};
-use crate::protocol::{ConsumptionId, Currency, Micros, Money, OrderId, Sha256};
+use crate::client::{AccountWish, Holdings, OrderState, Request, Session, Snapshot, Tick, Update};
+use crate::protocol::{ConsumptionId, Currency, KeyId, Micros, Money, OrderId, Sha256};
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,9 +218,24 @@ impl Life {
         }
     }
 
+    /// Goes on with another key, as far as it can be done now.
+    pub(super) fn replace_key(&mut self) {
+        self.step(vec![Input::Account(AccountWish::ReplaceKey)]);
+        self.answer_requests();
+    }
+
+    /// The device as it is now.
+    pub(super) fn device(&self) -> Option<KeyId> {
+        self.session.as_ref().map(|session| session.machine().device())
+    }
+
     /// Answers requests until there are none, and lets time pass where the client waits.
     fn exchange(&mut self) {
         self.step(vec![Input::SyncNow]);
+        self.answer_requests();
+    }
+
+    fn answer_requests(&mut self) {
         for _ in 0..6 {
             let Some(request) = self.request.take() else { return };
             let key = self.session.as_ref().map(|session| session.machine().public_key());

@@ -4,6 +4,7 @@ use super::crashes::{Extent, exhaust};
 use super::disk::{FaultKind, Thoroughness};
 use super::failures::fail_every_call;
 use super::life::{Act, Life};
+use super::replacing;
 use super::rot::rot;
 use crate::client::seeded::{Bug, with};
 
@@ -22,7 +23,7 @@ fn search(failures_first: bool) -> Option<String> {
     let rot = || rot(60, 2).err().map(|wrong| format!("rot: {wrong}"));
     let failures =
         |kinds: &[FaultKind], every| fail_every_call(kinds, every, 3).err().map(|wrong| format!("failures: {wrong}"));
-    let others = || two_processes().or_else(forged_seal);
+    let others = || two_processes().or_else(forged_seal).or_else(replacing::search);
     let some = || failures(&[FaultKind::Broken, FaultKind::Short], 7);
     let lost = || failures(&[FaultKind::SyncLost], 2);
     let failures = || some().or_else(lost);

@@ -1,12 +1,14 @@
-//! A server in a few lines that keeps true books of what it was asked: one device, one product, no limit to the wallet.
+//! A server in a few lines that keeps true books of what it was asked: one device, whose key may be replaced, one product,
+//! no limit to the wallet.
 
 use std::collections::BTreeMap;
 
 use crate::client::{Request, Response};
 use crate::protocol::sync::{ChainHead, MAX_RECEIPTS, SyncRequest, SyncResponse};
 use crate::protocol::{
-    Consumption, ConsumptionId, ConsumptionReason, ConsumptionReceipt, ConsumptionStatus, GameId, Grant, Order,
-    OrderId, PublicKey, Reason, Receipt, ReceiptId, SecretKey, Sha256, Status, Token, UnixSeconds,
+    AccountAsk, AccountId, AccountRequest, AccountResponse, Consumption, ConsumptionId, ConsumptionReason,
+    ConsumptionReceipt, ConsumptionStatus, DeviceEntry, GameId, Grant, KeyId, Order, OrderId, PublicKey, Reason,
+    Receipt, ReceiptId, SecretKey, Sha256, Status, Token, UnixSeconds,
 };
 
 /// The books.
@@ -14,6 +16,8 @@ use crate::protocol::{
 pub(super) struct Shop {
     key: SecretKey,
     device: Option<PublicKey>,
+    /// The keys whose place it took.
+    revoked: Vec<PublicKey>,
     answers: BTreeMap<OrderId, (Sha256, Token)>,
     feed: Vec<Token>,
     chain: Option<ChainHead>,
@@ -36,6 +40,7 @@ impl Shop {
         Self {
             key: SecretKey::from_seed(&[2; 32]),
             device: None,
+            revoked: Vec::new(),
             answers: BTreeMap::new(),
             feed: Vec::new(),
             chain: None,
@@ -72,16 +77,21 @@ impl Shop {
     /// Answers a request of the device with `key`; in words, what a client must never do.
     pub(super) fn answer(&mut self, request: &Request, key: PublicKey) -> Result<Response, String> {
         if request.path == "/v1/devices" {
-            self.device = Some(key);
+            self.device.get_or_insert(key);
             return Ok(Response { status: 201, ..Response::default() });
         }
         if self.device.is_none() {
-            let body = br#"{"type":"/problems/unknown-device","title":"x","status":404,"detail":"x"}"#.to_vec();
-            return Ok(Response { status: 404, retry_after: None, body });
+            return Ok(problem("unknown-device", 404));
         }
         let text = std::str::from_utf8(&request.body).map_err(|error| error.to_string())?;
         let token = Token::from_text(text);
-        let account = key.id().guest_account();
+        if request.path == "/v1/account" {
+            return self.answer_question(&token);
+        }
+        if self.revoked.contains(&key) {
+            return Ok(problem("device-revoked", 403));
+        }
+        let account = self.account();
         let sync =
             SyncRequest::verify(&token, key, &account, &game()).map_err(|error| format!("a bad request: {error}"))?;
         let mut receipts = Vec::new();
@@ -150,6 +160,59 @@ impl Shop {
         Ok(())
     }
 
+    /// The account of the first key.
+    fn account(&self) -> AccountId {
+        let first = self.revoked.first().or(self.device.as_ref());
+        first.unwrap_or(&self.key.public()).id().guest_account()
+    }
+
+    /// The id of the key that is not revoked.
+    pub(super) fn device(&self) -> Option<KeyId> {
+        self.device.map(|key| key.id())
+    }
+
+    pub(super) fn is_key_replaced(&self) -> bool {
+        !self.revoked.is_empty()
+    }
+
+    fn answer_question(&mut self, token: &Token) -> Result<Response, String> {
+        let asker = AccountRequest::claimed_device(token).map_err(|error| error.to_string())?;
+        let mut keys = self.revoked.iter().chain(&self.device);
+        let Some(&key) = keys.find(|key| key.id() == asker) else { return Ok(problem("unknown-device", 404)) };
+        let question =
+            AccountRequest::verify(token, key, &game()).map_err(|error| format!("a bad question: {error}"))?;
+        let mut device = asker;
+        if let AccountAsk::ReplaceKey { enrolment } = question.ask {
+            let (new, _) = enrolment
+                .verify_into(&self.account(), &game())
+                .map_err(|error| format!("the new key does not say so itself: {error}"))?;
+            let is_done = self.revoked.last() == Some(&key) && self.device == Some(new);
+            if self.revoked.contains(&key) && !is_done {
+                return Ok(problem("device-revoked", 403));
+            }
+            if !is_done {
+                self.revoked.extend(self.device.replace(new));
+                self.chain = None;
+            }
+            device = new.id();
+        }
+        let revoked = self.device() != Some(device);
+        let entry = DeviceEntry { id: device, name: None, enrolled_at: 0, revoked, frozen: false };
+        let answer = AccountResponse {
+            server: self.key.id(),
+            account: self.account(),
+            game: game(),
+            issued_at: self.time,
+            request_sha256: token.sha256(),
+            device,
+            signed_in: false,
+            devices: vec![entry],
+            link_code: None,
+        };
+        let token = answer.sign(&self.key).map_err(|error| error.to_string())?;
+        Ok(Response { status: 200, retry_after: None, body: token.as_str().as_bytes().to_vec() })
+    }
+
     fn settle(&mut self, token: &Token, order: &Order) -> Result<Token, String> {
         let sha256 = token.sha256();
         if let Some((known, receipt)) = self.answers.get(&order.id) {
@@ -190,4 +253,9 @@ impl Shop {
         self.answers.insert(order.id, (sha256, receipt.clone()));
         Ok(receipt)
     }
+}
+
+fn problem(kind: &str, status: u16) -> Response {
+    let body = format!(r#"{{"type":"/problems/{kind}","title":"x","status":{status},"detail":"x"}}"#);
+    Response { status, retry_after: None, body: body.into_bytes() }
 }

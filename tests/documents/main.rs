@@ -1,5 +1,6 @@
 //! Documents that must not drift from the code.
 
+mod threat_model;
 mod worked_examples;
 
 /// The README's quick start is the example, word for word.

@@ -68,7 +68,8 @@ fn pp13_a_lost_response_is_retried_with_the_same_bytes_and_charged_once() {
     let shop = Shop::open("1.00EUR");
     // The first two requests enrol and ask for news. The third has the order; its answer is lost, and the next three.
     let transport = Arc::new(LossyTransport::new(&shop.address, 2..6));
-    let mut game = shop.play_with(IapPlugin { transport: Some(transport.clone()), ..shop.plugin("save") });
+    let mut game =
+        shop.play_with(IapPlugin { transport: Some(transport.clone()), listen: false, ..shop.plugin("save") });
     game.until("it is online", |store| *store.connection() == Connection::Online);
     game.buy_until("shield", OrderState::Granted);
     assert_eq!((game.available(), game.store().quantity("shield")), ("0.995".to_owned(), 1));

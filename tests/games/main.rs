@@ -1,5 +1,6 @@
 //! Games without a window, on real files, with a real server over HTTP on loopback.
 
+mod account;
 mod catalog_asset;
 mod copies;
 mod crash;
@@ -7,6 +8,7 @@ mod disk;
 mod elsewhere;
 mod end_to_end;
 mod formats;
+mod keychain;
 mod keys;
 mod offline;
 mod promises;

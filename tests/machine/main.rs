@@ -1,10 +1,12 @@
 //! The client's state machine, driven input by input, against a server that may lie.
 
+mod account;
 mod allowance;
 mod clock;
 mod consuming;
 mod journal;
 mod keys;
+mod listening;
 mod world;
 
 use std::time::Duration;

@@ -21,6 +21,7 @@ pub const SERVER_TIME: i64 = 1_700_000_000;
 pub struct World {
     pub machine: Machine,
     pub key: SecretKey,
+    pub next_key: Option<SecretKey>,
     pub server: SecretKey,
     pub policy: OfflineGrants,
     pub elapsed: Duration,
@@ -53,29 +54,45 @@ pub fn game() -> GameId {
 impl World {
     /// A device that is enrolled, with its first sync answered by nothing.
     pub fn new(policy: OfflineGrants) -> Self {
+        Self::set(policy, |_| {})
+    }
+
+    /// The same, with other settings.
+    pub fn set(policy: OfflineGrants, set: impl FnOnce(&mut Settings)) -> Self {
         let (key, server) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
-        let mut world = Self::open(policy, key, server, Vec::new());
+        let mut world = Self::open_with(SERVER_TIME, policy, key, None, server, Vec::new(), set);
         assert_eq!(world.path(), "/v1/devices");
         world.input(Input::Answered(Response { status: 201, ..Response::default() }));
         world.answer(&[]);
         world
     }
 
-    fn open(policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
-        Self::open_at(SERVER_TIME, policy, key, server, records)
+    fn open_at(unix: i64, policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
+        Self::open_with(unix, policy, key, None, server, records, |_| {})
     }
 
-    fn open_at(unix: i64, policy: OfflineGrants, key: SecretKey, server: SecretKey, records: Vec<Record>) -> Self {
+    fn open_with(
+        unix: i64,
+        policy: OfflineGrants,
+        key: SecretKey,
+        next_key: Option<SecretKey>,
+        server: SecretKey,
+        records: Vec<Record>,
+        set: impl FnOnce(&mut Settings),
+    ) -> Self {
         let mut settings = Settings::new(game(), vec![server.public()]);
         settings.offline_grants = policy;
+        set(&mut settings);
         let opened = Opened { key: key.clone(), access: Access::ReadWrite, troubles: Vec::new() };
         let tick = Tick { elapsed: Duration::ZERO, unix, random: [1; 16] };
         let mut opening = Machine::opening(settings, key.clone());
         records.iter().cloned().for_each(|record| opening.replay(record));
+        next_key.into_iter().for_each(|key| opening.next_key(key));
         let (machine, snapshot, first) = opening.finish(opened, tick).expect("opens");
         let mut world = Self {
             machine,
             key,
+            next_key: None,
             server,
             policy,
             elapsed: Duration::ZERO,
@@ -108,6 +125,14 @@ impl World {
         let feed = self.feed;
         let mut world = Self::open_at(SERVER_TIME + off, self.policy, self.key, self.server, self.records);
         world.feed = feed;
+        world
+    }
+
+    /// The same, with a key beside the device's that may take its place.
+    pub fn restart_with_next_key(self, next_key: Option<SecretKey>) -> Self {
+        let Self { policy, key, server, records, .. } = self;
+        let mut world = Self::open_with(SERVER_TIME, policy, key, next_key.clone(), server, records, |_| {});
+        world.next_key = next_key;
         world
     }
 
@@ -213,8 +238,11 @@ impl World {
             match output {
                 Output::Append(records) => self.pending.extend_from_slice(records),
                 Output::Send(request) => self.request = Some(request.clone()),
+                Output::Abandon => self.request = None,
                 Output::Tell(update) => self.hear(update.clone()),
                 Output::Compact => self.compact(),
+                Output::MakeNextKey => self.next_key = Some(SecretKey::from_seed(&[9; 32])),
+                Output::TakeNextKey => self.key = self.next_key.take().expect("a next key"),
                 other => panic!("an output that the tests do not know: {other:?}"),
             }
         }
@@ -255,7 +283,7 @@ impl World {
         self.request.as_ref().expect("a request").path
     }
 
-    fn request_token(&self) -> Token {
+    pub fn request_token(&self) -> Token {
         let body = &self.request.as_ref().expect("a request").body;
         Token::from_text(std::str::from_utf8(body).expect("text"))
     }
@@ -284,8 +312,7 @@ impl World {
         let signed = self.records.iter().find_map(|record| match record {
             Record::Order(signed) => {
                 let token = signed.token();
-                let order =
-                    Order::verify(&token, self.key.public(), self.machine.account(), &game()).expect("verifies");
+                let order = Order::verify(&token, self.key.public(), self.machine.account(), &game()).ok()?;
                 (order.id == order_id(number)).then(|| (order.product, token.sha256()))
             }
             _ => None,

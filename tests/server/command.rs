@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::support::{CATALOG, Device, Shop, catalog, try_send};
 
 /// What a command exited with, and what it printed.
-fn run(arguments: &[&str]) -> (u8, String, String) {
+pub fn run(arguments: &[&str]) -> (u8, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = cli::run(["iap-server"].iter().chain(arguments), &mut out, &mut err);
     let text = |bytes| String::from_utf8(bytes).expect("text");

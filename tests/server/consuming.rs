@@ -205,7 +205,7 @@ fn change_to_what_is_used_up_is_found_by_the_audit() {
             "what is counted of its items",
         ),
         ("UPDATE inventories SET counts = 'x'", "what is counted of its items"),
-        ("UPDATE inventories SET feed = feed - 1", "what is counted of its items"),
+        ("UPDATE inventories SET feed = 2", "what is counted of its items"),
         ("UPDATE inventories SET feed = 99", "more is counted of its items than is in its feed"),
         ("UPDATE devices SET consumed_sequence = 9", "and says 9 consumptions up to 9"),
         ("UPDATE devices SET consumed_repeated = 1", "and says 5 consumptions"),

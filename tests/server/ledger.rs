@@ -3,6 +3,7 @@
 //! Each promise is a function of a desk; `suite!` runs it on every engine. An engine is one line there, and one in
 //! [`Engine::open`].
 
+mod accounts;
 mod allowances;
 mod consuming;
 mod credits;

@@ -2,8 +2,10 @@
 #![cfg(feature = "server")]
 
 mod abuse;
+mod accounts;
 mod admin;
 mod allowances;
+mod attacks;
 mod audit;
 mod backup;
 #[cfg(all(unix, feature = "postgres"))]

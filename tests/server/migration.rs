@@ -7,8 +7,8 @@ use bevy_iap::protocol::{AllowanceRequest, ConsumptionStatus, Currency, Receipt,
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::operation::RefundOrder;
 use bevy_iap::server::ledger::{
-    AllowanceRules, AllowanceWish, ConsumptionOutcome, Context, Credit, Ledger, LedgerError, OperateError, Operation,
-    OperationId, SqliteLedger, VerifiedConsumption, VerifiedOrder,
+    AccountChange, AccountRules, AccountWish, AllowanceRules, AllowanceWish, ConsumptionOutcome, Context, Credit,
+    Ledger, LedgerError, OperateError, Operation, OperationId, SqliteLedger, VerifiedConsumption, VerifiedOrder,
 };
 use bevy_iap::server::signing::Signer;
 use rusqlite::{Connection, params};
@@ -166,7 +166,24 @@ fn books_that_cannot_be_brought_up_are_left_as_they_were() {
     }
 }
 
-/// What version 5 has changed, undone.
+/// Takes back what these steps have done.
+fn older(path: &Path, undo: &[&str]) {
+    Connection::open(path).expect("opens").execute_batch(&undo.concat()).expect("undoes");
+}
+
+/// What accounts of several devices have changed, undone.
+const VERSION_5: &str = "
+    DROP TABLE logins;
+    DROP TABLE link_codes;
+    DROP TABLE moves;
+    ALTER TABLE devices DROP COLUMN place;
+    ALTER TABLE devices DROP COLUMN name;
+    ALTER TABLE devices DROP COLUMN revoked_at;
+    ALTER TABLE devices DROP COLUMN replaced_by;
+    PRAGMA user_version = 5;
+";
+
+/// What consumptions have changed, undone.
 const VERSION_4: &str = "
     DROP TABLE consumptions;
     DROP TABLE inventories;
@@ -190,10 +207,7 @@ fn books_of_version_3_give_allowances_from_then_on() {
     let path = folder.path().join("store.sqlite");
     let (device, _, mut signer) = version_1(&path);
     drop(SqliteLedger::open(&path, &game()).expect("opens"));
-    let older = Connection::open(&path).expect("opens");
-    older.execute_batch(VERSION_4).expect("undoes");
-    older.execute_batch(VERSION_3).expect("undoes");
-    drop(older);
+    older(&path, &[VERSION_5, VERSION_4, VERSION_3]);
     let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
     assert_right(&mut ledger, &signer);
     assert_eq!(euros(&mut ledger, &device), 450_000);
@@ -212,7 +226,7 @@ fn books_of_version_4_use_up_what_was_bought_before() {
     let path = folder.path().join("store.sqlite");
     let (device, _, mut signer) = version_1(&path);
     drop(SqliteLedger::open(&path, &game()).expect("opens"));
-    Connection::open(&path).expect("opens").execute_batch(VERSION_4).expect("undoes");
+    older(&path, &[VERSION_5, VERSION_4]);
     let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
     assert_right(&mut ledger, &signer);
     // 210 were bought, and nothing that was refunded counts.
@@ -225,5 +239,24 @@ fn books_of_version_4_use_up_what_was_bought_before() {
     let status = |status| ConsumptionOutcome::Settled { status, repeated: false };
     let expected = [ConsumptionStatus::Refused, ConsumptionStatus::Consumed, ConsumptionStatus::Refused];
     assert_eq!(outcomes, expected.map(status));
+    assert_right(&mut ledger, &signer);
+}
+
+#[test]
+fn books_of_version_5_let_devices_join_from_then_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store.sqlite");
+    let (device, _, mut signer) = version_1(&path);
+    drop(SqliteLedger::open(&path, &game()).expect("opens"));
+    older(&path, &[VERSION_5]);
+    let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
+    let other = Device::new();
+    ledger.enrol(&[other.key.public()], None, 50).expect("enrols");
+    let mut ask = |device: &Device, change| {
+        let wish = AccountWish { device: device.id(), change };
+        ledger.manage(&wish, &AccountRules::default(), &mut signer, 50).expect("is done")
+    };
+    let code = ask(&other, AccountChange::LinkCode).link_code.expect("is made").code;
+    assert_eq!(ask(&device, AccountChange::JoinByCode(code)).account, other.account());
     assert_right(&mut ledger, &signer);
 }

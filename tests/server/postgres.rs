@@ -1,5 +1,6 @@
 //! What PostgreSQL is there for: several servers on one database, and a database that comes and goes.
 
+mod accounts;
 mod conflicts;
 mod older;
 mod patience;

@@ -56,10 +56,15 @@ fn what_is_shown_can_be_read_again() {
     let all = r#"Server(catalog: "a.ron", data: "b", listen: "0.0.0.0:1", welcome: "1.00EUR", trust_proxy: "10.0.0.0/8",
         allow_origin: "https://games.example", connections_per_address: 3, orders_per_address: "off", time: 4,
         requests_per_address: "3:4", enrolments_per_address: "5:6", limit_loopback: true, memory: 2,
-        allowance_percent: 0, allowance_most: "0.50", allowance_days: 3, allowance_grace_days: 0, allowance_orders: 9)"#;
+        allowance_percent: 0, allowance_most: "0.50", allowance_days: 3, allowance_grace_days: 0, allowance_orders: 9,
+        codes_made_per_device: "1:1", codes_tried_per_device: "off", codes_tried_per_address: "2:2", codes_tried: "3:3",
+        devices_per_account: 4, login_issuer: "https://login.example", login_audience: "arcade-game",
+        login_keys: "keys.json", login_max_age: 60, login_nonce: "optional")"#;
     let shown = printed(all, &[], &[]).expect("works");
     assert_line(&shown, "orders_per_address: \"off\", // file");
     assert_line(&shown, "allowance_most: \"0.5\", // file");
+    assert_line(&shown, "login_nonce: \"optional\", // file");
+    assert_line(&shown, "devices_per_account: 4, // file");
     let again = printed(&shown, &[], &[]).expect("it is a file of settings");
     assert_eq!(
         again.replace("// file", "").replace("// default", ""),

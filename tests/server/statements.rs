@@ -1,5 +1,6 @@
 //! The operator's commands that move money, and statements: their totals are those of the books.
 
+use bevy_iap::protocol::Money;
 use bevy_iap::server::clock::{Clock as _, SystemClock};
 use bevy_iap::server::date::Date;
 use bevy_iap::server::ledger::{BookReader, Ledger, SqliteLedger};
@@ -79,7 +80,7 @@ fn creators_statement_adds_up_to_what_the_books_say_is_payable() {
     let (shop, _) = busy_shop();
     let csv = works(&shop, &["statement", "creator", "ann"]);
     let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
-    assert_eq!(rows[0], ["creator", "currency", "at", "kind", "transfer", "order", "amount", "balance"]);
+    assert_eq!(rows[0], ["creator", "currency", "at", "kind", "transfer", "order", "amount", "balance", "origin"]);
     let lines: Vec<_> = rows[1..].iter().map(|row| (row[3], row[6], row[7])).collect();
     // 70 % of four skins, less one of them, less what was paid.
     assert_eq!((lines[0], lines[1]), (("opening", "", "0"), ("purchase", "0.196", "0.196")));
@@ -89,6 +90,36 @@ fn creators_statement_adds_up_to_what_the_books_say_is_payable() {
     let zoe: serde_json::Value = serde_json::from_str(&zoe).expect("JSON");
     assert_eq!(zoe[0]["closing"]["micros"], 26_250);
     assert_eq!(stored(&shop, "payable"), 47_000 + 26_250);
+}
+
+#[test]
+fn sales_for_money_that_nobody_paid_are_told_apart_in_a_creators_statement() {
+    let shop = Shop::open();
+    let mut device = shop.device();
+    let account = device.account();
+    works(&shop, &["credit", account.as_str(), "2", "EUR", "--source", "card", "--id", &id("1")]);
+    // The first order takes all of the welcome credit and 0.05 of the card's money, the second the card's alone.
+    let (first, second) = (device.claims("skin", 15), device.claims("skin", 1));
+    let one = device.sign(&first);
+    let mut second = second;
+    (second.sequence, second.previous) = (2, Some(one.sha256()));
+    let two = device.sign(&second);
+    device.sync(&shop, 0, &[one, two]);
+    works(&shop, &["refund", &first.id.to_string()]);
+    works(&shop, &["payout", "ann", "0.049", "EUR", "--source", "bank", "--id", &id("2")]);
+    let csv = works(&shop, &["statement", "creator", "ann"]);
+    let rows = csv.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    let mut sums = std::collections::BTreeMap::new();
+    for row in rows {
+        let amount = format!("{}EUR", row[6]).parse().map_or(0, |amount: Money| amount.micros.value());
+        *sums.entry((row[3].to_owned(), row[8].to_owned())).or_insert(0) += amount;
+    }
+    let sum = |kind: &str, origin: &str| sums.get(&(kind.to_owned(), origin.to_owned())).copied().unwrap_or_default();
+    assert_eq!(sum("purchase", "promotional") + sum("purchase", "paid"), 784_000);
+    assert_eq!(sum("refund", "promotional"), -sum("purchase", "promotional"));
+    // What was bought for paid money alone is what is left of it, and was paid out.
+    assert_eq!((sum("purchase", "paid") + sum("refund", "paid"), sum("payout", "")), (49_000, -49_000));
+    assert!(sum("purchase", "promotional") > 0 && csv.contains("closing,,,,0,\n"), "{csv}");
 }
 
 #[test]

@@ -92,13 +92,15 @@ impl Shop {
 pub struct Device {
     pub key: SecretKey,
     pub chain: Option<ChainHead>,
+    /// The account that it has joined, if it has left its own.
+    pub joined: Option<AccountId>,
 }
 
 impl Device {
     pub fn new() -> Self {
         let mut seed = [7; 32];
         seed[..16].copy_from_slice(&fresh_id());
-        Self { key: SecretKey::from_seed(&seed), chain: None }
+        Self { key: SecretKey::from_seed(&seed), chain: None, joined: None }
     }
 
     pub fn id(&self) -> KeyId {
@@ -106,7 +108,7 @@ impl Device {
     }
 
     pub fn account(&self) -> AccountId {
-        self.id().guest_account()
+        self.joined.clone().unwrap_or_else(|| self.id().guest_account())
     }
 
     pub fn enrol(&self, address: SocketAddr) -> Answer {

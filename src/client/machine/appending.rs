@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::account::Learned;
 use super::allowance::Spending;
 use super::consuming::Pending;
 use super::orders::OpenOrder;
@@ -33,6 +34,7 @@ pub(super) enum Waiting {
     Consume { id: ConsumptionId, item: ItemId, quantity: u64 },
     SignedConsumption(Box<Pending>),
     Receipts(Box<Answered>),
+    Account(Box<Learned>),
 }
 
 /// What an answer says that is to become durable.
@@ -105,7 +107,7 @@ impl Machine {
             }
             return;
         }
-        let count = self.waiting.len().min(MAX_BATCH);
+        let count = self.count_to_append().min(MAX_BATCH);
         let mut batch = Batch {
             meaning: Vec::with_capacity(count),
             chain: self.chain,
@@ -152,6 +154,9 @@ impl Machine {
     /// Adds to a batch what it takes for `waiting` to become durable.
     fn prepare(&self, waiting: Waiting, batch: &mut Batch, tick: Tick, outputs: &mut Vec<Output>) {
         let waiting = match waiting {
+            Waiting::Purchase(terms) if self.membership.is_revoked() => {
+                return not_saved(&terms, "this device was removed from its account", tick, outputs);
+            }
             Waiting::Purchase(terms) => match self.sign(&terms, batch, tick) {
                 Ok((order, token)) => {
                     let records = &mut batch.records;
@@ -201,6 +206,11 @@ impl Machine {
                 }
                 batch.records.push(Record::Synced(synced.clone()));
                 Waiting::Receipts(answered)
+            }
+            Waiting::Account(learned) => {
+                batch.records.extend(learned.keys.clone().map(Record::Keys));
+                batch.records.push(Record::Account(learned.token.clone()));
+                Waiting::Account(learned)
             }
             signed @ (Waiting::SignedOrder { .. } | Waiting::SignedConsumption(_)) => signed,
         };
@@ -261,6 +271,7 @@ impl Machine {
                     outputs.push(Output::Tell(Update::Consumed { item, quantity, saved }));
                 }
                 Waiting::Receipts(answered) => self.settle(*answered, outputs),
+                Waiting::Account(learned) => self.account_learned(&learned),
                 Waiting::Purchase(_) => {}
             }
         }
@@ -270,13 +281,15 @@ impl Machine {
     pub(super) fn append_failed(&mut self, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
         let meaning = self.appending.take().map_or_else(Vec::new, |appending| appending.meaning);
         for failed in meaning {
-            if let Some(Waiting::Receipts(answered)) = not_saved_at_all(failed, trouble, tick, outputs) {
-                if seeded(Bug::CursorWithoutReceipts) {
-                    self.orders.forget_unanswered();
-                    self.cursor = answered.synced.cursor;
-                }
-                self.failed(trouble, None, tick);
+            let Some(again) = not_saved_at_all(failed, trouble, tick, outputs) else { continue };
+            if let Waiting::Receipts(answered) = again
+                && seeded(Bug::CursorWithoutReceipts)
+            {
+                self.orders.forget_unanswered();
+                self.cursor = answered.synced.cursor;
             }
+            self.account_not_saved(trouble);
+            self.failed(trouble, None, tick);
         }
         outputs.push(Output::Tell(Update::Trouble(trouble.to_owned())));
     }
@@ -376,6 +389,9 @@ impl Machine {
         self.withdraw_consumptions(outputs);
         self.server_time = synced.server_time;
         self.inventory.forget_ended(self.server_time);
+        if !more {
+            self.forget_former_orders();
+        }
         self.sync_wanted |= more || self.orders.unanswered().next().is_some();
         if synced.wallet != self.wallet {
             self.wallet.clone_from(&synced.wallet);
@@ -461,7 +477,7 @@ fn not_saved_at_all(waiting: Waiting, trouble: &str, tick: Tick, outputs: &mut V
             outputs.push(Output::Tell(Update::Consumed { item, quantity, saved: false }));
         }
         Waiting::SignedConsumption(pending) => outputs.push(Output::Tell(pending.not_saved())),
-        receipts @ Waiting::Receipts(_) => return Some(receipts),
+        again @ (Waiting::Receipts(_) | Waiting::Account(_)) => return Some(again),
     }
     None
 }

@@ -7,7 +7,7 @@ use crate::client::record::{Consumed, Follow, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
-use crate::protocol::{Consumption, ConsumptionReceipt, Order, Receipt, Token, envelope};
+use crate::protocol::{Consumption, ConsumptionReceipt, Order, Receipt, ReceiptError, Token, envelope};
 
 /// How many records more than twice those that are needed there may be, so that a small journal is left alone.
 const SLACK: u64 = 512;
@@ -53,7 +53,8 @@ impl Machine {
             // Every list, since each vouches for the receipts after it.
             Record::Identity(_) | Record::Keys(_) => Some(record),
             Record::Order(signed) => self.keep_order(signed).map(Record::Order),
-            Record::Receipt(signed) => Some(Record::Receipt(self.keep_receipt(signed))),
+            Record::Receipt(signed) => self.keep_receipt(signed).map(Record::Receipt),
+            Record::Account(ref token) => self.is_answer_needed(token).then_some(record),
             Record::Provisional(ref provisional) => {
                 let open = self.orders.get(provisional.order)?;
                 (open.provisional.is_some() || open.allowance.is_some()).then_some(record)
@@ -72,8 +73,12 @@ impl Machine {
                 let token = signed.token();
                 match Order::verify(&token, self.key.public(), &self.account, &self.settings.game) {
                     Ok(order) => (order.id, self.sealer.seal_order(&OrderSummary::new(&order, &token), &token)),
-                    // It was told when it was read, and gives nothing; it is not ours to throw away.
-                    Err(_) => return Some(signed),
+                    Err(_) => {
+                        let of_before = envelope::claims_of_stored::<Order>(&token).ok();
+                        let of_before = of_before.filter(|order| self.is_of_before(order));
+                        // Any other was told when it was read, and gives nothing; it is not ours to throw away.
+                        return of_before.is_none_or(|order| self.is_put_aside(order.id)).then_some(signed);
+                    }
                 }
             }
         };
@@ -91,15 +96,17 @@ impl Machine {
         self.is_waiting_to_be_counted(&claims).then_some(token)
     }
 
-    fn keep_receipt(&self, signed: Signed) -> Signed {
+    fn keep_receipt(&self, signed: Signed) -> Option<Signed> {
         if self.sealer.open_receipt(&signed).is_some() {
-            return signed;
+            return Some(signed);
         }
         let token = signed.token();
         match Receipt::verify_for(&token, &self.keys.vouched(), &self.settings.game, &self.account) {
-            Ok(claims) => self.seal_receipt(&claims, &token),
+            Ok(claims) => Some(self.seal_receipt(&claims, &token)),
+            // What was bought there is there.
+            Err(ReceiptError::WrongAccount { .. }) => None,
             // Its server's key may be trusted again by another version of the game.
-            Err(_) => signed,
+            Err(_) => Some(signed),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashSet;
 
+use super::account::Membership;
 use super::appending::Before;
 use super::consuming::Consumptions;
 use super::orders::OpenOrders;
@@ -18,7 +19,8 @@ use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Opened;
 use crate::client::view::{Connection, RECENT, Snapshot};
 use crate::protocol::{
-    Currency, Money, Order, OrderId, ProductId, Receipt, ReceiptError, SecretKey, ServerKeys, Sha256, Token, envelope,
+    AccountResponse, Currency, KeyId, Money, Order, OrderError, OrderId, ProductId, Receipt, ReceiptError, SecretKey,
+    ServerKeys, Sha256, Token, envelope,
 };
 
 /// A machine whose journal is being read.
@@ -34,6 +36,8 @@ pub struct Opening {
     broken_seals: u64,
     /// What is wrong with a list of keys.
     list_trouble: Option<String>,
+    /// What is wrong with the last answer that says where the device belongs: what follows may be of another account.
+    account_trouble: Option<String>,
     /// The order that was read last, if what it gives before its receipt was not.
     torn: Option<OrderId>,
     names: Names,
@@ -101,6 +105,7 @@ impl Machine {
             device,
             account,
             access: crate::client::Access::ReadWrite,
+            membership: Membership::default(),
             orders: OpenOrders::default(),
             settled: BTreeMap::new(),
             inventory: Inventory::default(),
@@ -129,6 +134,7 @@ impl Machine {
             enrolled: false,
             sync_wanted: true,
             next_poll: Duration::ZERO,
+            unheld: 0,
             failures: 0,
         };
         Opening {
@@ -139,6 +145,7 @@ impl Machine {
             verified: 0,
             broken_seals: 0,
             list_trouble: None,
+            account_trouble: None,
             torn: None,
             names: Names::default(),
         }
@@ -152,7 +159,7 @@ impl Opening {
         machine.records += 1;
         self.torn = None;
         match record {
-            Record::Identity(identity) => drop(self.identity.get_or_insert(identity)),
+            Record::Identity(identity) => self.replay_identity(identity),
             Record::Order(signed) => self.replay_order(signed),
             Record::Receipt(signed) => self.replay_receipt(signed),
             Record::Provisional(provisional) => {
@@ -177,6 +184,7 @@ impl Opening {
                 // Of a root that the game pins no longer, perhaps; the last list is the one that counts.
                 Err(trouble) => self.list_trouble = Some(trouble),
             },
+            Record::Account(token) => self.replay_account(&token),
             Record::Allowance(saved) => match machine.read_saved_allowance(&saved) {
                 Ok(allowance) => machine.allowance = Some(allowance),
                 Err(trouble) => {
@@ -192,6 +200,7 @@ impl Opening {
             Record::Consumption(token) => machine.replay_consumption(token),
             Record::ConsumptionReceipt(token) => machine.replay_consumption_receipt(&token),
             Record::Counted(counted) => machine.take_counted(counted),
+            Record::Synced(synced) if self.account_trouble.is_some() => machine.server_time = synced.server_time,
             Record::Synced(synced) => {
                 if synced.cursor < machine.cursor {
                     machine.begin_counting_again();
@@ -209,7 +218,40 @@ impl Opening {
         }
     }
 
+    /// Whose journal it is, if nothing came before: the device whose place this one took later, perhaps.
+    fn replay_identity(&mut self, identity: Identity) {
+        let machine = &mut self.machine;
+        if machine.records == 1 && identity.device != machine.device {
+            machine.device = identity.device;
+            machine.account = identity.device.guest_account();
+            machine.renew_sealer();
+        }
+        self.identity.get_or_insert(identity);
+    }
+
+    fn replay_account(&mut self, token: &Token) {
+        let machine = &mut self.machine;
+        match AccountResponse::verify_kept(token, &machine.keys.vouched(), &machine.settings.game) {
+            Ok(claims) => {
+                if claims.account != machine.account {
+                    self.recent.clear();
+                }
+                machine.enter(&claims, token);
+                self.account_trouble = None;
+            }
+            Err(error) => {
+                self.account_trouble = Some(format!("in the journal, what the store said of the account: {error}"));
+            }
+        }
+    }
+
+    /// Whether what is read now was written by a device whose place this one took, with a key that is gone.
+    fn is_of_former_device(&self) -> bool {
+        self.machine.device != self.machine.key.id()
+    }
+
     fn replay_order(&mut self, signed: Signed) {
+        let is_of_former_device = self.is_of_former_device();
         let machine = &mut self.machine;
         let verified;
         let sealed = machine.sealer.open_order(&signed);
@@ -217,9 +259,14 @@ impl Opening {
         let (summary, (product, price)) = match named {
             Some(sealed) => sealed,
             None => {
-                self.broken_seals += u64::from(!signed.seal().is_empty());
                 let token = signed.token();
-                match Order::verify(&token, machine.key.public(), &machine.account, &machine.settings.game) {
+                let read = match is_of_former_device {
+                    // It is only for knowing what became of it: it is never sent.
+                    true => envelope::claims_of_stored(&token).map_err(OrderError::from),
+                    false => Order::verify(&token, machine.key.public(), &machine.account, &machine.settings.game),
+                };
+                self.broken_seals += u64::from(!signed.seal().is_empty() && !is_of_former_device);
+                match read {
                     Ok(order) => {
                         self.verified += 1;
                         verified = order;
@@ -253,6 +300,7 @@ impl Opening {
     }
 
     fn replay_receipt(&mut self, signed: Signed) {
+        let is_of_former_device = self.is_of_former_device();
         let machine = &mut self.machine;
         machine.receipts += 1;
         let (summary, sealed, claims) = match machine.sealer.open_receipt(&signed) {
@@ -261,7 +309,7 @@ impl Opening {
                 (summary, sealed, None)
             }
             None => {
-                self.broken_seals += u64::from(!signed.seal().is_empty());
+                self.broken_seals += u64::from(!signed.seal().is_empty() && !is_of_former_device);
                 let token = signed.token();
                 match Receipt::verify_for(&token, &machine.keys.vouched(), &machine.settings.game, &machine.account) {
                     Ok(claims) => {
@@ -297,7 +345,18 @@ impl Opening {
     /// after them may vouch for them, as when the game pins other roots than it did.
     pub fn keys_to_read_it_with(&self) -> Option<ServerKeys> {
         let Machine { withheld, keys, .. } = &self.machine;
-        (!withheld.is_empty() && keys.number() > 0).then(|| keys.clone())
+        let is_in_doubt = !withheld.is_empty() || self.account_trouble.is_some();
+        (is_in_doubt && keys.number() > 0).then(|| keys.clone())
+    }
+
+    /// The device whose journal this is, if its key is another than the one that it was read with.
+    pub fn other_device(&self) -> Option<KeyId> {
+        self.is_of_former_device().then_some(self.machine.device)
+    }
+
+    /// There is a key that may take the place of the device's, as [`Output::MakeNextKey`](super::Output) asked for.
+    pub fn next_key(&mut self, key: SecretKey) {
+        self.machine.membership.next_key = Some(key);
     }
 
     /// The last append may have been cut short between an order and what it gives before its receipt. What it has spent
@@ -324,7 +383,10 @@ impl Opening {
         if let Some(trouble) = self.list_trouble.take().filter(|_| self.machine.keys.number() == 0) {
             self.troubles.push(format!("in the journal, {trouble}"));
         }
-        let (receipts, orders) = self.recent();
+        self.troubles.extend(self.account_trouble.take());
+        let (receipts, mut orders) = self.recent();
+        orders.splice(0..0, self.machine.unanswered_former_orders());
+        self.machine.membership.news.clear();
         let Self { mut machine, mut troubles, verified, broken_seals, .. } = self;
         machine.access = opened.access;
         troubles.splice(0..0, opened.troubles);
@@ -352,6 +414,7 @@ impl Opening {
             holdings: machine.told.clone(),
             wallet: machine.wallet.clone(),
             allowance: machine.told_allowance,
+            membership: machine.account_view(),
             troubles,
         };
         Ok((machine, snapshot, first))
@@ -361,18 +424,15 @@ impl Opening {
     /// verified by themselves.
     fn identity(&self) -> Result<Option<Record>, String> {
         let machine = &self.machine;
-        let (game, device, account) = (machine.settings.game.clone(), machine.device, machine.account.clone());
+        let (game, device) = (machine.settings.game.clone(), machine.key.id());
         match &self.identity {
-            None => Ok(Some(Record::Identity(Identity { game, device, account }))),
             Some(found) if found.game != game => Err(format!(
                 "the journal belongs to the game {}, and this is {game}; choose another folder for one of them",
                 found.game
             )),
-            Some(found) if found.device != device || found.account != account => Err(format!(
-                "the journal belongs to the device {}, and the key in `device.key` is {device}; put the right key \
-                 back, or move the journal away to start as a new player",
-                found.device
-            )),
+            Some(found) if !machine.was_this_device(found.device) => Err(of_another_device(found.device, device)),
+            _ if self.is_of_former_device() => Err(of_another_device(machine.device, device)),
+            None => Ok(Some(Record::Identity(Identity { game, device, account: device.guest_account() }))),
             Some(_) => Ok(None),
         }
     }
@@ -405,6 +465,13 @@ impl Opening {
         orders.extend(answered.map(|(_, order)| order));
         (receipts, orders)
     }
+}
+
+fn of_another_device(found: KeyId, device: KeyId) -> String {
+    format!(
+        "the journal belongs to the device {found}, and the key in `device.key` is {device}; put the right key back, or \
+         move the journal away to start as a new player"
+    )
 }
 
 impl Machine {

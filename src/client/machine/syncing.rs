@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use super::account::Question;
 use super::appending::Answered;
 use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
-use crate::client::seal::Sealer;
 use crate::client::seeded::{Bug, seeded};
 use crate::client::transport::{Request, Response};
 use crate::client::view::Connection;
@@ -32,7 +32,9 @@ pub(super) enum Link {
     Syncing(Sync),
     /// The last request failed: wait, then enrol if the device is unknown, then send `again`.
     Waiting { until: Duration, again: Option<Sync>, trouble: String },
-    /// Receipts of the last answer wait to become durable.
+    /// A question about the account is under way.
+    Asking(Question),
+    /// What the last answer said waits to become durable.
     Storing,
 }
 
@@ -43,12 +45,19 @@ pub(super) struct Sync {
     orders: Vec<OrderId>,
     /// The last consumption in it.
     consumed: Option<ConsumptionId>,
+    /// Whether the server may hold its answer until there is news.
+    pub(super) waits: bool,
+    pub(super) sent_at: Duration,
 }
 
 impl Machine {
     /// Sends the next request, if it is time for one.
     pub(super) fn send_next(&mut self, tick: Tick, outputs: &mut Vec<Output>) {
         if self.offline || self.settings.server_keys.is_empty() || !self.access.may_write() {
+            return;
+        }
+        self.give_up_waiting(tick);
+        if self.ask_next(tick, outputs) || self.membership.is_revoked() {
             return;
         }
         let again = match &mut self.link {
@@ -68,7 +77,8 @@ impl Machine {
             Enrolment::sign(&self.key, &self.settings.game, tick.unix).map_err(|error| error.to_string())?;
         let body = serde_json::to_vec(&enrolment).map_err(|error| error.to_string())?;
         self.link = Link::Enrolling { then };
-        Ok(Request { path: "/v1/devices", content_type: "application/json", body: body.into() })
+        let hold = Duration::ZERO;
+        Ok(Request { path: "/v1/devices", content_type: "application/json", body: body.into(), hold })
     }
 
     fn sync(&mut self, again: Option<Sync>, tick: Tick, outputs: &mut Vec<Output>) -> Result<Request, String> {
@@ -82,8 +92,9 @@ impl Machine {
             }
         }
         let body = sync.token.as_str().as_bytes().into();
+        let hold = Self::hold(sync.waits);
         self.link = Link::Syncing(sync);
-        Ok(Request { path: "/v1/sync", content_type: "application/jose", body })
+        Ok(Request { path: "/v1/sync", content_type: "application/jose", body, hold })
     }
 
     fn new_sync(&mut self, tick: Tick) -> Result<Sync, String> {
@@ -104,15 +115,26 @@ impl Machine {
             keys: self.keys.number(),
             allowance: self.wanted_allowance(),
             consumptions: self.consumptions.to_send().cloned().collect(),
-            wait: None,
+            wait: self.wait_for_news(),
         };
         self.sync_wanted = false;
         let token = request.sign(&self.key).map_err(|error| error.to_string())?;
-        Ok(Sync { token, orders, consumed: self.consumptions.last_to_send() })
+        let consumed = self.consumptions.last_to_send();
+        if request.wait.is_some() {
+            self.next_poll = Duration::MAX;
+        }
+        Ok(Sync { token, orders, consumed, waits: request.wait.is_some(), sent_at: tick.elapsed })
     }
 
     /// The server, or somebody in its place, answered.
     pub(super) fn answered(&mut self, response: &Response, tick: Tick) {
+        if let Link::Asking(question) = &self.link {
+            return self.question_answered(question.clone(), response, tick);
+        }
+        if !matches!(self.link, Link::Enrolling { .. } | Link::Syncing(_)) {
+            // It was given up.
+            return;
+        }
         if !(200..300).contains(&response.status) {
             let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
             if problem.as_ref().is_some_and(|problem| problem.kind == ProblemType::UnknownDevice.as_str()) {
@@ -122,6 +144,7 @@ impl Machine {
             if seeded(Bug::TrustRefusals) && matches!(response.status, 402 | 403) {
                 self.orders.forget_unanswered();
             }
+            self.sync_refused(problem.as_ref());
             let refused = (400..500).contains(&response.status) && self.enrolled;
             if refused && matches!(self.link, Link::Syncing(_)) {
                 // The same bytes would be refused again. A new request is safe: an order's id is charged once.
@@ -138,7 +161,7 @@ impl Machine {
             }
             Link::Syncing(sync) => match self.read_answer(&sync, response) {
                 Ok(answered) => {
-                    self.next_poll = tick.elapsed.saturating_add(self.settings.poll);
+                    self.next_poll = self.next_poll_after(&sync, self.is_news(&answered), tick);
                     self.send_the_rest(sync.consumed, tick);
                     let heard = answered.synced.server_time;
                     self.server_clock = Some(ServerClock { unix: heard, heard: tick.elapsed, device: tick.unix });
@@ -148,6 +171,7 @@ impl Machine {
                         self.waiting.push_front(Waiting::Receipts(Box::new(answered)));
                     } else {
                         self.failures = 0;
+                        self.synced_without_news();
                     }
                 }
                 Err(trouble) => {
@@ -161,26 +185,11 @@ impl Machine {
 
     /// Verifies an answer and everything in it. Believes all of it or nothing.
     fn read_answer(&mut self, sync: &Sync, response: &Response) -> Result<Answered, String> {
-        let text = std::str::from_utf8(&response.body).map_err(|_| "the answer is not text".to_owned())?;
-        let text = match text.split_once('\n') {
-            Some((list, text)) => {
-                // A root's own word, whatever comes of the rest.
-                self.learn(&Token::from_text(list))?;
-                text
-            }
-            None => text,
-        };
+        let token = self.signed_text(response)?;
         let (as_of, vouched) = (self.keys.as_of(self.heard()), self.keys.vouched());
         let keys: &dyn TrustedKeys = if seeded(Bug::BelieveRevoked) { &vouched } else { &as_of };
-        let answer =
-            SyncResponse::verify(&Token::from_text(text), keys, &self.account, &self.settings.game, &sync.token)
-                .map_err(|error| match error {
-                    SyncError::Envelope(EnvelopeError::UnknownKey(_)) => format!(
-                        "the answer is not believed: {error}; if this is the right server, put the key that \
-                         `iap-server keys show` prints into its `ServerAddress`"
-                    ),
-                    error => format!("the answer is not believed: {error}"),
-                })?;
+        let answer = SyncResponse::verify(&token, keys, &self.account, &self.settings.game, &sync.token)
+            .map_err(|error| not_believed(&error))?;
         let (mut receipts, mut consumptions) = (Vec::new(), Vec::new());
         // A cursor that goes back says that the feed begins again.
         let from = if answer.cursor < self.cursor { 0 } else { self.cursor };
@@ -228,9 +237,27 @@ impl Machine {
             follow,
             consumed_sequence,
         };
-        let keys = if self.keys.number() > self.keys_saved { self.keys.list().cloned() } else { None };
+        let keys = self.unsaved_keys();
         let allowance = self.new_allowance(&answer.allowances)?;
         Ok(Answered { keys, receipts, consumptions, allowance, synced, more: answer.more })
+    }
+
+    /// The signed text of an answer; a list of keys before it is taken.
+    pub(super) fn signed_text(&mut self, response: &Response) -> Result<Token, String> {
+        let text = std::str::from_utf8(&response.body).map_err(|_| "the answer is not text".to_owned())?;
+        Ok(Token::from_text(match text.split_once('\n') {
+            Some((list, text)) => {
+                // A root's own word, whatever comes of the rest.
+                self.learn(&Token::from_text(list))?;
+                text
+            }
+            None => text,
+        }))
+    }
+
+    /// The list of keys that counts, if it is not in the journal.
+    pub(super) fn unsaved_keys(&self) -> Option<Token> {
+        self.keys.list().filter(|_| self.keys.number() > self.keys_saved).cloned()
     }
 
     /// Takes a list of keys, if it is newer than what is known.
@@ -238,7 +265,7 @@ impl Machine {
         let game = &self.settings.game;
         let newer = self.keys.learn(list, game).map_err(|error| format!("a list of keys is not believed: {error}"))?;
         if newer {
-            self.sealer = Sealer::new(&self.key, game, &self.account, &self.keys.all());
+            self.renew_sealer();
         }
         Ok(())
     }
@@ -265,16 +292,29 @@ impl Machine {
         !same_day || self.keys.end_between(known, heard)
     }
 
+    /// The request under way, if it was not given up, had no answer.
+    pub(super) fn not_answered(&mut self, trouble: &str, tick: Tick) {
+        if matches!(self.link, Link::Enrolling { .. } | Link::Syncing(_) | Link::Asking(_)) {
+            self.failed(trouble, None, tick);
+        }
+    }
+
     /// What came of a request was not an answer to believe: wait, and send the same bytes again.
     pub(super) fn failed(&mut self, trouble: &str, retry_after: Option<Duration>, tick: Tick) {
         let again = match std::mem::replace(&mut self.link, Link::Idle) {
+            Link::Syncing(Sync { waits: true, .. }) => {
+                // The next one does not wait, so that the game hears soon that all is well again.
+                self.sync_wanted = true;
+                None
+            }
             Link::Syncing(sync) => Some(sync),
             Link::Enrolling { then } | Link::Waiting { again: then, .. } => then,
-            Link::Idle | Link::Storing => {
+            Link::Idle | Link::Storing | Link::Asking(_) => {
                 self.sync_wanted = true;
                 None
             }
         };
+        self.asking_failed(trouble);
         let doubled = 2u32.saturating_pow(self.failures.min(16));
         let longest = self.settings.first_retry.saturating_mul(doubled).min(self.settings.longest_retry);
         let wait = jitter(longest, tick.random).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
@@ -285,6 +325,7 @@ impl Machine {
     /// The receipts of the last answer are durable.
     pub(super) fn stored(&mut self) {
         self.failures = 0;
+        self.synced();
         if matches!(self.link, Link::Storing) {
             self.link = Link::Idle;
         }
@@ -299,13 +340,18 @@ impl Machine {
 
     /// When to send next, if nothing happens before.
     pub(super) fn next_send(&self) -> Option<Duration> {
-        if self.offline || self.settings.server_keys.is_empty() || !self.access.may_write() {
+        if self.offline
+            || self.settings.server_keys.is_empty()
+            || !self.access.may_write()
+            || self.membership.is_revoked()
+        {
             return None;
         }
         match &self.link {
             Link::Idle => Some(self.next_poll),
+            Link::Syncing(_) if self.is_waiting_for_news() && self.next_poll < Duration::MAX => Some(self.next_poll),
             Link::Waiting { until, .. } => Some(*until),
-            Link::Enrolling { .. } | Link::Syncing(_) | Link::Storing => None,
+            Link::Enrolling { .. } | Link::Syncing(_) | Link::Asking(_) | Link::Storing => None,
         }
     }
 
@@ -316,12 +362,17 @@ impl Machine {
         if self.settings.server_keys.is_empty() {
             return Connection::NoServer;
         }
+        if self.membership.is_revoked() {
+            return Connection::Revoked;
+        }
         if self.offline {
             return Connection::Offline;
         }
         match &self.link {
             Link::Waiting { trouble, .. } if !trouble.is_empty() => Connection::Retrying { trouble: trouble.clone() },
             Link::Idle | Link::Storing if self.enrolled => Connection::Online,
+            // It is only sent after one that was answered.
+            Link::Syncing(sync) if sync.waits => Connection::Online,
             // What is known stays true until an answer says otherwise.
             _ if matches!(self.connection, Connection::Online | Connection::Retrying { .. }) => self.connection.clone(),
             _ => Connection::Connecting,
@@ -334,4 +385,15 @@ pub(super) fn jitter(longest: Duration, random: [u8; 16]) -> Duration {
     let share = u128::from(u32::from_be_bytes([random[0], random[1], random[2], random[3]]));
     let nanoseconds = longest.as_nanos() * share / u128::from(u32::MAX);
     Duration::from_nanos(nanoseconds.try_into().unwrap_or(u64::MAX))
+}
+
+/// Says that an answer is not believed, and what to do about it.
+pub(super) fn not_believed(error: &SyncError) -> String {
+    match error {
+        SyncError::Envelope(EnvelopeError::UnknownKey(_)) => format!(
+            "the answer is not believed: {error}; if this is the right server, put the key that `iap-server keys show` \
+             prints into its `ServerAddress`"
+        ),
+        error => format!("the answer is not believed: {error}"),
+    }
 }

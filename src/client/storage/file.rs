@@ -13,11 +13,11 @@ use std::path::Path;
 
 use self::journal_file::{JournalFile, is_suspect, mark_suspect};
 use super::disk::{Disk, DiskFile, FileAccess, Folder, Locking};
-use super::{Access, Keep, Opened, Replay, Storage, StorageError};
+use super::{Access, Keep, Keychain, Opened, Replay, Storage, StorageError};
 use crate::client::journal::{self, Found, HEADER, ReadError, VERSION};
 use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
-use crate::protocol::GameId;
+use crate::protocol::{GameId, SecretKey};
 
 const JOURNAL: &str = "journal.iap";
 const LOCK: &str = "journal.lock";
@@ -29,6 +29,7 @@ pub struct FileStorage<D: Disk = Folder> {
     lock: Option<D::Lock>,
     journal: Option<JournalFile<D::File>>,
     why_read_only: Option<WhyReadOnly>,
+    keychain: Option<Box<dyn Keychain>>,
 }
 
 /// Why a copy of the game may only look.
@@ -66,7 +67,14 @@ impl FileStorage {
 impl<D: Disk> FileStorage<D> {
     /// A storage on any disk.
     pub fn on(disk: D) -> Self {
-        Self { disk, lock: None, journal: None, why_read_only: None }
+        Self { disk, lock: None, journal: None, why_read_only: None, keychain: None }
+    }
+
+    /// The same storage, which keeps the device's key in `keychain`. One that is in the file is moved there; where that
+    /// cannot be, it stays in the file.
+    #[must_use]
+    pub fn with_keychain(self, keychain: Box<dyn Keychain>) -> Self {
+        Self { keychain: Some(keychain), ..self }
     }
 
     /// Takes the lock, or says why not.
@@ -158,7 +166,7 @@ impl<D: Disk> Storage for FileStorage<D> {
             Some(file) => has_records(file).map_err(self.reading())?,
             None => false,
         };
-        let key = key::read(&mut self.disk)?;
+        let key = key::read(&mut self.disk, self.keychain.as_deref())?;
         let had_key = key.is_some();
         let key = match (key, no_lock) {
             (Some(key), _) => key,
@@ -168,6 +176,12 @@ impl<D: Disk> Storage for FileStorage<D> {
             }
             (None, None) => key::make(&mut self.disk)?,
         };
+        if access.may_write()
+            && let Some(keychain) = &self.keychain
+            && let Err(trouble) = key::move_to_keychain(&mut self.disk, &**keychain)
+        {
+            tracing::info!("the device key stays in {}: {trouble}", self.disk.shown(key::KEY));
+        }
 
         let found = match &mut file {
             Some(file) => journal::read(|offset, bytes| file.read_full_at(offset, bytes), &mut |it| replay(&key, it)),
@@ -197,6 +211,21 @@ impl<D: Disk> Storage for FileStorage<D> {
 
     fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError> {
         self.writable()?.compact(keep, closing)
+    }
+
+    fn next_key(&mut self) -> Result<Option<SecretKey>, StorageError> {
+        key::read_next(&mut self.disk)
+    }
+
+    fn make_next_key(&mut self) -> Result<SecretKey, StorageError> {
+        key::make_next(self.writable()?.disk)
+    }
+
+    fn take_next_key(&mut self) -> Result<(), StorageError> {
+        let keychain = self.keychain.take();
+        let taken = self.writable().and_then(|writable| key::take_next(writable.disk, keychain.as_deref()));
+        self.keychain = keychain;
+        taken
     }
 
     fn is_worth_reopening(&mut self) -> bool {

@@ -16,13 +16,14 @@ pub struct MemoryStorage {
 #[derive(Debug, Default)]
 struct Contents {
     key: Option<SecretKey>,
+    next_key: Option<SecretKey>,
     records: Vec<Record>,
 }
 
 impl MemoryStorage {
     /// A storage that already has a device key.
     pub fn with_key(key: SecretKey) -> Self {
-        let contents = Contents { key: Some(key), records: Vec::new() };
+        let contents = Contents { key: Some(key), ..Contents::default() };
         Self { shared: Arc::new(Mutex::new(contents)) }
     }
 
@@ -56,6 +57,20 @@ impl Storage for MemoryStorage {
     fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError> {
         let kept: Vec<_> = self.records().into_iter().filter_map(keep).chain(closing.iter().cloned()).collect();
         self.contents(|contents| contents.records = kept);
+        Ok(())
+    }
+
+    fn next_key(&mut self) -> Result<Option<SecretKey>, StorageError> {
+        Ok(self.contents(|contents| contents.next_key.clone()))
+    }
+
+    fn make_next_key(&mut self) -> Result<SecretKey, StorageError> {
+        let seed = new_seed()?;
+        Ok(self.contents(|contents| contents.next_key.get_or_insert_with(|| SecretKey::from_seed(&seed)).clone()))
+    }
+
+    fn take_next_key(&mut self) -> Result<(), StorageError> {
+        self.contents(|contents| contents.key = contents.next_key.take().or(contents.key.take()));
         Ok(())
     }
 }

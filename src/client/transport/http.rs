@@ -11,7 +11,7 @@ use crate::protocol::sync::SyncResponse;
 
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long a request may take in all.
+/// How long a request may take in all, whose answer the server does not hold.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// A transport over HTTP or HTTPS.
@@ -29,7 +29,6 @@ impl HttpTransport {
     pub fn new(url: &str) -> Result<Self, TransportError> {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_LIMIT)
-            .timeout(REQUEST_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| TransportError::SetUp(words(&error)))?;
@@ -43,6 +42,7 @@ impl Transport for HttpTransport {
             .client
             .post(format!("{}{}", self.url, request.path))
             .header(CONTENT_TYPE, request.content_type)
+            .timeout(REQUEST_LIMIT + request.hold)
             .body(request.body.to_vec())
             .send();
         let url = self.url.clone();

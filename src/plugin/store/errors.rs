@@ -22,6 +22,10 @@ pub enum PurchaseError {
     #[error("this was just ordered; press again to buy another")]
     DoubleTap,
 
+    /// The device was revoked: whoever owns the account removed it.
+    #[error("nothing can be bought with this device any more: it was removed from its account")]
+    DeviceRevoked,
+
     // The game's doing.
     /// The catalogue has no such product.
     #[error("there is no product {product:?} in the catalogue")]

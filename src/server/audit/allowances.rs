@@ -21,14 +21,16 @@ pub(super) struct AllowanceAudit<'a> {
     /// The allowances of which the hold was read.
     backed: BTreeSet<[u8; 16]>,
     frozen: BTreeSet<String>,
+    /// Devices, and those that have taken their places: they are frozen for the same reason.
+    replaced: Vec<(String, String)>,
     /// Devices with a reason to be frozen.
     reasons: BTreeSet<String>,
 }
 
 impl<'a> AllowanceAudit<'a> {
     pub(super) fn new(keys: &'a dyn TrustedKeys, game: &'a GameId) -> Self {
-        let (paid, claims, places, rows, backed, frozen, reasons) = Default::default();
-        Self { keys, game, paid, claims, places, rows, backed, frozen, reasons }
+        let (paid, claims, places, rows, backed, frozen, replaced, reasons) = Default::default();
+        Self { keys, game, paid, claims, places, rows, backed, frozen, replaced, reasons }
     }
 
     pub(super) fn transfer(&mut self, row: &TransferRow) {
@@ -38,6 +40,9 @@ impl<'a> AllowanceAudit<'a> {
     }
 
     pub(super) fn device(&mut self, row: &DeviceRow) {
+        if let Some(by) = &row.replaced_by {
+            self.replaced.push((row.id.clone(), by.clone()));
+        }
         if row.frozen_at.is_some() {
             self.frozen.insert(row.id.clone());
         }
@@ -106,7 +111,7 @@ impl<'a> AllowanceAudit<'a> {
         }
     }
 
-    pub(super) fn finish(self, report: &mut AuditReport) {
+    pub(super) fn finish(mut self, report: &mut AuditReport) {
         for (hold, orders) in &self.paid {
             let (id, row) = (AllowanceId(*hold), self.rows.get(hold));
             for order in orders {
@@ -131,6 +136,12 @@ impl<'a> AllowanceAudit<'a> {
             }
             if !self.backed.contains(key) {
                 report.differs(format_args!("allowance {id}: the hold behind it is missing"));
+            }
+        }
+        let mut found = true;
+        while std::mem::take(&mut found) {
+            for (old, new) in &self.replaced {
+                found |= self.reasons.contains(old) && self.reasons.insert(new.clone());
             }
         }
         for device in self.frozen.difference(&self.reasons) {

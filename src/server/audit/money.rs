@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::accounts::{AccountAudit, Heirs};
 use super::holds::HoldAudit;
 use super::operations::OperationAudit;
 use super::{AuditReport, Paid};
 use crate::protocol::{GameId, OrderId};
 use crate::server::ledger::{
-    AccountKind, AccountRow, AllowanceRow, DeviceRow, HoldRow, House, OperationId, OperationRow, Origin, TransferId,
-    TransferKind, TransferRow, WalletRow,
+    AccountKind, AccountRow, AllowanceRow, DeviceRow, HoldRow, House, MoveRow, OperationId, OperationRow, Origin,
+    TransferId, TransferKind, TransferRow, WalletRow,
 };
 
 /// The sums of an account, as stored and as added again.
@@ -90,7 +91,11 @@ impl MoneyAudit {
         self.players.insert(row.account.clone());
     }
 
-    pub(super) fn transfer(&mut self, row: TransferRow, report: &mut AuditReport) {
+    pub(super) fn moved(&mut self, row: &MoveRow) {
+        self.players.insert(row.source.clone());
+    }
+
+    pub(super) fn transfer(&mut self, row: TransferRow, moves: &AccountAudit, report: &mut AuditReport) {
         let id = TransferId(row.id);
         if row.amount <= 0 {
             report.differs(format_args!("transfer {id}: its amount is {}", row.amount));
@@ -109,8 +114,12 @@ impl MoneyAudit {
         if !from.iter().any(|kind| kind.as_str() == debit.0) || !to.iter().any(|kind| kind.as_str() == credit.0) {
             report.differs(format_args!("transfer {id}: a {} moves from {} to {}", row.kind, debit.0, credit.0));
         }
-        self.add(kind, &row, report);
-        self.operations.transfer(kind, &row);
+        self.add(kind, &row, &moves.heirs, report);
+        if kind == TransferKind::CreditRefund && moves.has_given_back(&row) {
+            self.expect_promotional(&row, report);
+        } else {
+            self.operations.transfer(kind, &row);
+        }
         match kind {
             TransferKind::Hold => self.holds.leg(&row),
             TransferKind::Post => self.holds.post(&row),
@@ -128,12 +137,21 @@ impl MoneyAudit {
         }
     }
 
+    /// Checks that only what nobody has paid for goes back to its source because of a move.
+    fn expect_promotional(&self, row: &TransferRow, report: &mut AuditReport) {
+        let lot = self.accounts.get(&row.debit_account).and_then(|account| account.row.lot.as_ref());
+        if lot.is_none_or(|lot| lot.origin != Origin::Promotional.as_str()) {
+            let id = TransferId(row.id);
+            report.differs(format_args!("transfer {id}: it gives back what was paid, because of a move"));
+        }
+    }
+
     /// The kind and the currency of an account.
     fn described(&self, number: [u8; 16]) -> Option<(String, String)> {
         self.accounts.get(&number).map(|account| (account.row.kind.clone(), account.row.currency.clone()))
     }
 
-    fn add(&mut self, kind: TransferKind, row: &TransferRow, report: &mut AuditReport) {
+    fn add(&mut self, kind: TransferKind, row: &TransferRow, heirs: &Heirs, report: &mut AuditReport) {
         let amount = i128::from(row.amount);
         if kind != TransferKind::Hold {
             if let Some(account) = self.accounts.get_mut(&row.debit_account) {
@@ -160,7 +178,9 @@ impl MoneyAudit {
         if !opens || lot_row.and_then(origin).map(|origin| origin.number().0) != Some(house) {
             report.differs(format_args!("transfer {id}: the lot that it names has another source or origin"));
         }
-        let welcome = |row: &AccountRow| row.owner.parse().is_ok_and(|owner| TransferId::of_welcome(&owner) == id);
+        let welcomes = |owner: &str| owner.parse().is_ok_and(|owner| TransferId::of_welcome(&owner) == id);
+        let welcome =
+            |row: &AccountRow| welcomes(&row.owner) || heirs.before(&row.owner).iter().any(|before| welcomes(before));
         if kind == TransferKind::Welcome && !lot_row.is_some_and(welcome) {
             let owner = lot_row.map_or("", |row| &row.owner);
             report.differs(format_args!("transfer {id}: it is not the welcome of the account {owner}"));
@@ -168,7 +188,7 @@ impl MoneyAudit {
     }
 
     /// Checks that an order has moved exactly what it should.
-    pub(super) fn expect(&mut self, order: OrderId, paid: &Paid, report: &mut AuditReport) {
+    pub(super) fn expect(&mut self, order: OrderId, paid: &Paid, heirs: &Heirs, report: &mut AuditReport) {
         let rows = self.orders.remove(&order).unwrap_or_default();
         let mut remaining: BTreeMap<([u8; 16], [u8; 16]), i128> = BTreeMap::new();
         let (mut bought, mut refunded, mut right) = (0, 0, true);
@@ -187,7 +207,8 @@ impl MoneyAudit {
                 }
             };
             let found = |number| self.accounts.get(&number).map(|account| &account.row);
-            right &= found(lot).is_some_and(|row| row.owner == paid.account && row.currency == paid.currency);
+            right &=
+                found(lot).is_some_and(|row| heirs.may_be(&paid.account, &row.owner) && row.currency == paid.currency);
             right &= found(house).is_some_and(|row| row.kind == "payable" || row.owner == self.game);
         }
         self.expect_times(order, paid, &rows, report);
@@ -226,7 +247,7 @@ impl MoneyAudit {
         }
     }
 
-    pub(super) fn hold(&mut self, row: HoldRow, report: &mut AuditReport) {
+    pub(super) fn hold(&mut self, row: HoldRow, heirs: &Heirs, report: &mut AuditReport) {
         self.operations.hold(&row);
         if row.status == "pending" {
             let legs = self.holds.legs_of(row.id);
@@ -242,7 +263,8 @@ impl MoneyAudit {
                 }
             }
         }
-        let owned = |lot| self.accounts.get(&lot).is_some_and(|account| account.row.owner == row.account);
+        let owner = |lot| self.accounts.get(&lot).map(|account| account.row.owner.as_str());
+        let owned = |lot| owner(lot).is_some_and(|owner| heirs.may_be(&row.account, owner));
         if !self.holds.legs_of(row.id).iter().all(|(lot, _, _)| owned(*lot)) {
             report.differs(format_args!("hold {}: it holds what is another account's", OperationId(row.id)));
         }
@@ -254,14 +276,14 @@ impl MoneyAudit {
         self.operations.allowance(row, report);
     }
 
-    pub(super) fn operation(&mut self, row: &OperationRow, report: &mut AuditReport) {
+    pub(super) fn operation(&mut self, row: &OperationRow, heirs: &Heirs, report: &mut AuditReport) {
         let account = |number: [u8; 16]| self.accounts.get(&number).map(|account| &account.row);
-        self.operations.operation(row, account, report);
+        self.operations.operation(row, account, heirs, report);
         self.holds.operation(row);
     }
 
     /// Checks that the wallets are those of the lots, and that each was opened by a device.
-    fn expect_wallets(&self, report: &mut AuditReport) {
+    fn expect_wallets(&self, heirs: &Heirs, report: &mut AuditReport) {
         let lots = self.accounts.values().filter(|account| account.row.lot.is_some());
         let lots: BTreeSet<(String, String)> =
             lots.map(|lot| (lot.row.owner.clone(), lot.row.currency.clone())).collect();
@@ -269,7 +291,8 @@ impl MoneyAudit {
             report
                 .differs(format_args!("wallet of {account} in {currency}: there are lots in it, and it is not listed"));
         }
-        for (account, currency) in self.wallets.difference(&lots) {
+        let emptied = |wallet: &&(String, String)| heirs.is_closed(&wallet.0);
+        for (account, currency) in self.wallets.difference(&lots).filter(|wallet| !emptied(wallet)) {
             report
                 .differs(format_args!("wallet of {account} in {currency}: it is listed, and there are no lots in it"));
         }
@@ -279,14 +302,14 @@ impl MoneyAudit {
         }
     }
 
-    pub(super) fn finish(self, report: &mut AuditReport) {
+    pub(super) fn finish(self, heirs: &Heirs, report: &mut AuditReport) {
         for (order, rows) in &self.orders {
             for row in rows {
                 let (id, kind) = (TransferId(row.id), &row.kind);
                 report.differs(format_args!("transfer {id}: no order accounts for this {kind} (it names {order})"));
             }
         }
-        self.expect_wallets(report);
+        self.expect_wallets(heirs, report);
         self.operations.finish(report);
         self.holds.finish(report);
         let mut totals: BTreeMap<&str, [i128; 4]> = BTreeMap::new();

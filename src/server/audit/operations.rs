@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::AuditReport;
+use super::accounts::Heirs;
 use crate::protocol::{Micros, Money, OrderId};
 use crate::server::ledger::operation::{
-    FreezeDevice, Hold, OperationRecord, Payout, Post, RefundCredit, RefundOrder, ThawDevice, Void,
+    FreezeDevice, Hold, NameDevice, OperationRecord, Payout, Post, RefundCredit, RefundOrder, RevokeDevice, ThawDevice,
+    Void,
 };
 use crate::server::ledger::{
     AccountRow, Action, AllowanceRow, Answer, Credit, HoldRow, HoldStatus, OperationId, OperationRow, Origin,
@@ -105,6 +107,7 @@ impl OperationAudit {
         &mut self,
         row: &OperationRow,
         account: impl Fn([u8; 16]) -> Option<&'a AccountRow>,
+        heirs: &Heirs,
         report: &mut AuditReport,
     ) {
         let id = OperationId(row.id);
@@ -113,8 +116,7 @@ impl OperationAudit {
             Ok(Err(_)) => return,
             Err(_) => return report.differs(format_args!("operation {id}: its answer cannot be read")),
         };
-        if let Answer::Device { device, frozen, .. } = answer {
-            let action = if frozen { FreezeDevice { device }.into() } else { ThawDevice { device }.into() };
+        if let Some(action) = device_action(&answer) {
             if !is(&action, &row.sha256) || action.name() != row.action {
                 not_as_asked(id, report);
             }
@@ -133,11 +135,11 @@ impl OperationAudit {
         if legs.iter().chain(&fees).any(|leg| leg.created_at != row.created_at) {
             report.differs(format_args!("operation {id}: its transfers were written at another time"));
         }
-        if !legs.iter().all(|leg| said.is_of(leg, &account)) {
+        if !legs.iter().all(|leg| said.is_of(leg, &account, heirs)) {
             report.differs(format_args!("operation {id}: its answer is of another account"));
         }
         let as_asked = match (said.moves, &answer) {
-            (None | Some(TransferKind::Post), _) => self.resolves(row, &said, &legs, report),
+            (None | Some(TransferKind::Post), _) => self.resolves(row, &said, (&legs, heirs), report),
             (Some(TransferKind::Credit), _) => legs.first().is_some_and(|leg| {
                 self.credits.insert(leg.credit_account, id);
                 is_one_of(&credits(leg, &fees, &said, &account), row)
@@ -173,13 +175,19 @@ impl OperationAudit {
     }
 
     /// Finds the hold that an operation has resolved, and compares them. Whether there is one.
-    fn resolves(&mut self, row: &OperationRow, said: &Said, legs: &[TransferRow], report: &mut AuditReport) -> bool {
+    fn resolves(
+        &mut self,
+        row: &OperationRow,
+        said: &Said,
+        (legs, heirs): (&[TransferRow], &Heirs),
+        report: &mut AuditReport,
+    ) -> bool {
         let id = OperationId(row.id);
         let hold = <[u8; 32]>::try_from(&*row.sha256).ok().and_then(|sha256| self.resolved.get(&sha256).copied());
         let Some((hold, found)) = hold.and_then(|hold| Some((hold, self.holds.get(&hold)?))) else { return false };
         self.resolved_by_operations.insert(hold);
         let amount = if said.moves.is_some() { found.posted } else { found.amount };
-        if found.account != said.owner || found.currency != said.money.currency.code() {
+        if !heirs.may_be(&said.owner, &found.account) || found.currency != said.money.currency.code() {
             report.differs(format_args!("operation {id}: its answer is of another account"));
         }
         if amount != said.money.micros.value() || legs.iter().any(|leg| leg.hold != Some(hold.0)) {
@@ -219,14 +227,31 @@ impl OperationAudit {
 
 impl Said {
     /// Whether a transfer is of the account, and for the order, that the answer names.
-    fn is_of<'a>(&self, leg: &TransferRow, account: impl Fn([u8; 16]) -> Option<&'a AccountRow>) -> bool {
+    fn is_of<'a>(
+        &self,
+        leg: &TransferRow,
+        account: impl Fn([u8; 16]) -> Option<&'a AccountRow>,
+        heirs: &Heirs,
+    ) -> bool {
         let party = match self.moves {
             Some(TransferKind::Credit | TransferKind::Refund) => leg.credit_account,
             _ => leg.debit_account,
         };
-        let named = |row: &AccountRow| row.owner == self.owner && row.currency == self.money.currency.code();
+        let named =
+            |row: &AccountRow| heirs.may_be(&self.owner, &row.owner) && row.currency == self.money.currency.code();
         account(party).is_some_and(named) && leg.order.map(OrderId) == self.order
     }
+}
+
+/// What was asked of a device, by the answer.
+fn device_action(answer: &Answer) -> Option<Action> {
+    Some(match answer {
+        Answer::Device { device, frozen: true, .. } => FreezeDevice { device: *device }.into(),
+        Answer::Device { device, frozen: false, .. } => ThawDevice { device: *device }.into(),
+        Answer::Revoked { device, .. } => RevokeDevice { device: *device }.into(),
+        Answer::Named { device, name, .. } => NameDevice { device: *device, name: name.clone() }.into(),
+        _ => return None,
+    })
 }
 
 fn not_as_asked(id: OperationId, report: &mut AuditReport) {
@@ -252,7 +277,7 @@ fn credits<'a>(
         let row = account(leg.credit_account)?;
         let lot = row.lot.as_ref()?;
         Some(Credit {
-            account: row.owner.parse().ok()?,
+            account: said.owner.parse().ok()?,
             money: said.money,
             origin: Origin::parse(&lot.origin)?,
             source: lot.source.parse().ok()?,

@@ -1,13 +1,15 @@
 //! What was signed: chains of orders, feeds of receipts, and every signature.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::AuditReport;
+use super::accounts::{AccountAudit, Heirs};
 use super::consumptions::is_consumption;
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
-    AccountId, GameId, Grant, Order, OrderId, ProductId, PublicKey, Receipt, ReceiptId, Sha256, Status, Token,
-    TrustedKeys,
+    AccountId, GameId, Grant, Order, OrderId, ProductId, PublicKey, Reason, Receipt, ReceiptId, Sha256, Status, Token,
+    TrustedKeys, envelope,
 };
 use crate::server::ledger::operation::OperationRecord;
 use crate::server::ledger::{Answer, DeviceRow, OperationId, OperationRow, OrderRow, ReceiptRow, VerifiedOrder, books};
@@ -26,7 +28,6 @@ pub(super) struct SignatureAudit<'a> {
 
 struct Device {
     key: PublicKey,
-    account: AccountId,
     stored: Option<ChainHead>,
     followed: Option<ChainHead>,
 }
@@ -53,6 +54,10 @@ struct OrderFacts {
 
 /// What a receipt says of its order.
 struct Told {
+    /// How often the order has moved to another account since.
+    steps: usize,
+    /// Whether it says that the order has moved here.
+    moved: bool,
     id: ReceiptId,
     feed: i64,
     issued_at: i64,
@@ -76,17 +81,17 @@ impl<'a> SignatureAudit<'a> {
         }
         let key = <[u8; 32]>::try_from(row.public_key).ok().and_then(|bytes| PublicKey::new(&bytes).ok());
         let key = key.filter(|key| key.id().to_string() == row.id);
-        let (Some(key), Ok(account)) = (key, row.account.parse()) else {
+        let (Some(key), true) = (key, row.account.parse::<AccountId>().is_ok()) else {
             report.differs(format_args!("device {}: its key or its account is not its own", row.id));
             return;
         };
         let head = row.chain_head.and_then(|head| <[u8; 32]>::try_from(head).ok());
         let stored = head.map(|head| ChainHead { sequence: row.sequence.cast_unsigned(), order_sha256: Sha256(head) });
-        self.devices.insert(row.id, Device { key, account, stored, followed: None });
+        self.devices.insert(row.id, Device { key, stored, followed: None });
     }
 
     /// Gives the order, if it verifies.
-    pub(super) fn order(&mut self, row: &OrderRow, report: &mut AuditReport) -> Option<Order> {
+    pub(super) fn order(&mut self, row: &OrderRow, accounts: &AccountAudit, report: &mut AuditReport) -> Option<Order> {
         let id = OrderId(row.id);
         let token = Token::from_text(&row.token);
         let sha256 = token.sha256();
@@ -96,7 +101,12 @@ impl<'a> SignatureAudit<'a> {
         let order = self.verified(row, token).map_err(|problem| report.differs(format_args!("order {id}: {problem}")));
         let order = order.ok();
         if let Some(order) = &order {
-            let parties = order.account == *row.account.as_str() && order.device.to_string() == row.device;
+            let owned = accounts.heirs.may_be(order.account.as_str(), &row.account);
+            let parties = owned && order.device.to_string() == row.device;
+            if !accounts.has_belonged(order.device, &order.account, row.sequence) {
+                let account = &order.account;
+                report.differs(format_args!("order {id}: its device did not belong to the account {account}"));
+            }
             let goods = order.product == *row.product.as_str() && i64::from(order.quantity) == row.quantity;
             if order.id != id || !parties || !goods {
                 report.differs(format_args!("order {id}: it is not the one that was signed"));
@@ -129,7 +139,9 @@ impl<'a> SignatureAudit<'a> {
 
     fn verified(&self, row: &OrderRow, token: Token) -> Result<Order, String> {
         let device = self.devices.get(&row.device).ok_or_else(|| "its device is missing".to_owned())?;
-        let verified = VerifiedOrder::verify(token, device.key, &device.account, self.game);
+        // For whom it was signed is judged elsewhere.
+        let claimed = envelope::claims_of_stored::<Order>(&token).map_err(|error| error.to_string())?;
+        let verified = VerifiedOrder::verify(token, device.key, &claimed.account, self.game);
         verified.map(|verified| verified.order().clone()).map_err(|error| error.to_string())
     }
 
@@ -144,7 +156,7 @@ impl<'a> SignatureAudit<'a> {
         device.followed = Some(ChainHead { sequence, order_sha256: sha256 });
     }
 
-    pub(super) fn receipt(&mut self, row: &ReceiptRow, report: &mut AuditReport) {
+    pub(super) fn receipt(&mut self, row: &ReceiptRow, heirs: &Heirs, report: &mut AuditReport) {
         let mut differs = |what: &dyn std::fmt::Display| {
             report.differs(format_args!("receipt {} of {}: {what}", row.feed, row.account));
         };
@@ -172,13 +184,16 @@ impl<'a> SignatureAudit<'a> {
         let Some(facts) = self.orders.get_mut(&OrderId(row.answers)) else {
             return differs(&"its order is missing");
         };
-        if facts.account != row.account || receipt.order_sha256 != facts.sha256 {
+        let steps = heirs.steps(&row.account, &facts.account);
+        if steps.is_none() || receipt.order_sha256 != facts.sha256 {
             differs(&"it does not answer the order that is stored");
         }
         if !facts.agree_with(&receipt) {
             differs(&"it does not say what became of its order");
         }
         facts.receipts.push(Told {
+            steps: steps.unwrap_or_default(),
+            moved: receipt.reason == Some(Reason::Moved),
             id: receipt.id,
             feed: row.feed,
             issued_at: receipt.issued_at,
@@ -209,7 +224,7 @@ impl<'a> SignatureAudit<'a> {
         }
     }
 
-    pub(super) fn finish(self, report: &mut AuditReport) {
+    pub(super) fn finish(mut self, report: &mut AuditReport) {
         for (id, device) in &self.devices {
             if device.stored != device.followed {
                 report.differs(format_args!("device {id}: the head of its chain is not its last order"));
@@ -222,7 +237,9 @@ impl<'a> SignatureAudit<'a> {
                     .differs(format_args!("account {account}: its feed is {length} long, and its devices say {said}"));
             }
         }
-        for (id, facts) in &self.orders {
+        for (id, facts) in &mut self.orders {
+            // In the order in which they were told: account by account, and each feed in its order.
+            facts.receipts.sort_by_key(|told| (Reverse(told.steps), told.feed));
             if let Err(what) = facts.told_right() {
                 let told: Vec<&str> = facts.receipts.iter().map(|told| books::status_text(told.status)).collect();
                 report.differs(format_args!("order {id}: it is {}, and its receipts say {told:?}{what}", facts.status));
@@ -258,7 +275,11 @@ impl OrderFacts {
         if !expected {
             return Err("");
         }
-        if first.feed != self.feed {
+        if let Some(told) = self.receipts.iter().find(|told| told.moved != self.is_move(told)) {
+            let what = if told.moved { ", and one that it has moved" } else { ", and not that it has moved" };
+            return Err(what);
+        }
+        if self.receipts.iter().find(|told| told.steps == 0).is_none_or(|told| told.feed != self.feed) {
             return Err(", and the first one is not at the place that it names");
         }
         if first.issued_at != self.settled_at {
@@ -272,7 +293,9 @@ impl OrderFacts {
             return Err(", and not all of it was refunded");
         }
         let granted: Vec<&Told> = self.receipts.iter().take(parts + 1).collect();
-        if granted.windows(2).any(|pair| pair[1].quantity >= pair[0].quantity) {
+        let kept = |pair: &[&Told]| pair[1].moved && pair[1].quantity == pair[0].quantity;
+        let less = |pair: &[&Told]| !pair[1].moved && pair[1].quantity < pair[0].quantity;
+        if granted.windows(2).any(|pair| !kept(pair) && !less(pair)) {
             return Err(", and a refund in part leaves no less");
         }
         let right = |told: &Told| self.is_part(first, told);
@@ -294,6 +317,12 @@ impl OrderFacts {
             return Err(", and the right that it gives is not owned");
         }
         Ok(())
+    }
+
+    /// Whether a receipt is the first that its account was told, after others were told of the order.
+    fn is_move(&self, told: &Told) -> bool {
+        let before = self.receipts.iter().take_while(|other| other.id != told.id);
+        before.last().is_some_and(|last| last.steps != told.steps)
     }
 
     /// Whether a receipt says so much of the first one's amount and grants as it says of its quantity.

@@ -14,27 +14,18 @@ use crate::server::{OperationError, SigningKeys};
 pub(super) fn show(account: &AccountId, data: &Data, out: &mut dyn Write) -> Outcome {
     let mut ledger = data.folder()?.books()?;
     let summary = ledger.show(account)?.ok_or_else(|| OperationError::UnknownAccount(account.clone()))?;
-    let AccountSummary { account, wallet, devices, orders, receipts, latest, allowances, frozen, consumptions } =
-        summary;
+    let AccountSummary { account, wallet, orders, receipts, latest, .. } = &summary;
     writeln!(out, "account   {account}")?;
-    for balance in &wallet {
+    if summary.signed_in {
+        writeln!(out, "login     yes: the game's login knows whose it is")?;
+    }
+    if let Some(to) = &summary.moved_to {
+        writeln!(out, "closed    everything that it had is in {to}")?;
+    }
+    for balance in wallet {
         writeln!(out, "wallet    {}", shown(balance))?;
     }
-    for (device, chain) in devices {
-        let orders = chain.map_or(0, |chain| chain.sequence);
-        let state = if frozen.contains(&device) { ", frozen" } else { "" };
-        writeln!(out, "device    {device}, {orders} orders in its chain{state}")?;
-        if let Some(numbers) = consumptions.get(&device) {
-            writeln!(out, "          {numbers}")?;
-        }
-        for allowance in allowances.iter().filter(|allowance| allowance.device == device) {
-            let AllowanceSummary { total, left, orders_left, expires_at, .. } = allowance;
-            writeln!(
-                out,
-                "          may spend {left} of {total} offline, in {orders_left} orders, before {expires_at} (Unix time)"
-            )?;
-        }
-    }
+    show_devices(&summary, out)?;
     for (status, count) in orders {
         writeln!(out, "orders    {count} {status}")?;
     }
@@ -51,6 +42,30 @@ pub(super) fn show(account: &AccountId, data: &Data, out: &mut dyn Write) -> Out
         }
     }
     Ok(SUCCESS)
+}
+
+/// A line for each device of an account, and for each of its allowances.
+pub(super) fn show_devices(summary: &AccountSummary, out: &mut dyn Write) -> std::io::Result<()> {
+    for (device, chain) in &summary.devices {
+        let orders = chain.map_or(0, |chain| chain.sequence);
+        write!(out, "device    {device}, {orders} orders in its chain")?;
+        if let Some(name) = summary.names.get(device) {
+            write!(out, ", called {:?}", name.as_str())?;
+        }
+        let states = [(&summary.frozen, ", frozen"), (&summary.revoked, ", revoked")];
+        for (_, state) in states.iter().filter(|(devices, _)| devices.contains(device)) {
+            write!(out, "{state}")?;
+        }
+        writeln!(out)?;
+        for allowance in summary.allowances.iter().filter(|allowance| allowance.device == *device) {
+            let AllowanceSummary { total, left, orders_left, expires_at, .. } = allowance;
+            writeln!(
+                out,
+                "          may spend {left} of {total} offline, in {orders_left} orders, before {expires_at} (Unix time)"
+            )?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn audit(data: &Data, out: &mut dyn Write) -> Outcome {

@@ -1,15 +1,17 @@
-//! The commands that change the books: credits, refunds, holds, payouts, and devices that are frozen.
+//! The commands that change the books: credits, refunds, holds, payouts, and devices that are frozen, revoked or named.
 
 use std::io::Write;
 
 use clap::{ArgAction, Args, Subcommand};
 
-use super::commands::shown;
+use super::commands::{show_devices, shown};
 use super::{Data, Outcome, SUCCESS};
-use crate::protocol::{AccountId, CreatorId, Currency, KeyId, Micros, Money, OrderId, SourceId};
+use crate::protocol::{AccountId, CreatorId, Currency, DeviceName, KeyId, Micros, Money, OrderId, SourceId};
 use crate::server::clock::{Clock as _, SystemClock};
 use crate::server::date::Date;
-use crate::server::ledger::operation::{FreezeDevice, Hold, Payout, Post, RefundCredit, RefundOrder, ThawDevice, Void};
+use crate::server::ledger::operation::{
+    FreezeDevice, Hold, NameDevice, Payout, Post, RefundCredit, RefundOrder, RevokeDevice, ThawDevice, Void,
+};
 use crate::server::ledger::{Action, Answer, Credit, Ledger, Operation, OperationId, Origin};
 use crate::server::operator::random_operation_id;
 use crate::server::signing::Signer;
@@ -158,6 +160,12 @@ pub(super) enum DeviceCommand {
     /// Sell nothing to a device any more, and give free what it might have spent offline. Other devices of the account go
     /// on
     Freeze(DeviceArguments),
+    /// List the devices of an account, with their names
+    List(ListArguments),
+    /// Have a device buy nothing and hear nothing any more, for ever. Other devices of the account go on
+    Revoke(DeviceArguments),
+    /// Call a device by a name, which its player sees too; without a name, by none
+    Name(NameArguments),
     /// Sell to a device again that was frozen, by `freeze` or because it was copied to spend an allowance twice
     Thaw(DeviceArguments),
 }
@@ -169,6 +177,37 @@ pub(super) struct DeviceArguments {
     /// The device's id; `show` lists those of an account
     #[arg(allow_hyphen_values = true)]
     device: KeyId,
+    #[command(flatten)]
+    id: Id,
+    #[command(flatten)]
+    data: Data,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+// An account may start with `-`, and with `-h`.
+#[derive(Args, Debug)]
+#[command(disable_help_flag = true)]
+pub(super) struct ListArguments {
+    /// The player's account, as the game shows it
+    #[arg(allow_hyphen_values = true)]
+    account: AccountId,
+    #[command(flatten)]
+    data: Data,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+#[derive(Args, Debug)]
+#[command(disable_help_flag = true)]
+pub(super) struct NameArguments {
+    /// The device's id; `list` tells those of an account
+    #[arg(allow_hyphen_values = true)]
+    device: KeyId,
+    /// The name, 1 to 40 characters
+    name: Option<DeviceName>,
     #[command(flatten)]
     id: Id,
     #[command(flatten)]
@@ -223,6 +262,18 @@ pub(super) fn device(command: DeviceCommand, out: &mut dyn Write, err: &mut dyn 
         DeviceCommand::Freeze(DeviceArguments { device, id, data, .. }) => {
             operate(&data, &id, FreezeDevice { device }, "froze", out, err)
         }
+        DeviceCommand::List(ListArguments { account, data, .. }) => {
+            let summary = data.folder()?.books()?.show(&account)?;
+            let summary = summary.ok_or_else(|| OperationError::UnknownAccount(account.clone()))?;
+            show_devices(&summary, out)?;
+            Ok(SUCCESS)
+        }
+        DeviceCommand::Revoke(DeviceArguments { device, id, data, .. }) => {
+            operate(&data, &id, RevokeDevice { device }, "revoked", out, err)
+        }
+        DeviceCommand::Name(NameArguments { device, name, id, data, .. }) => {
+            operate(&data, &id, NameDevice { device, name }, "named", out, err)
+        }
         DeviceCommand::Thaw(DeviceArguments { device, id, data, .. }) => {
             operate(&data, &id, ThawDevice { device }, "thawed", out, err)
         }
@@ -261,6 +312,8 @@ fn operate(
         Answer::Order { receipt, money, quantity } => {
             writeln!(out, "{done} {money} for {quantity} × {} to {}", receipt.product, receipt.account)?;
         }
+        Answer::Revoked { device, account } => writeln!(out, "{done} the device {device} of {account}")?,
+        Answer::Named { device, account, .. } => writeln!(out, "{done} the device {device} of {account}")?,
         Answer::Device { device, account, .. } => writeln!(out, "{done} the device {device} of {account}")?,
         Answer::Creator { creator, money, payable } => {
             writeln!(out, "{done} {money} to {creator}; {payable} is payable now")?;

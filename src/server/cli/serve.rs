@@ -20,7 +20,8 @@ pub(super) fn serve(arguments: ServeArguments, matches: Option<&ArgMatches>, out
         write!(out, "{}", settings.shown())?;
         return Ok(SUCCESS);
     }
-    let (limits, allowances) = (settings.limits(), settings.allowances());
+    let (limits, allowances, accounts) = (settings.limits(), settings.allowances(), settings.accounts());
+    let login = settings.login()?;
     let catalog = settings.catalog.ok_or(SettingsError::Missing("catalog"))?;
     let data = settings.data.ok_or(SettingsError::Missing("data"))?;
     let mut config = ServerConfig::new(data, read_catalog(&catalog)?);
@@ -32,6 +33,8 @@ pub(super) fn serve(arguments: ServeArguments, matches: Option<&ArgMatches>, out
     config.allowed_origins = settings.allow_origin.unwrap_or_default();
     config.limits = limits;
     config.allowances = allowances;
+    config.accounts = accounts;
+    config.login = login;
     config.limits.connections = connections_with_files_for_them(limits.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Threads)?;
     runtime.block_on(async {

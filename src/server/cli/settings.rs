@@ -3,19 +3,22 @@
 //! One list says what there is to set. The flags, their help, the members of the file and what `--print-config` shows
 //! are made from it, so that none of them can be forgotten. A value is written the same way wherever it is written.
 
+mod values;
+
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, parser::ValueSource};
-use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-use crate::protocol::{Micros, Money};
-use crate::server::{AllowanceRules, AllowedOrigins, DEFAULT_ADDRESS, Database, Limits, Rate};
+use self::values::{Count, Networks, Number, Positive, RateOrOff, Secret};
+use crate::protocol::Money;
+use crate::server::login::{LoginConfig, Nonce};
+use crate::server::{AccountRules, AllowanceRules, AllowedOrigins, DEFAULT_ADDRESS, Database, Limits, Rate};
 
 /// What memory is set in.
 const MEBIBYTE: usize = 1024 * 1024;
@@ -153,6 +156,14 @@ settings! {
     requests_per_address: RateOrOff, "RATE", "IAP_REQUESTS_PER_ADDRESS";
     /// New devices from one address; each gets the welcome credit [default: 10:100]
     enrolments_per_address: RateOrOff, "RATE", "IAP_ENROLMENTS_PER_ADDRESS";
+    /// Link codes that one device makes [default: 5:10]
+    codes_made_per_device: RateOrOff, "RATE", "IAP_CODES_MADE_PER_DEVICE";
+    /// Link codes that one device tries, right or wrong [default: 5:10]
+    codes_tried_per_device: RateOrOff, "RATE", "IAP_CODES_TRIED_PER_DEVICE";
+    /// Link codes that are tried from one address [default: 20:20]
+    codes_tried_per_address: RateOrOff, "RATE", "IAP_CODES_TRIED_PER_ADDRESS";
+    /// Link codes that are tried by everybody together, so that nobody guesses one [default: 300:300]
+    codes_tried: RateOrOff, "RATE", "IAP_CODES_TRIED";
     /// Whether the limits of addresses also hold for this computer's own, true or false [default: false]
     limit_loopback: bool, "BOOL", "IAP_LIMIT_LOOPBACK";
     /// Orders that wait to be settled, where a request counts as one more than its orders; more are told to come back
@@ -176,6 +187,21 @@ settings! {
     allowance_grace_days: Number<0, { AllowanceRules::MOST_DAYS }>, "N", "IAP_ALLOWANCE_GRACE_DAYS";
     /// How many orders a device may make within it, 1 to 1000000 [default: 100]
     allowance_orders: Number<1, { AllowanceRules::MOST_ORDERS }>, "N", "IAP_ALLOWANCE_ORDERS";
+    /// How many devices an account may have that are not revoked, 1 to 100 [default: 10]
+    devices_per_account: Number<1, { AccountRules::MOST_DEVICES }>, "N", "IAP_DEVICES_PER_ACCOUNT";
+    /// The issuer of the ID tokens that players sign in with, as the tokens name it, for example
+    /// https://login.example; none signs in unless it is set
+    login_issuer: String, "URL", "IAP_LOGIN_ISSUER";
+    /// For whom the ID tokens are: the game's client id at the login. Needed with --login-issuer
+    login_audience: String, "NAME", "IAP_LOGIN_AUDIENCE";
+    /// The login's keys, a JWK set: a URL, or a file [default: the one that the issuer's
+    /// /.well-known/openid-configuration names]
+    login_keys: String, "URL", "IAP_LOGIN_KEYS";
+    /// How many seconds old an ID token may be, 1 to 86400 [default: 600]
+    login_max_age: Number<1, { LoginConfig::LONGEST_AGE }>, "SECONDS", "IAP_LOGIN_MAX_AGE";
+    /// Whether an ID token must be for the one device that signs in, by a nonce that is the device's id, required or
+    /// optional; one that has a nonce must in any case [default: required]
+    login_nonce: Nonce, "WHICH", "IAP_LOGIN_NONCE";
 }
 
 /// Why the settings cannot be used.
@@ -212,6 +238,10 @@ impl Settings {
             orders_per_address: rate(self.orders_per_address, default.orders_per_address),
             requests_per_address: rate(self.requests_per_address, default.requests_per_address),
             enrolments_per_address: rate(self.enrolments_per_address, default.enrolments_per_address),
+            codes_made_per_device: rate(self.codes_made_per_device, default.codes_made_per_device),
+            codes_tried_per_device: rate(self.codes_tried_per_device, default.codes_tried_per_device),
+            codes_tried_per_address: rate(self.codes_tried_per_address, default.codes_tried_per_address),
+            codes_tried: rate(self.codes_tried, default.codes_tried),
             loopback: self.limit_loopback.unwrap_or(default.loopback),
         }
     }
@@ -226,6 +256,24 @@ impl Settings {
             grace_days: self.allowance_grace_days.map_or(default.grace_days, |number| number.0),
             orders: self.allowance_orders.map_or(default.orders, |number| number.0),
         }
+    }
+
+    /// How many devices accounts may have, as it is set, and by default.
+    pub(super) fn accounts(&self) -> AccountRules {
+        AccountRules { devices: self.devices_per_account.map_or(AccountRules::default().devices, |number| number.0) }
+    }
+
+    /// The login whose ID tokens are taken, if one is set.
+    pub(super) fn login(&self) -> Result<Option<LoginConfig>, SettingsError> {
+        let Some(issuer) = &self.login_issuer else { return Ok(None) };
+        let audience = self.login_audience.as_ref().ok_or(SettingsError::Missing("login-audience"))?;
+        let default = LoginConfig::new(issuer.as_str(), audience.as_str());
+        Ok(Some(LoginConfig {
+            keys: self.login_keys.clone(),
+            max_age: self.login_max_age.map_or(default.max_age, |number| number.0),
+            nonce: self.login_nonce.unwrap_or(default.nonce),
+            ..default
+        }))
     }
 
     /// Every setting with its value and where that came from, as a file of settings; secrets are left out.
@@ -263,6 +311,19 @@ impl Settings {
                 "allowance_most" => text(Some(allowances.most.to_string())),
                 "allowance_days" => Some(allowances.days.to_string()),
                 "allowance_grace_days" => Some(allowances.grace_days.to_string()),
+                "codes_made_per_device" => rate(limits.codes_made_per_device),
+                "codes_tried_per_device" => rate(limits.codes_tried_per_device),
+                "codes_tried_per_address" => rate(limits.codes_tried_per_address),
+                "codes_tried" => rate(limits.codes_tried),
+                "devices_per_account" => Some(self.accounts().devices.to_string()),
+                "login_issuer" => text(self.login_issuer.clone()),
+                "login_audience" => text(self.login_audience.clone()),
+                "login_keys" => text(self.login_keys.clone()),
+                "login_max_age" => {
+                    let seconds = self.login_max_age.map_or(LoginConfig::USUAL_AGE, |number| number.0);
+                    Some(seconds.to_string())
+                }
+                "login_nonce" => text(Some(self.login_nonce.unwrap_or_default().to_string())),
                 "allowance_orders" => Some(allowances.orders.to_string()),
                 _ => Some(limits.time.as_secs().to_string()),
             };
@@ -296,107 +357,5 @@ fn unknown_key(found: &str, expected: &[&str]) -> String {
     match expected.iter().min_by_key(distance).filter(|name| distance(name) <= 1 + found.len() / 3) {
         Some(nearest) => format!("there is no setting {found:?}; did you mean {nearest:?}?"),
         None => format!("there is no setting {found:?}; `iap-server help serve` lists them"),
-    }
-}
-
-/// A whole number from 1 to `MOST`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Count<const MOST: usize>(pub(super) usize);
-
-impl<const MOST: usize> FromStr for Count<MOST> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let count = text.parse().ok().filter(|count| (1..=MOST).contains(count));
-        count.map(Self).ok_or_else(|| format!("{text:?} is not a whole number from 1 to {MOST}; write one"))
-    }
-}
-
-/// A whole number from `LEAST` to `MOST`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Number<const LEAST: u32, const MOST: u32>(pub(super) u32);
-
-impl<const LEAST: u32, const MOST: u32> FromStr for Number<LEAST, MOST> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
-        number.map(Self).ok_or_else(|| format!("{text:?} is not a whole number from {LEAST} to {MOST}; write one"))
-    }
-}
-
-/// An amount above zero, in any currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Positive(pub(super) Micros);
-
-impl FromStr for Positive {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let amount = text.parse::<Micros>().map_err(|error| error.to_string())?;
-        let amount = Some(amount).filter(|amount| *amount > Micros::ZERO);
-        amount.map(Self).ok_or_else(|| format!("{text:?} is not above 0; write an amount such as 5 or 0.50"))
-    }
-}
-
-/// A rate, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RateOrOff(Option<Rate>);
-
-impl FromStr for RateOrOff {
-    type Err = crate::server::RateError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "off" { Ok(Self(None)) } else { text.parse().map(|rate| Self(Some(rate))) }
-    }
-}
-
-impl fmt::Display for RateOrOff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(rate) => rate.fmt(f),
-            None => f.write_str("off"),
-        }
-    }
-}
-
-/// Networks, with commas between them; an address is a network of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Networks(pub(super) Vec<IpNet>);
-
-impl FromStr for Networks {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let network = |text: &str| {
-            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            network.map_err(|_| format!("{text:?} is neither an address nor a network; write 10.0.0.1 or 10.0.0.0/8"))
-        };
-        text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(network).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-impl fmt::Display for Networks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts: Vec<_> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&texts.join(","))
-    }
-}
-
-/// A text that is shown nowhere.
-#[derive(Clone)]
-pub(super) struct Secret(pub(super) String);
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
     }
 }

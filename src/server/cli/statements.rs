@@ -8,7 +8,7 @@ use super::{Data, Outcome, SUCCESS};
 use crate::protocol::CreatorId;
 use crate::server::clock::{Clock as _, SystemClock};
 use crate::server::date::Date;
-use crate::server::ledger::LedgerMoney;
+use crate::server::ledger::{LedgerMoney, Origin};
 use crate::server::statement::{self, CreatorStatement, UnusedStatement};
 
 #[derive(Debug, Subcommand)]
@@ -106,20 +106,21 @@ fn number(money: LedgerMoney) -> String {
 
 fn creator_csv(statements: &[CreatorStatement], out: &mut dyn Write) -> csv::Result<()> {
     let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(["creator", "currency", "at", "kind", "transfer", "order", "amount", "balance"])?;
+    csv.write_record(["creator", "currency", "at", "kind", "transfer", "order", "amount", "balance", "origin"])?;
     for CreatorStatement { creator, from, until, opening, lines, closing } in statements {
         let (creator, currency) = (creator.to_string(), opening.currency.code().to_owned());
-        let mut row = |at: &Date, kind: &str, transfer: String, order: String, amount: String, balance: LedgerMoney| {
+        let mut row = |at: &Date, kind: &str, [transfer, order, amount]: [String; 3], balance: LedgerMoney, origin| {
             let (at, balance) = (at.to_string(), number(balance));
-            let cells: [&str; 8] = [&creator, &currency, &at, kind, &transfer, &order, &amount, &balance];
+            let cells: [&str; 9] = [&creator, &currency, &at, kind, &transfer, &order, &amount, &balance, origin];
             csv.write_record(cells)
         };
-        row(from, "opening", String::new(), String::new(), String::new(), *opening)?;
+        row(from, "opening", Default::default(), *opening, "")?;
         for line in lines {
             let order = line.order.map_or_else(String::new, |order| order.to_string());
-            row(&line.at, &line.kind, line.transfer.to_string(), order, number(line.amount), line.balance)?;
+            let cells = [line.transfer.to_string(), order, number(line.amount)];
+            row(&line.at, &line.kind, cells, line.balance, line.origin.map_or("", Origin::as_str))?;
         }
-        row(until, "closing", String::new(), String::new(), String::new(), *closing)?;
+        row(until, "closing", Default::default(), *closing, "")?;
     }
     Ok(csv.flush()?)
 }

@@ -124,7 +124,7 @@ struct Payable {
     payable: LedgerMoney,
 }
 
-async fn operate(app: &App, id: OperationId, action: impl Into<Action>) -> Result<Response, Refusal> {
+pub(super) async fn operate(app: &App, id: OperationId, action: impl Into<Action>) -> Result<Response, Refusal> {
     let body = match app.books.operate(Operation::new(id, action)).await? {
         // What these paths have always answered.
         Answer::Wallet { balance, .. } => serde_json::json!(balance),
@@ -132,6 +132,10 @@ async fn operate(app: &App, id: OperationId, action: impl Into<Action>) -> Resul
         Answer::Creator { payable, .. } => serde_json::json!(Payable { payable }),
         Answer::Device { device, account, frozen } => {
             serde_json::json!({ "device": device, "account": account, "frozen": frozen })
+        }
+        Answer::Revoked { device, account } => serde_json::json!({ "device": device, "account": account }),
+        Answer::Named { device, account, name } => {
+            serde_json::json!({ "device": device, "account": account, "name": name })
         }
     };
     Ok(answer("application/json", body.to_string()))

@@ -23,6 +23,11 @@ pub(crate) struct RateLimits {
     enrolments_per_address: Rates<IpAddr>,
     /// Requests of devices that are not enrolled: those who will enrol send one each.
     strangers_per_address: Rates<IpAddr>,
+    codes_made_per_device: Rates<KeyId>,
+    codes_tried_per_device: Rates<KeyId>,
+    codes_tried_per_address: Rates<IpAddr>,
+    /// Of everybody together.
+    codes_tried: Rates<()>,
     metrics: Arc<Metrics>,
 }
 
@@ -34,6 +39,10 @@ impl RateLimits {
             requests_per_address: Rates::new(limits.requests_per_address),
             enrolments_per_address: Rates::new(limits.enrolments_per_address),
             strangers_per_address: Rates::new(limits.enrolments_per_address),
+            codes_made_per_device: Rates::new(limits.codes_made_per_device),
+            codes_tried_per_device: Rates::new(limits.codes_tried_per_device),
+            codes_tried_per_address: Rates::new(limits.codes_tried_per_address),
+            codes_tried: Rates::new(limits.codes_tried),
             metrics,
         }
     }
@@ -75,6 +84,22 @@ impl RateLimits {
         self.refuse(counted, Refused::OrdersPerDevice, "orders of this device")?;
         let counted = self.count(&self.orders_per_address, caller, orders);
         self.refuse(counted, Refused::OrdersPerAddress, "orders from this address")
+    }
+
+    /// Counts a link code that a device wants.
+    pub(super) fn makes_code(&self, device: KeyId) -> Result<(), Refusal> {
+        let counted = self.codes_made_per_device.count(&device, 1);
+        self.refuse(counted, Refused::CodesMadePerDevice, "link codes for this device")
+    }
+
+    /// Counts a link code that a device tries, right or wrong, so that nobody guesses one.
+    pub(super) fn tries_code(&self, device: KeyId, caller: Caller) -> Result<(), Refusal> {
+        let counted = self.codes_tried_per_device.count(&device, 1);
+        self.refuse(counted, Refused::CodesTriedPerDevice, "link codes from this device")?;
+        let counted = self.count(&self.codes_tried_per_address, caller, 1);
+        self.refuse(counted, Refused::CodesTriedPerAddress, "link codes from this address")?;
+        let counted = self.codes_tried.count(&(), 1);
+        self.refuse(counted, Refused::CodesTried, "link codes at this server")
     }
 
     fn count(&self, rates: &Rates<IpAddr>, caller: Caller, many: usize) -> Result<(), Duration> {

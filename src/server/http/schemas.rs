@@ -170,7 +170,11 @@ refusals! {
         WrongAccount;
     /// What a sync request may be refused with.
     SyncRefusals: MalformedBody, BadToken, UnknownDevice, RequestTimeout, BodyTooLarge, UnsupportedMediaType,
-        TooManyOrders, OrderConflict, WrongAudience, WrongAccount;
+        TooManyOrders, OrderConflict, WrongAudience, WrongAccount, DeviceRevoked;
+    /// What a request about an account may be refused with.
+    AccountRefusals: MalformedBody, BadToken, UnknownDevice, DeviceRevoked, NotYourDevice, RequestTimeout, Conflict,
+        TooManyDevices, TooManyPurchases, BodyTooLarge, UnsupportedMediaType, WrongLinkCode, BadIdToken,
+        SignInUnavailable, WrongAudience, WrongAccount;
     /// What an administrator's request may be refused with.
     AdminRefusals: MalformedBody, Unauthorized, NotFound, RequestTimeout, Conflict, BodyTooLarge,
         UnsupportedMediaType;

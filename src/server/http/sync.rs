@@ -14,9 +14,10 @@ use super::{App, answer, body};
 use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncRequest;
+use crate::server::known_devices::KnownDevice;
 use crate::server::pipeline::Answer;
 use crate::server::problem::Refusal;
-use crate::server::request::{Verified, verified};
+use crate::server::request::verified;
 use crate::server::watcher::Known;
 
 const JOSE: &str = "application/jose";
@@ -24,9 +25,9 @@ const JOSE: &str = "application/jose";
 /// Send orders, receive receipts
 ///
 /// The body is an `iap-sync+jwt` with at most 256 orders and 256 consumptions; the answer is an `iap-sync-response+jwt`
-/// with the receipts of the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets the same receipt,
-/// byte for byte. A request without orders and consumptions that says
-/// `wait` is answered when there is news, or its time is over.
+/// with the receipts of the orders sent, then up to 256 of the feed after the cursor. An order that is sent again gets
+/// the same receipt, byte for byte. A request without orders and consumptions that says `wait` is answered when there is
+/// news, or its time is over.
 #[utoipa::path(
     post,
     path = "/v1/sync",
@@ -52,12 +53,25 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         app.rates.stranger(caller);
         return Err(Refusal::unknown_device(id));
     };
-    let work = move |app: &App| {
-        // Only when it is known that the device itself asks, and nobody who would use up its rate.
-        let admit = |orders| app.rates.orders(id, caller, orders);
-        verified(token, device, &app.catalog.game, &app.verified, admit, held)
+    let token = Arc::new(token);
+    let verify = |device: KnownDevice| {
+        let token = Arc::clone(&token);
+        move |app: &App| {
+            // Only when it is known that the device itself asks, and nobody who would use up its rate.
+            let admit = |orders| app.rates.orders(id, caller, orders);
+            verified(&token, device, &app.catalog.game, &app.verified, admit)
+        }
     };
-    let Verified { keys: known, wait, job } = app.work(work).await?;
+    let first = app.work(verify(device)).await;
+    let verified = match first {
+        // What is remembered of the device may be over.
+        Err(refusal) if refusal.kind == ProblemType::WrongAccount => match app.devices.look_up(id).await? {
+            Some(device) => app.work(verify(device)).await,
+            None => Err(refusal),
+        },
+        verified => verified,
+    };
+    let (known, wait, job) = verified?.into_job(&token, held);
     let wait = wait.filter(|_| job.has_nothing_to_decide() && app.keys.get().list_after(known).is_none());
     let was_held = wait.as_ref().map(|_| WasHeld);
     if let Some(wait) = wait {
@@ -68,8 +82,9 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         seat.iter().for_each(|seat| seat.works());
     }
     let answered = app.pipeline.sync(job).await.inspect_err(|refusal| {
-        // The books have lost it since it was looked up: they are of an older moment than it is.
-        if refusal.kind == ProblemType::UnknownDevice {
+        // The books have lost it since it was looked up, or know something else of it.
+        let kinds = [ProblemType::UnknownDevice, ProblemType::WrongAccount, ProblemType::DeviceRevoked];
+        if kinds.contains(&refusal.kind) {
             app.devices.forget(&id);
         }
     })?;

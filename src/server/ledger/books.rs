@@ -3,16 +3,21 @@
 use super::LedgerError;
 use crate::protocol::{Receipt, Status, Token, envelope};
 
-/// Is shown every row of the books: first all accounts, then all wallets, transfers, devices, orders,
+/// Is shown every row of the books: first all moves and logins, then all accounts, wallets, transfers, devices, orders,
 /// consumptions, inventories, receipts, allowances, forks, holds and operations.
 ///
-/// Orders of one device come in the order in which they were settled, receipts by account and then by place in the feed.
-/// The rest come in any order.
+/// Moves of one device come in the order of their numbers, orders of one device in the order of its chain (those that
+/// are no part of it anywhere among them), receipts by account and then by place in the feed. The rest come in any
+/// order.
 pub trait BookReader {
     /// Whether nothing after the transfers is to be read. Everything is, unless it is said.
     fn ends_after_transfers(&self) -> bool {
         false
     }
+    /// A move of a device to another account. It is passed over, unless it is said.
+    fn moved(&mut self, _row: MoveRow) {}
+    /// Whose an account is. It is passed over, unless it is said.
+    fn login(&mut self, _row: LoginRow) {}
     /// An account of the ledger.
     fn account(&mut self, row: AccountRow);
     /// A wallet. It is passed over, unless it is said.
@@ -37,6 +42,40 @@ pub trait BookReader {
     fn hold(&mut self, row: HoldRow);
     /// An operation.
     fn operation(&mut self, row: OperationRow);
+}
+
+/// A move of a device from one account to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoveRow {
+    /// The device.
+    pub device: String,
+    /// Its number among those of the device: 1, 2, 3 …
+    pub number: i64,
+    /// The account that it has left.
+    pub source: String,
+    /// The account that it has joined.
+    pub target: String,
+    /// How many had joined that one before.
+    pub place: i64,
+    /// The number of the device's last order for the account that it has left.
+    pub sequence: i64,
+    /// Whether everything that the account had moved along.
+    pub closing: bool,
+    /// The digest of the link code that it has joined by.
+    pub code: Option<Vec<u8>>,
+    /// When it was.
+    pub moved_at: i64,
+}
+
+/// Whose an account is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginRow {
+    /// The digest of the issuer and the subject.
+    pub sha256: Vec<u8>,
+    /// The account.
+    pub account: String,
+    /// Since when.
+    pub bound_at: i64,
 }
 
 /// An account of the ledger and its stored sums.
@@ -134,6 +173,16 @@ pub struct DeviceRow {
     pub consumed_repeated: i64,
     /// How many numbers its consumptions passed over.
     pub consumed_missing: i64,
+    /// When it was enrolled.
+    pub enrolled_at: i64,
+    /// How many had joined its account before.
+    pub place: i64,
+    /// What the player calls it.
+    pub name: Option<String>,
+    /// Since when it buys nothing and hears nothing.
+    pub revoked_at: Option<i64>,
+    /// The device that has taken its place.
+    pub replaced_by: Option<String>,
 }
 
 /// An order.

@@ -8,6 +8,7 @@ use super::allowance::AllowanceTerms;
 use super::fork::Fork;
 use super::hold::HoldRecord;
 use super::lot::Lot;
+use super::membership::MembershipChanges;
 use super::operation::OperationRecord;
 use super::transfer::{Transfer, TransferKind};
 use crate::protocol::sync::ChainHead;
@@ -49,6 +50,8 @@ pub(crate) struct Changes {
     pub(crate) spent: BTreeMap<AllowanceId, (i64, i64, i64)>,
     /// Holds that were pending and are resolved.
     pub(crate) resolved: Vec<HoldRecord>,
+    /// What becomes of devices and their accounts.
+    pub(crate) membership: MembershipChanges,
     /// The operation that was decided.
     pub(crate) operation: Option<OperationRecord>,
 }

@@ -25,6 +25,15 @@ pub enum LedgerError {
     /// The device is not in the books, or not any more: they may be older than what is known of it.
     #[error("the device {0} is not enrolled in these books; it has to enrol again")]
     UnknownDevice(KeyId),
+    /// The device belongs to another account than the one that it is taken for.
+    #[error("the device {device} belongs to another account now; ask which")]
+    WrongAccount {
+        /// The device.
+        device: KeyId,
+    },
+    /// The device was revoked.
+    #[error("the device {0} was revoked; it buys nothing and hears nothing any more")]
+    DeviceRevoked(KeyId),
     /// The books were written by a newer server.
     #[error("the books are of version {found}, and this server knows up to {known}; run a newer `iap-server`")]
     NewerVersion {

@@ -1,15 +1,31 @@
 //! Forks: two different orders that a device has signed in one place of its chain, one of them within an allowance.
 
+use super::{LedgerError, Place};
 use crate::protocol::sync::ChainHead;
-use crate::protocol::{KeyId, OrderId, UnixSeconds};
+use crate::protocol::{AccountId, KeyId, OrderId, UnixSeconds};
 
-/// What the books say about a device's chain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the books say about a device's chain, and about the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chain {
+    /// The account that the device belongs to.
+    pub(crate) account: AccountId,
+    /// Whether the device was revoked.
+    pub(crate) revoked: bool,
     /// The last order that it holds.
     pub(crate) head: Option<ChainHead>,
     /// Whether nothing is sold to the device.
     pub(crate) frozen: bool,
+}
+
+impl Chain {
+    /// Checks that the device is taken for what it is.
+    pub(crate) fn check_member(&self, place: &Place) -> Result<(), LedgerError> {
+        match self {
+            Self { revoked: true, .. } => Err(LedgerError::DeviceRevoked(place.device)),
+            chain if chain.account != place.account => Err(LedgerError::WrongAccount { device: place.device }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The evidence of a fork. Both orders, which the device has signed, are in the books.

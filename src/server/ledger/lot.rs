@@ -2,7 +2,7 @@
 
 use super::TransferId;
 use super::account::{AccountNumber, House, Origin};
-use crate::protocol::{AccountId, Currency, SourceId, UnixSeconds};
+use crate::protocol::{AccountId, Currency, Micros, SourceId, UnixSeconds};
 
 /// Money that came into a wallet at once, and what is left of it. Amounts are micros.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,13 @@ pub fn available(lots: &[Lot]) -> i64 {
 /// What is set aside of all `lots` together, in micros.
 pub fn held(lots: &[Lot]) -> i64 {
     lots.iter().fold(0, |sum, lot| sum.saturating_add(lot.held))
+}
+
+/// What is in all `lots` together, held or not, if what can be spent and what is set aside can both be an amount, and so
+/// can their sum.
+pub(crate) fn total(lots: &[Lot]) -> Option<Micros> {
+    let (available, held) = (Micros::new(available(lots)).ok()?, Micros::new(held(lots)).ok()?);
+    available.checked_add(held)
 }
 
 /// Which lots pay `amount`, and how much each, in the order of spending; none if all together hold less. What is free

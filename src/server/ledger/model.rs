@@ -6,6 +6,7 @@
 mod accounts;
 mod allowing;
 mod consuming;
+mod membership;
 mod operating;
 mod rows;
 
@@ -13,17 +14,20 @@ use std::collections::BTreeMap;
 
 use self::accounts::Accounts;
 use self::consuming::Consumptions;
+use self::membership::{Members, Remembered};
 use super::account::{House, WELCOME, source};
 use super::fork::Fork;
 use super::hold::{HoldRecord, HoldStatus};
 use super::operation::OperationRecord;
 use super::transfer::{Transfer, TransferKind};
 use super::{
-    AccountNumber, AccountSummary, AllowanceRules, AllowanceSummary, AllowanceTerms, AllowanceWish, Answer, BookReader,
-    ConsumptionOutcome, Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, Lot, OperateError, Operation,
-    OperationId, OrderSummary, Origin, Outcome, Place, Standing, Total, TransferId, VerifiedConsumption, VerifiedOrder,
-    books, lot,
+    AccountNumber, AccountRules, AccountSummary, AccountWish, AllowanceRules, AllowanceSummary, AllowanceTerms,
+    AllowanceWish, Answer, BookReader, ConsumptionOutcome, Context, Device, Enrolled, FeedEntry, Ledger, LedgerError,
+    Lot, ManageError, OperateError, Operation, OperationId, OrderSummary, Origin, Outcome, Place, Standing, Total,
+    TransferId, VerifiedConsumption, VerifiedOrder, books, lot,
 };
+use crate::protocol::consumption::ConsumptionReceipt;
+use crate::protocol::envelope;
 use crate::protocol::sync::ChainHead;
 use crate::protocol::{
     AccountId, AllowanceId, Currency, GameId, KeyId, Micros, Money, Order, OrderId, ProductId, PublicKey, Receipt,
@@ -38,6 +42,7 @@ pub struct ModelLedger {
     game: GameId,
     accounts: Accounts,
     devices: BTreeMap<KeyId, Device>,
+    members: Members,
     orders: BTreeMap<OrderId, OrderRecord>,
     /// The orders in the order in which they were settled.
     settled: Vec<OrderId>,
@@ -55,6 +60,8 @@ pub struct ModelLedger {
 #[derive(Clone, Debug)]
 struct OrderRecord {
     verified: VerifiedOrder,
+    /// Whose it is: who signed it, or whoever the account was moved to.
+    account: AccountId,
     chained: bool,
     status: Status,
     amount: Money,
@@ -75,6 +82,13 @@ struct ReceiptRecord {
     entry: FeedEntry,
 }
 
+impl ReceiptRecord {
+    /// The order that it answers, if it answers one: a consumption may have the id of an order.
+    fn order(&self) -> Option<OrderId> {
+        (!envelope::is_of::<ConsumptionReceipt>(&self.entry.token)).then_some(OrderId(self.answers))
+    }
+}
+
 impl ModelLedger {
     /// Empty books for `game`.
     pub fn new(game: GameId) -> Self {
@@ -82,6 +96,7 @@ impl ModelLedger {
             game,
             accounts: Accounts::default(),
             devices: BTreeMap::new(),
+            members: Members::default(),
             orders: BTreeMap::new(),
             settled: Vec::new(),
             feeds: BTreeMap::new(),
@@ -112,13 +127,16 @@ impl ModelLedger {
     }
 
     fn receipt_of(&self, order: &OrderRecord) -> Result<FeedEntry, LedgerError> {
-        let feed = self.feed(&order.verified.order().account);
+        let feed = self.feed(&order.account);
         let found = feed.iter().find(|record| record.entry.feed == order.feed);
         found.map(|record| record.entry.clone()).ok_or_else(|| LedgerError::damaged("an order has no receipt"))
     }
 
     fn settle_one(&mut self, verified: &VerifiedOrder, context: &mut Context<'_>) -> Result<Outcome, LedgerError> {
         let order = verified.order();
+        if let Some(refused) = self.membership_refused(order.device, &order.account)? {
+            return Ok(refused);
+        }
         if let Some(known) = self.orders.get(&order.id) {
             return match known.verified.sha256() == verified.sha256() {
                 true => self.receipt_of(known).map(Outcome::Replayed),
@@ -141,12 +159,14 @@ impl ModelLedger {
             Verdict::Declined(_) => (false, None),
         };
         let (status, amount) = (receipt.status, receipt.amount);
-        let (chained, verified) = (decision.chained, verified.clone());
+        let chained = decision.chained;
         self.settled.push(receipt.order);
         let (refunded_quantity, refunded_amount) = (0, 0);
         let settled_at = context.now;
+        let account = order.account.clone();
         let record = OrderRecord {
-            verified,
+            verified: verified.clone(),
+            account,
             chained,
             status,
             amount,
@@ -219,7 +239,18 @@ impl ModelLedger {
     }
 
     fn has_account(&self, account: &AccountId) -> bool {
-        self.devices.values().any(|device| device.account == *account)
+        let left = self.members.moves.iter().any(|one| one.from == *account);
+        left || self.devices.values().any(|device| device.account == *account)
+    }
+
+    /// What is said of an order of a device that is revoked, or belongs to another account.
+    fn membership_refused(&self, device: KeyId, account: &AccountId) -> Result<Option<Outcome>, LedgerError> {
+        let device = self.devices.get(&device).ok_or(LedgerError::UnknownDevice(device))?;
+        Ok(match device {
+            Device { revoked: true, .. } => Some(Outcome::DeviceRevoked),
+            device if device.account != *account => Some(Outcome::WrongAccount),
+            _ => None,
+        })
     }
 }
 
@@ -241,7 +272,8 @@ impl Ledger for ModelLedger {
                     return Ok(Enrolled { account: device.account.clone(), new: false });
                 }
                 let account = id.guest_account();
-                books.devices.insert(id, Device { account: account.clone(), key: *key, chain: None });
+                books.devices.insert(id, Device { account: account.clone(), key: *key, chain: None, revoked: false });
+                books.members.devices.insert(id, Remembered::first(now));
                 if let Some(money) = welcome.filter(|money| money.micros > Micros::ZERO) {
                     let lot = Lot {
                         id: TransferId::of_welcome(&account),
@@ -290,12 +322,27 @@ impl Ledger for ModelLedger {
         self.transaction(|books| wishes.iter().map(|wish| books.allow_one(wish, rules, context)).collect())
     }
 
+    fn manage(
+        &mut self,
+        wish: &AccountWish,
+        rules: &AccountRules,
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<super::Membership, ManageError> {
+        self.transaction(|books| books.manage_one(wish, rules, signer, now))
+    }
+
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {
         let standing = |place: &Place| {
             let feed = self.feed(&place.account);
             let places = Standing::places(place.cursor, feed.len() as u64);
             let listed = |record: &&ReceiptRecord| places.contains(&(record.entry.feed - 1));
             let device = self.devices.get(&place.device).ok_or(LedgerError::UnknownDevice(place.device))?;
+            match self.membership_refused(place.device, &place.account)? {
+                Some(Outcome::DeviceRevoked) => return Err(LedgerError::DeviceRevoked(place.device)),
+                Some(_) => return Err(LedgerError::WrongAccount { device: place.device }),
+                None => {}
+            }
             Ok(Standing {
                 page: feed.iter().filter(listed).map(|record| record.entry.clone()).collect(),
                 cursor: places.end,
@@ -331,12 +378,12 @@ impl Ledger for ModelLedger {
         }
         let mut orders = BTreeMap::new();
         let mut latest = Vec::new();
-        for id in self.settled.iter().rev() {
-            let Some(record) = self.orders.get(id) else { continue };
+        // By the account's feed: what has moved here is later than what was settled here before.
+        let mut own: Vec<(&OrderId, &OrderRecord)> =
+            self.orders.iter().filter(|(_, record)| record.account == *account).collect();
+        own.sort_by_key(|(_, record)| std::cmp::Reverse(record.feed));
+        for (id, record) in own {
             let order = record.verified.order();
-            if order.account != *account {
-                continue;
-            }
             *orders.entry(books::status_text(record.status).to_owned()).or_insert(0) += 1;
             if record.status != Status::Declined && latest.len() < AccountSummary::LATEST {
                 latest.push(OrderSummary {
@@ -351,17 +398,21 @@ impl Ledger for ModelLedger {
         }
         let is_own = |id: &&KeyId| self.devices.get(id).is_some_and(|device| device.account == *account);
         let numbers = self.consumptions.numbers.iter().filter(|(id, _)| is_own(id));
-        let own = self.devices.iter().filter(|(_, device)| device.account == *account);
+        let own = || self.devices.iter().filter(|(_, device)| device.account == *account);
         Ok(Some(AccountSummary {
             account: account.clone(),
             wallet: self.accounts.balances(account),
-            devices: own.map(|(id, device)| (*id, device.chain)).collect(),
+            devices: own().map(|(id, device)| (*id, device.chain)).collect(),
             orders,
             receipts: self.feed(account).len() as u64,
             latest,
             allowances: AllowanceSummary::of(self.pending_allowances(account))?,
             frozen: self.frozen.keys().filter(is_own).copied().collect(),
             consumptions: numbers.map(|(id, numbers)| (*id, *numbers)).collect(),
+            revoked: own().filter(|(_, device)| device.revoked).map(|(id, _)| *id).collect(),
+            names: own().filter_map(|(id, _)| Some((*id, self.members.devices.get(id)?.name.clone()?))).collect(),
+            signed_in: self.members.login_of(account).is_some(),
+            moved_to: self.members.moved_to(account),
         }))
     }
 
@@ -404,7 +455,7 @@ impl ModelLedger {
     fn owned(&self, account: &AccountId, product: &ProductId) -> impl Iterator<Item = &OrderRecord> {
         self.orders.values().filter(move |record| {
             let order = record.verified.order();
-            record.status == Status::Granted && record.owned && order.account == *account && order.product == *product
+            record.status == Status::Granted && record.owned && record.account == *account && order.product == *product
         })
     }
 }

@@ -6,6 +6,7 @@ use super::OperationId;
 use super::account::{OPERATOR, Origin, source};
 use super::money::LedgerMoney;
 use super::refused::Refused;
+use crate::protocol::account::DeviceName;
 use crate::protocol::sync::Balance;
 use crate::protocol::{
     AccountId, CreatorId, KeyId, Micros, Money, NameError, OrderId, Receipt, Sha256, SourceId, UnixSeconds,
@@ -50,6 +51,10 @@ pub enum Action {
     FreezeDevice(FreezeDevice),
     /// Sell to a device again.
     ThawDevice(ThawDevice),
+    /// Have a device buy nothing and hear nothing any more.
+    RevokeDevice(RevokeDevice),
+    /// Call a device by a name.
+    NameDevice(NameDevice),
 }
 
 macro_rules! actions {
@@ -62,7 +67,19 @@ macro_rules! actions {
     };
 }
 
-actions!(Credit, RefundOrder, RefundCredit, Hold, Post, Void, Payout, FreezeDevice, ThawDevice,);
+actions!(
+    Credit,
+    RefundOrder,
+    RefundCredit,
+    Hold,
+    Post,
+    Void,
+    Payout,
+    FreezeDevice,
+    ThawDevice,
+    RevokeDevice,
+    NameDevice,
+);
 
 impl Action {
     /// Its name in the books.
@@ -77,6 +94,8 @@ impl Action {
             Self::Payout(_) => "payout",
             Self::FreezeDevice(_) => "freeze_device",
             Self::ThawDevice(_) => "thaw_device",
+            Self::RevokeDevice(_) => "revoke_device",
+            Self::NameDevice(_) => "name_device",
         }
     }
 
@@ -194,6 +213,23 @@ pub struct ThawDevice {
     pub device: KeyId,
 }
 
+/// A device buys nothing and hears nothing any more, for ever, and its allowances are closed. Again, it changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RevokeDevice {
+    /// The device.
+    pub device: KeyId,
+}
+
+/// What a device is called in the list that its player sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NameDevice {
+    /// The device.
+    pub device: KeyId,
+    /// The name; none takes it away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<DeviceName>,
+}
+
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -234,6 +270,23 @@ pub enum Answer {
         account: AccountId,
         /// Whether nothing is sold to it now.
         frozen: bool,
+    },
+    /// A device was revoked, now or before.
+    Revoked {
+        /// The device.
+        device: KeyId,
+        /// Its account.
+        account: AccountId,
+    },
+    /// A device was named.
+    Named {
+        /// The device.
+        device: KeyId,
+        /// Its account.
+        account: AccountId,
+        /// Its name, if it has one now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<DeviceName>,
     },
 }
 

@@ -5,6 +5,7 @@
 //! the batch. The sums of the house's accounts are never asked for, except what is payable to a creator who is paid
 //! out: engines may keep them in as many rows as they like.
 
+mod accounts;
 mod allowing;
 mod consuming;
 mod expiring;
@@ -13,6 +14,7 @@ mod settling;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+pub(crate) use accounts::{AccountFacts, manage};
 pub(crate) use consuming::{ConsumptionChanges, ConsumptionFacts, consume};
 pub(crate) use operating::operate;
 pub(crate) use settling::Fate;
@@ -63,6 +65,9 @@ pub(crate) trait Facts {
 
     /// The account's holds that are due at `now`.
     fn due_holds(&mut self, account: &AccountId, now: UnixSeconds) -> Result<Vec<HoldRecord>, LedgerError>;
+
+    /// The account that everything of a closed one has moved to.
+    fn moved_to(&mut self, account: &AccountId) -> Result<Option<AccountId>, LedgerError>;
 
     /// Whether any device has opened this account.
     fn has_account(&mut self, account: &AccountId) -> Result<bool, LedgerError>;

@@ -10,6 +10,7 @@
 
 mod consuming;
 mod facts;
+mod membership;
 mod parsing;
 mod reading;
 mod retry;
@@ -26,14 +27,16 @@ use self::facts::{Asked, Books};
 use self::session::{Database, Session};
 pub use self::url::{PostgresUrl, PostgresUrlError};
 use super::changes::Changes;
-use super::operation::{FreezeDevice, ThawDevice};
+use super::operation::{FreezeDevice, NameDevice, RevokeDevice, ThawDevice};
 use super::plan::{self, Fate, Plan};
 use super::{
-    AccountNumber, AccountSummary, Action, AllowanceRules, AllowanceWish, Answer, BookReader, ConsumptionOutcome,
-    Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, OperateError, Operation, Outcome, Place, Standing,
-    Total, TransferId, VerifiedConsumption, VerifiedOrder,
+    AccountNumber, AccountRules, AccountSummary, AccountWish, Action, AllowanceRules, AllowanceWish, Answer,
+    BookReader, ConsumptionOutcome, Context, Device, Enrolled, FeedEntry, Ledger, LedgerError, ManageError, Membership,
+    OperateError, Operation, Outcome, Place, Standing, Total, TransferId, VerifiedConsumption, VerifiedOrder,
 };
-use crate::protocol::{AccountId, GameId, KeyId, Money, ProductKind, PublicKey, Token, UnixSeconds};
+use crate::protocol::{
+    AccountId, CreatorId, Currency, GameId, KeyId, Money, ProductKind, PublicKey, Token, UnixSeconds,
+};
 use crate::server::signing::{Signer, Threads};
 
 /// How long the books are tried again while the database is away, unless another time is asked for.
@@ -141,6 +144,24 @@ impl Ledger for PostgresLedger {
     ) -> Result<Vec<Option<Token>>, LedgerError> {
         let (game, stripe) = (&self.game, self.stripe);
         self.database.run(game, |session| allow(session, game, stripe, wishes, rules, context))
+    }
+
+    fn manage(
+        &mut self,
+        wish: &AccountWish,
+        rules: &AccountRules,
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Membership, ManageError> {
+        let (game, stripe) = (&self.game, self.stripe);
+        let managed = self.database.run(game, |session| {
+            match membership::manage(session, game, stripe, wish, rules, signer, now) {
+                Err(ManageError::Ledger(error)) => Err(error),
+                Err(denied) => session.roll_back().map(|()| Err(denied)),
+                Ok(told) => Ok(Ok(told)),
+            }
+        })?;
+        managed
     }
 
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {
@@ -276,6 +297,31 @@ fn operate(
     signer: &mut Signer,
     now: UnixSeconds,
 ) -> Result<Result<Answer, super::Refused>, OperateError> {
+    // Found without a lock, and once more under it: what it is about may have moved meanwhile.
+    let (mut books, creator) = loop {
+        let (asked, creator) = asked_for(session, operation)?;
+        let accounts = asked.accounts.clone();
+        let books = Books::begin(session, asked, now)?;
+        if asked_for(session, operation)?.0.accounts == accounts {
+            break (books, creator);
+        }
+        session.roll_back()?;
+    };
+    if let Some((creator, currency)) = creator {
+        books.lock_payable(&creator, currency)?;
+    }
+    let (mut changes, decision) = plan::operate(&mut books, operation, game, signer, now)?;
+    if !changes.standings.is_empty() {
+        // A refund takes back from accounts that only the transfers of the order name.
+        let unnamed: Vec<AccountNumber> = changes.sums.keys().copied().collect();
+        changes.houses.extend(books.houses(&unnamed)?);
+    }
+    written(session, &changes, signer, stripe)?;
+    Ok(decision)
+}
+
+/// What an operation is about, as it is before anything is locked.
+fn asked_for(session: &Session, operation: &Operation) -> Result<(Asked, Option<(CreatorId, Currency)>), LedgerError> {
     let facts = &session.facts;
     let (mut asked, mut creator) = (Asked::default(), None);
     let account = match &operation.action {
@@ -290,29 +336,21 @@ fn operate(
         }
         Action::Post(post) => facts::account_of(session, &facts.hold_account, &post.hold.0)?,
         Action::Void(void) => facts::account_of(session, &facts.hold_account, &void.hold.0)?,
-        Action::FreezeDevice(FreezeDevice { device }) | Action::ThawDevice(ThawDevice { device }) => {
+        Action::FreezeDevice(FreezeDevice { device })
+        | Action::ThawDevice(ThawDevice { device })
+        | Action::RevokeDevice(RevokeDevice { device })
+        | Action::NameDevice(NameDevice { device, .. }) => {
             let account = facts::device_account(session, *device)?;
             asked.allowed.extend(account.clone());
             account
         }
         Action::Payout(payout) => {
-            creator = Some((&payout.creator, payout.money.currency));
+            creator = Some((payout.creator.clone(), payout.money.currency));
             None
         }
     };
     asked.accounts.extend(account);
-    let mut books = Books::begin(session, asked, now)?;
-    if let Some((creator, currency)) = creator {
-        books.lock_payable(creator, currency)?;
-    }
-    let (mut changes, decision) = plan::operate(&mut books, operation, game, signer, now)?;
-    if !changes.standings.is_empty() {
-        // A refund takes back from accounts that only the transfers of the order name.
-        let unnamed: Vec<AccountNumber> = changes.sums.keys().copied().collect();
-        changes.houses.extend(books.houses(&unnamed)?);
-    }
-    written(session, &changes, signer, stripe)?;
-    Ok(decision)
+    Ok((asked, creator))
 }
 
 /// Gives free what is due of the first accounts after a name. Says how many holds there were, and where to go on.

@@ -113,7 +113,9 @@ pub(crate) fn receipt(
         _ => (Status::Granted, Reason::RefundedInPart, left, refund.standing.refunded_amount),
     };
     let amount = Micros::new(paid.amount.micros.value().saturating_sub(refunded)).map_err(LedgerError::damaged)?;
-    let grants = first.grants.iter().map(|grant| part_of(grant, quantity, paid.quantity)).collect();
+    // One that has moved after a refund in part was told so with what was left of it.
+    let ordered = first.quantity;
+    let grants = first.grants.iter().map(|grant| part_of(grant, quantity, ordered)).collect();
     Ok(Receipt {
         id: signer.next_id()?,
         server: signer.server(),

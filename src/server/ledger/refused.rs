@@ -17,6 +17,14 @@ pub enum Refused {
     /// No device has opened this account.
     #[error("there is no account {0}; a device opens one when it first reaches this server")]
     UnknownAccount(AccountId),
+    /// The last device of the account has joined another one, and everything that it had is there.
+    #[error("the account {account} was closed: everything that it had is in {to}")]
+    AccountMoved {
+        /// The account.
+        account: AccountId,
+        /// Where everything is.
+        to: AccountId,
+    },
     /// The device is not enrolled.
     #[error("there is no device {0}; `iap-server show` lists an account's devices")]
     UnknownDevice(KeyId),

@@ -8,6 +8,7 @@ mod backup;
 mod consuming;
 mod facts;
 mod lots_from_wallets;
+mod membership;
 mod reading;
 mod rows;
 mod schema;
@@ -24,9 +25,9 @@ use self::facts::Books;
 use super::changes::Changes;
 use super::plan::{self, Fate, Plan};
 use super::{
-    AccountSummary, AllowanceRules, AllowanceWish, Answer, BookReader, ConsumptionOutcome, Context, Device, Enrolled,
-    Ledger, LedgerError, OperateError, Operation, Outcome, Place, Standing, Total, VerifiedConsumption, VerifiedOrder,
-    values,
+    AccountChange, AccountRules, AccountSummary, AccountWish, AllowanceRules, AllowanceWish, Answer, BookReader,
+    ConsumptionOutcome, Context, Device, Enrolled, Ledger, LedgerError, ManageError, Membership, OperateError,
+    Operation, Outcome, Place, Standing, Total, VerifiedConsumption, VerifiedOrder, values,
 };
 use crate::protocol::{AccountId, GameId, KeyId, Money, PublicKey, Token, UnixSeconds};
 use crate::server::signing::{Signer, Threads};
@@ -207,6 +208,26 @@ impl Ledger for SqliteLedger {
         let changes = plan.into_changes();
         writing::write(&transaction, &changes)?;
         transaction.commit()?;
+        Ok(told)
+    }
+
+    fn manage(
+        &mut self,
+        wish: &AccountWish,
+        rules: &AccountRules,
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Membership, ManageError> {
+        let game = self.game.clone();
+        let transaction = match wish.change {
+            // It changes nothing, so it takes no write lock.
+            AccountChange::Show => self.connection.transaction().map_err(LedgerError::from)?,
+            _ => self.begin()?,
+        };
+        let (changes, told) = plan::manage(&mut Books(&transaction), wish, rules, &game, signer, now)?;
+        if told.changed {
+            written(transaction, &changes, signer)?;
+        }
         Ok(told)
     }
 

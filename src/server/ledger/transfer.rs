@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::account::{AccountNumber, kinds};
 use crate::protocol::text::serde_as_text;
-use crate::protocol::{AccountId, NameError, OrderId, Sha256, UnixSeconds};
+use crate::protocol::{AccountId, KeyId, NameError, OrderId, Sha256, UnixSeconds};
 
 /// 128 bits that name a transfer. An id is used once: that is what keeps money from moving twice.
 ///
@@ -28,6 +28,13 @@ impl TransferId {
     /// A transfer of a kind that an operation makes, by its number among them, from 0.
     pub fn of_operation(kind: TransferKind, operation: OperationId, leg: u32) -> Self {
         Self::derived(kind.as_str(), &operation.0, leg)
+    }
+
+    /// The transfer by which a part of a lot goes back to its source when its owner's last device moves to another
+    /// account, which is the move of this number for the device.
+    pub(crate) fn of_move(device: KeyId, number: i64, lot: TransferId) -> Self {
+        let of = [device.to_string().as_bytes(), &number.to_be_bytes(), &lot.0].concat();
+        Self::derived("move", &of, 0)
     }
 
     /// The lot that a credit opened.

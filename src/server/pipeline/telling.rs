@@ -13,7 +13,7 @@ use crate::server::seeded::{Bug, seeded};
 pub(super) fn after(place: &Place, outcomes: &[Outcome]) -> Place {
     let told = |outcome: &Outcome| match outcome {
         Outcome::Settled { entry, .. } | Outcome::Replayed(entry) => Some(entry.feed),
-        Outcome::Conflict | Outcome::Failed => None,
+        Outcome::Conflict | Outcome::Failed | Outcome::WrongAccount | Outcome::DeviceRevoked => None,
     };
     let told: BTreeSet<u64> = outcomes.iter().filter_map(told).collect();
     let news = told.range(place.cursor.saturating_add(1)..);
@@ -39,6 +39,14 @@ pub(super) fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<V
                 return Err(Refusal::new(ProblemType::OrderConflict, detail));
             }
             Outcome::Failed => return Err(Refusal::internal()),
+            Outcome::WrongAccount => {
+                let detail = format!("order {index}: the device belongs to another account now; ask which");
+                return Err(Refusal::new(ProblemType::WrongAccount, detail));
+            }
+            Outcome::DeviceRevoked => {
+                let detail = format!("order {index}: the device was revoked, so nothing is sold to it");
+                return Err(Refusal::new(ProblemType::DeviceRevoked, detail));
+            }
         }
     }
     page.into_iter().for_each(&mut list);

@@ -1,8 +1,8 @@
 //! Every row of the books, sorted, so that two engines can be compared.
 
 use bevy_iap::server::ledger::{
-    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, Ledger, OperationRow, OrderRow,
-    ReceiptRow, Total, TransferRow, WalletRow,
+    AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, Ledger, LoginRow, MoveRow,
+    OperationRow, OrderRow, ReceiptRow, Total, TransferRow, WalletRow,
 };
 
 use super::{Desk, suite};
@@ -13,6 +13,8 @@ suite!(reader_that_ends_after_the_transfers_is_shown_nothing_else,);
 #[derive(Debug, Default, PartialEq)]
 pub struct Rows {
     ends_after_transfers: bool,
+    pub moves: Vec<MoveRow>,
+    pub logins: Vec<LoginRow>,
     pub accounts: Vec<AccountRow>,
     pub wallets: Vec<WalletRow>,
     pub transfers: Vec<TransferRow>,
@@ -38,8 +40,9 @@ impl Rows {
         rows.devices.sort_by_key(|row| row.id.clone());
         // Not every engine keeps it; those that do are audited for it.
         rows.devices.iter_mut().for_each(|row| row.feed = None);
-        // Orders of one device are in the order in which they were settled; a stable sort keeps that.
-        rows.orders.sort_by_key(|row| row.device.clone());
+        rows.orders.sort_by_key(|row| (row.device.clone(), row.sequence.is_none(), row.sequence, row.id));
+        rows.moves.sort_by_key(|row| (row.device.clone(), row.number));
+        rows.logins.sort_by_key(|row| row.sha256.clone());
         rows.consumptions.sort_by_key(|row| row.id);
         rows.allowances.sort_by_key(|row| row.id);
         rows.forks.sort_by_key(|row| row.second);
@@ -70,6 +73,8 @@ macro_rules! collects {
 }
 
 collects! {
+    moved: MoveRow in moves,
+    login: LoginRow in logins,
     account: AccountRow in accounts,
     wallet: WalletRow in wallets,
     transfer: TransferRow in transfers,

@@ -2,15 +2,18 @@
 //!
 //! `BEVY_IAP_SEED` sets the seed, which a failure prints; `BEVY_IAP_FULL=1` makes it ten times as long.
 
+mod accounts;
+
 use std::env;
 use std::fmt::Debug;
 use std::time::Instant;
 
 use bevy_iap::protocol::{
-    Allowance, AllowanceRequest, AllowanceUse, ConsumptionId, Currency, Micros, Money, Order, SecretKey, Sha256,
+    Allowance, AllowanceRequest, AllowanceUse, ConsumptionId, Currency, KeyId, LinkCode, Micros, Money, Order,
+    SecretKey, Sha256,
 };
 use bevy_iap::server::ledger::operation::{
-    FreezeDevice, Hold, Payout, Post, RefundCredit, RefundOrder, ThawDevice, Void,
+    FreezeDevice, Hold, NameDevice, Payout, Post, RefundCredit, RefundOrder, RevokeDevice, ThawDevice, Void,
 };
 use bevy_iap::server::ledger::{
     Action, AllowanceRules, AllowanceWish, Context, Credit, Operation, OperationId, Origin, Place, VerifiedConsumption,
@@ -60,7 +63,7 @@ impl Random {
 /// A device whose key is the same for one seed.
 fn player(seed: u64, number: usize) -> Device {
     let Sha256(seed) = Sha256::of(format!("{seed} {number}"));
-    Device { key: SecretKey::from_seed(&seed), chain: None }
+    Device { key: SecretKey::from_seed(&seed), chain: None, joined: None }
 }
 
 /// One life of the books, on every engine.
@@ -82,6 +85,8 @@ struct Life {
     consumptions: Vec<VerifiedConsumption>,
     /// The highest number of each player's consumptions.
     numbers: [u64; PLAYERS],
+    /// The link codes that were made.
+    codes: Vec<LinkCode>,
 }
 
 impl Life {
@@ -99,6 +104,7 @@ impl Life {
             purses: Default::default(),
             consumptions: Vec::new(),
             numbers: [0; PLAYERS],
+            codes: Vec::new(),
         }
     }
 
@@ -120,6 +126,7 @@ impl Life {
             3..=19 => self.batch(),
             20..=22 => self.allow(),
             23..=28 => self.consume(),
+            29..=31 => self.manage(),
             _ => self.operate(),
         }
         // Every balance, each time; the feed from the beginning now and then.
@@ -128,9 +135,14 @@ impl Life {
             let (device, account) = (self.players[number].id(), self.players[number].account());
             let standing = self.each("what a device hears", |desk| {
                 let place = Place { device, account: account.clone(), cursor };
-                desk.ledger.standings(&[place]).expect("reads").remove(0)
+                match desk.ledger.standings(&[place]) {
+                    Ok(mut standings) => Ok(standings.remove(0)),
+                    Err(error) => Err(error.to_string()),
+                }
             });
-            self.heard[number] = standing.cursor;
+            if let Ok(standing) = standing {
+                self.heard[number] = standing.cursor;
+            }
         }
     }
 
@@ -342,11 +354,15 @@ impl Life {
 
     fn action(&mut self) -> Action {
         let number = self.random.below(PLAYERS as u64) as usize;
-        let account = self.players[number].account();
+        // Now and then that of a device which may have left it.
+        let player = &self.players[number];
+        let account = if self.random.one_in(5) { player.id().guest_account() } else { player.account() };
         let now = self.desks[0].now;
         let nothing = OperationId([0xee; 16]);
         let source = ["card", "shop", "operator"][self.random.below(3) as usize].parse().expect("a source");
-        match self.random.below(22) {
+        match self.random.below(24) {
+            22 if self.random.one_in(4) => RevokeDevice { device: self.players[number].id() }.into(),
+            22 | 23 => NameDevice { device: self.players[number].id(), name: None }.into(),
             20 => FreezeDevice { device: self.players[number].id() }.into(),
             21 => ThawDevice { device: self.players[number].id() }.into(),
             0..=5 => {

@@ -18,6 +18,18 @@ const VERSION_3: &str = "
     UPDATE meta SET value = '3' WHERE name = 'version';
 ";
 
+/// What accounts of several devices have changed, undone.
+const VERSION_3: &str = "
+    DROP TABLE logins;
+    DROP TABLE link_codes;
+    DROP TABLE moves;
+    ALTER TABLE devices DROP COLUMN place;
+    ALTER TABLE devices DROP COLUMN name;
+    ALTER TABLE devices DROP COLUMN revoked_at;
+    ALTER TABLE devices DROP COLUMN replaced_by;
+    UPDATE meta SET value = '3' WHERE name = 'version';
+";
+
 /// What version 3 has changed, undone.
 const VERSION_2: &str = "
     DROP TABLE allowances;

@@ -136,6 +136,16 @@ impl Accounts {
         }
     }
 
+    /// Gives a lot to another account.
+    pub(super) fn change_owner(&mut self, id: TransferId, account: &AccountId) {
+        let Some(lot) = self.lots.get_mut(&id) else { return };
+        let before = (std::mem::replace(&mut lot.account, account.clone()), lot.currency);
+        let after = (account.clone(), lot.currency);
+        // The wallet that it was in stays, and may be empty.
+        self.wallets.entry(before).or_default().remove(&id);
+        self.wallets.entry(after).or_default().insert(id);
+    }
+
     /// Remembers that a part of a lot was given back to its source.
     pub(super) fn add_refunded(&mut self, id: TransferId, amount: i64) {
         if let Some(lot) = self.lots.get_mut(&id) {

@@ -25,7 +25,8 @@ impl ModelLedger {
     ) -> Result<Option<Token>, LedgerError> {
         let (account, currency, now) = (&wish.account, wish.request.currency, context.now);
         self.expire_holds(Some(account), now);
-        if self.frozen.contains_key(&wish.device) {
+        // Whoever is no member of the account is told so elsewhere.
+        if self.frozen.contains_key(&wish.device) || self.membership_refused(wish.device, account)?.is_some() {
             return Ok(None);
         }
         let mut open = self.pending_allowances(account);
@@ -95,7 +96,8 @@ impl ModelLedger {
         }
         let there = self.orders.values().find(|record| {
             let other = record.verified.order();
-            record.chained && other.device == order.device && other.sequence == order.sequence
+            let told = self.feed(&order.account).iter().any(|receipt| receipt.order() == Some(other.id));
+            record.chained && other.device == order.device && other.sequence == order.sequence && told
         });
         if let Some(first) = there.map(|record| record.verified.order().id) {
             let (device, sequence, second, at) = (order.device, order.sequence, order.id, now);
@@ -107,6 +109,14 @@ impl ModelLedger {
     /// Sells nothing to a device from now on, and closes its allowances.
     pub(super) fn freeze(&mut self, device: KeyId, now: UnixSeconds) {
         self.frozen.insert(device, now);
+        if let Some(device) = self.devices.get(&device) {
+            // A code that it has made lets nobody in any more.
+            self.members.link_codes.remove(&device.account);
+        }
+        self.close_allowances(device, now);
+    }
+
+    pub(super) fn close_allowances(&mut self, device: KeyId, now: UnixSeconds) {
         let all: Vec<_> = self.allowances.keys().filter_map(|id| self.allowance(*id)).collect();
         for one in all.iter().filter(|one| one.hold.status == HoldStatus::Pending && one.terms.device == device) {
             self.close(one, now);

@@ -33,7 +33,8 @@ impl ModelLedger {
             let same = known.verified.sha256() == verified.sha256();
             return Ok(if same { ConsumptionOutcome::Replayed } else { ConsumptionOutcome::Conflict });
         }
-        if self.devices.get(&consumption.device).is_none_or(|device| device.account != consumption.account) {
+        let is_member = |device: &Device| device.account == consumption.account && !device.revoked;
+        if !self.devices.get(&consumption.device).is_some_and(is_member) {
             return Ok(ConsumptionOutcome::Failed);
         }
         let consumed = self.left(&consumption.account, &consumption.item)? >= consumption.quantity;

@@ -2,7 +2,7 @@
 
 use super::super::LedgerMoney;
 use super::super::account::House;
-use super::super::operation::{Action, Credit, Hold, Payout, Post, RefundCredit, RefundOrder};
+use super::super::operation::{Action, Credit, Hold, NameDevice, Payout, Post, RefundCredit, RefundOrder};
 use super::super::refund::{self, PaidOrder};
 use super::super::refused::Refused;
 use super::*;
@@ -46,6 +46,8 @@ impl ModelLedger {
                 Action::Payout(payout) => books.payout(*id, payout, now),
                 Action::FreezeDevice(freeze) => books.set_frozen(freeze.device, true, now),
                 Action::ThawDevice(thaw) => books.set_frozen(thaw.device, false, now),
+                Action::RevokeDevice(revoke) => books.revoke_by_operator(revoke.device, now),
+                Action::NameDevice(name) => books.name_by_operator(name),
             };
             let decision = match done {
                 Ok(answer) => Ok(answer),
@@ -72,9 +74,7 @@ impl ModelLedger {
                 return Err(Refused::FeeOutOfRange(Money::new(fee, currency)).into());
             }
         }
-        if !self.has_account(&account) {
-            return Err(Refused::UnknownAccount(account).into());
-        }
+        self.known_account(&account)?;
         self.expire_holds(Some(&account), now);
         let before = self.accounts.wallet_balance(&account, currency);
         let balance = changed(before, money.micros.value(), 0).ok_or(Refused::TooMuch(money))?;
@@ -98,6 +98,14 @@ impl ModelLedger {
             self.post_operation(id, TransferKind::Fee, fees, funding, fee.value(), now)?;
         }
         Ok(Answer::Wallet { account, balance, money })
+    }
+
+    fn known_account(&self, account: &AccountId) -> Result<(), Refused> {
+        match self.members.moved_to(account) {
+            _ if !self.has_account(account) => Err(Refused::UnknownAccount(account.clone())),
+            Some(to) => Err(Refused::AccountMoved { account: account.clone(), to }),
+            None => Ok(()),
+        }
     }
 
     fn post_operation(
@@ -124,7 +132,7 @@ impl ModelLedger {
         let record = self.orders.get(&order).ok_or(Refused::UnknownOrder(order))?;
         let paid = PaidOrder {
             order,
-            account: record.verified.order().account.clone(),
+            account: record.account.clone(),
             status: record.status,
             quantity: record.verified.order().quantity,
             refunded_quantity: record.refunded_quantity,
@@ -205,9 +213,7 @@ impl ModelLedger {
         if expires_at <= now {
             return Err(Refused::ExpiresInThePast(expires_at).into());
         }
-        if !self.has_account(&account) {
-            return Err(Refused::UnknownAccount(account).into());
-        }
+        self.known_account(&account)?;
         self.expire_holds(Some(&account), now);
         if self.holds.contains_key(&id) {
             // It is behind an allowance.
@@ -312,6 +318,22 @@ impl ModelLedger {
             }
         }
         Ok(Answer::Device { device, account, frozen })
+    }
+
+    fn revoke_by_operator(&mut self, device: KeyId, now: UnixSeconds) -> Result<Answer, OperateError> {
+        let found = self.devices.get(&device).cloned().ok_or(Refused::UnknownDevice(device))?;
+        self.expire_holds(Some(&found.account), now);
+        if !found.revoked {
+            self.revoke(device, None, now);
+        }
+        Ok(Answer::Revoked { device, account: found.account })
+    }
+
+    fn name_by_operator(&mut self, asked: &NameDevice) -> Result<Answer, OperateError> {
+        let NameDevice { device, name } = asked.clone();
+        let account = self.devices.get(&device).ok_or(Refused::UnknownDevice(device))?.account.clone();
+        self.name(device, name.clone());
+        Ok(Answer::Named { device, account, name })
     }
 
     fn payout(&mut self, id: OperationId, asked: &Payout, now: UnixSeconds) -> Result<Answer, OperateError> {

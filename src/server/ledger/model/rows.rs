@@ -1,14 +1,31 @@
 //! The model's books as rows.
 
 use super::super::{
-    AccountKind, AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, LotRow,
-    OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow, books,
+    AccountKind, AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, LoginRow, LotRow,
+    MoveRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow, books,
 };
 use super::ModelLedger;
 use super::accounts::Sums;
 
 impl ModelLedger {
     pub(super) fn read_rows(&self, reader: &mut dyn BookReader) {
+        for one in &self.members.moves {
+            reader.moved(MoveRow {
+                device: one.device.to_string(),
+                number: one.number,
+                source: one.from.to_string(),
+                target: one.to.to_string(),
+                place: one.place,
+                sequence: one.sequence.cast_signed(),
+                closing: one.closing,
+                code: one.code.map(|code| code.0.to_vec()),
+                moved_at: one.at,
+            });
+        }
+        for (login, (account, bound_at)) in &self.members.logins {
+            let (sha256, account) = (login.0.0.to_vec(), account.to_string());
+            reader.login(LoginRow { sha256, account, bound_at: *bound_at });
+        }
         self.read_accounts(reader);
         for (account, currency) in self.accounts.wallets.keys() {
             reader.wallet(WalletRow { account: account.to_string(), currency: currency.code().to_owned() });
@@ -30,6 +47,7 @@ impl ModelLedger {
         }
         for (id, device) in &self.devices {
             let numbers = self.consumptions.numbers.get(id).copied().unwrap_or_default();
+            let Some(known) = self.members.devices.get(id) else { continue };
             reader.device(DeviceRow {
                 id: id.to_string(),
                 account: device.account.to_string(),
@@ -41,13 +59,18 @@ impl ModelLedger {
                 consumed_sequence: numbers.last.cast_signed(),
                 consumed_repeated: numbers.repeated.cast_signed(),
                 consumed_missing: numbers.missing.cast_signed(),
+                enrolled_at: known.enrolled_at,
+                place: known.place,
+                name: known.name.as_ref().map(ToString::to_string),
+                revoked_at: known.revoked_at,
+                replaced_by: known.replaced_by.map(|id| id.to_string()),
             });
         }
         for record in self.settled.iter().filter_map(|id| self.orders.get(id)) {
             let order = record.verified.order();
             reader.order(OrderRow {
                 id: order.id.0,
-                account: order.account.to_string(),
+                account: record.account.to_string(),
                 feed: record.feed.cast_signed(),
                 device: order.device.to_string(),
                 sequence: record.chained.then_some(order.sequence.cast_signed()),

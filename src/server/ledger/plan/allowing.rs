@@ -69,7 +69,9 @@ impl<F: Facts> Plan<'_, F> {
     ) -> Result<Considered, LedgerError> {
         let (account, currency) = (&wish.account, wish.request.currency);
         self.touch(account)?;
-        if self.chain_of(wish.device)?.frozen {
+        let chain = self.chain_of(wish.device)?;
+        // Whoever is no member of the account is told so elsewhere.
+        if chain.frozen || chain.revoked || chain.account != *account {
             return Ok(Considered { renewal: Renewal { close: Vec::new(), then: Then::Keep }, amount: 0 });
         }
         let mut open = self.open_allowances(wish.device, account)?;

@@ -13,7 +13,7 @@ pub(crate) trait ConsumptionFacts {
     /// The digest of the consumption of this id, if there is one.
     fn consumption_sha256(&mut self, id: ConsumptionId) -> Result<Option<Sha256>, LedgerError>;
 
-    /// The account of a device, which must be there, and its numbers.
+    /// The account of a device, which must be there and not be revoked, and its numbers.
     fn consumer(&mut self, device: KeyId) -> Result<(AccountId, ConsumptionNumbers), LedgerError>;
 
     /// How many receipts the account's feed holds.
@@ -81,6 +81,8 @@ pub(crate) fn consume<F: ConsumptionFacts>(
     for verified in batch {
         let consumption = verified.consumption();
         outcomes.push(match plan.consume_one(verified, signer, now) {
+            // No trouble of the account, nor of its other devices.
+            Err(LedgerError::DeviceRevoked(_) | LedgerError::WrongAccount { .. }) => ConsumptionOutcome::Failed,
             Err(error @ (LedgerError::Damaged(_) | LedgerError::UnknownDevice(_))) => {
                 tracing::error!("the consumption `{}` cannot be decided: `{error}`", consumption.id);
                 // A later one of the account would be decided before it.
@@ -121,7 +123,7 @@ impl<F: ConsumptionFacts> Plan<'_, F> {
         }
         let (account, stored) = self.facts.consumer(consumption.device)?;
         if account != consumption.account {
-            return Err(LedgerError::UnknownDevice(consumption.device));
+            return Err(LedgerError::WrongAccount { device: consumption.device });
         }
         if !self.known.contains_key(&account) {
             let counted = self.count(&account)?;

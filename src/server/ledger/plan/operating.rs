@@ -5,8 +5,8 @@ use super::super::changes::Changes;
 use super::super::hold::{HoldRecord, HoldStatus};
 use super::super::lot::{self, Lot};
 use super::super::operation::{
-    Action, Answer, Credit, FreezeDevice, Hold, Operation, OperationRecord, Payout, Post, RefundCredit, RefundOrder,
-    ThawDevice,
+    Action, Answer, Credit, FreezeDevice, Hold, NameDevice, Operation, OperationRecord, Payout, Post, RefundCredit,
+    RefundOrder, RevokeDevice, ThawDevice,
 };
 use super::super::refused::{OperateError, Refused};
 use super::super::transfer::{Transfer, TransferKind};
@@ -71,14 +71,19 @@ impl<F: Facts> Plan<'_, F> {
             Action::Payout(payout) => self.payout(id, payout),
             Action::FreezeDevice(FreezeDevice { device }) => self.set_frozen(*device, true),
             Action::ThawDevice(ThawDevice { device }) => self.set_frozen(*device, false),
+            Action::RevokeDevice(RevokeDevice { device }) => self.revoke_device(*device),
+            Action::NameDevice(asked) => self.name_device(asked),
         }
     }
 
     fn known_account(&mut self, account: &AccountId) -> Result<(), OperateError> {
-        match self.facts.has_account(account)? {
-            true => self.touch(account).map_err(OperateError::Ledger),
-            false => Err(Refused::UnknownAccount(account.clone()).into()),
+        if !self.facts.has_account(account)? {
+            return Err(Refused::UnknownAccount(account.clone()).into());
         }
+        if let Some(to) = self.facts.moved_to(account)? {
+            return Err(Refused::AccountMoved { account: account.clone(), to }.into());
+        }
+        Ok(self.touch(account)?)
     }
 
     /// The wallet's balance when `change` is added to what is available and `held` to what is held. What is available
@@ -308,6 +313,22 @@ impl<F: Facts> Plan<'_, F> {
             }
         }
         Ok(Answer::Device { device, account, frozen })
+    }
+
+    fn revoke_device(&mut self, device: KeyId) -> Decided {
+        let account = self.facts.account_of(device)?.ok_or(Refused::UnknownDevice(device))?;
+        self.touch(&account)?;
+        if !self.chain_of(device)?.revoked {
+            self.revoke(device, &account, None)?;
+        }
+        Ok(Answer::Revoked { device, account })
+    }
+
+    fn name_device(&mut self, asked: &NameDevice) -> Decided {
+        let NameDevice { device, name } = asked.clone();
+        let account = self.facts.account_of(device)?.ok_or(Refused::UnknownDevice(device))?;
+        self.changes.membership.named.push((device, name.clone()));
+        Ok(Answer::Named { device, account, name })
     }
 
     fn payout(&mut self, id: OperationId, asked: &Payout) -> Decided {

@@ -1,5 +1,6 @@
 //! Planning what becomes of a batch of orders.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use super::super::account::House;
@@ -30,6 +31,10 @@ pub(crate) enum Fate {
     Conflict,
     /// What the books say about its account is damaged: nothing was decided.
     Failed,
+    /// Its device belongs to another account.
+    WrongAccount,
+    /// Its device was revoked.
+    DeviceRevoked,
 }
 
 impl Fate {
@@ -48,6 +53,8 @@ impl Fate {
             Self::Stored(entry) => Outcome::Replayed(entry),
             Self::Conflict => Outcome::Conflict,
             Self::Failed => Outcome::Failed,
+            Self::WrongAccount => Outcome::WrongAccount,
+            Self::DeviceRevoked => Outcome::DeviceRevoked,
         })
     }
 }
@@ -101,6 +108,13 @@ impl<F: Facts> Plan<'_, F> {
 
     fn settle_one(&mut self, verified: &VerifiedOrder, context: &mut Context<'_>) -> Result<Fate, LedgerError> {
         let order = verified.order();
+        let chain = self.chain_of(order.device)?;
+        if chain.revoked {
+            return Ok(Fate::DeviceRevoked);
+        }
+        if chain.account != order.account {
+            return Ok(Fate::WrongAccount);
+        }
         if let Some((sha256, place)) = self.settling.orders.get(&order.id) {
             return Ok(if *sha256 == verified.sha256() { Fate::Repeated(*place) } else { Fate::Conflict });
         }
@@ -122,7 +136,7 @@ impl<F: Facts> Plan<'_, F> {
         let receipt = settle::receipt(verified, &decision.verdict, feed, context.signer, self.now)?;
         self.pay(order, &decision.verdict, drawn)?;
         self.settling.feeds.insert(order.account.clone(), feed);
-        self.follow(verified, &decision);
+        self.follow(verified, &decision)?;
         if let Some(fork) = fork {
             self.changes.forks.push(fork);
             self.freeze(order.device, &order.account)?;
@@ -204,30 +218,29 @@ impl<F: Facts> Plan<'_, F> {
         Ok(())
     }
 
-    fn follow(&mut self, verified: &VerifiedOrder, decision: &Decision) {
+    fn follow(&mut self, verified: &VerifiedOrder, decision: &Decision) -> Result<(), LedgerError> {
         if decision.chained {
             let order = verified.order();
             let head = ChainHead { sequence: order.sequence, order_sha256: verified.sha256() };
-            self.settling.chains.entry(order.device).or_default().head = Some(head);
+            self.chain_of(order.device)?.head = Some(head);
             self.changes.chains.insert(order.device, head);
         }
+        Ok(())
     }
 
     /// The chain of a device, as it will be.
-    pub(super) fn chain_of(&mut self, device: KeyId) -> Result<Chain, LedgerError> {
-        if let Some(chain) = self.settling.chains.get(&device) {
-            return Ok(*chain);
+    pub(super) fn chain_of(&mut self, device: KeyId) -> Result<&mut Chain, LedgerError> {
+        match self.settling.chains.entry(device) {
+            Entry::Occupied(chain) => Ok(chain.into_mut()),
+            Entry::Vacant(none) => Ok(none.insert(self.facts.chain(device)?)),
         }
-        let chain = self.facts.chain(device)?;
-        self.settling.chains.insert(device, chain);
-        Ok(chain)
     }
 
     /// Whether an order that does not follow its chain shows that its device was copied to spend an allowance twice.
     /// Without an allowance it shows nothing: whoever restores a save is honest.
     fn fork(&mut self, order: &Order, decision: &Decision) -> Result<Option<Fork>, LedgerError> {
         let Some(claim) = order.allowance.filter(|_| !decision.chained) else { return Ok(None) };
-        let Chain { head, frozen } = self.chain_of(order.device)?;
+        let &mut Chain { head, frozen, .. } = self.chain_of(order.device)?;
         if frozen || head.is_none_or(|head| head.sequence < order.sequence) || seeded(Bug::IgnoreFork) {
             return Ok(None);
         }
@@ -252,8 +265,10 @@ impl<F: Facts> Plan<'_, F> {
 
     /// Sells nothing to a device from now on, and closes its allowances.
     pub(super) fn freeze(&mut self, device: KeyId, account: &AccountId) -> Result<(), LedgerError> {
-        self.settling.chains.entry(device).or_default().frozen = true;
+        self.chain_of(device)?.frozen = true;
         self.changes.frozen.insert(device, Some(self.now));
+        // A code that it has made lets nobody in any more.
+        self.changes.membership.void_codes.push(account.clone());
         for allowance in self.open_allowances(device, account)? {
             self.close(allowance)?;
         }

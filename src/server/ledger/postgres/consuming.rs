@@ -16,8 +16,9 @@ use crate::protocol::{AccountId, ConsumptionId, KeyId, OrderId, Sha256, Token, U
 use crate::server::signing::Signer;
 
 statements! {
-    lock = "SELECT id, account, feed, consumed_sequence, consumed_repeated, consumed_missing FROM devices
-        WHERE account = ANY($1) ORDER BY id FOR UPDATE";
+    // As for orders.
+    lock = "SELECT id, account, feed, consumed_sequence, consumed_repeated, consumed_missing, revoked_at IS NOT NULL
+        FROM devices WHERE account = ANY($1) OR id = ANY($1) ORDER BY id FOR UPDATE";
     known = "SELECT id, sha256 FROM consumptions WHERE id = ANY($1)";
     counted = "SELECT account, feed, counts FROM inventories WHERE account = ANY($1)";
     uncounted = "SELECT asked.account, page.token FROM unnest($1::text[]) AS asked (account)
@@ -133,6 +134,9 @@ impl ConsumptionFacts for Books<'_> {
     fn consumer(&mut self, device: KeyId) -> Result<(AccountId, ConsumptionNumbers), LedgerError> {
         // Its account was locked by its devices: one that is in the books was read.
         let row = self.devices.get(&device.to_string()).ok_or(LedgerError::UnknownDevice(device))?;
+        if row.try_get(6)? {
+            return Err(LedgerError::DeviceRevoked(device));
+        }
         Ok((text(row, 1)?, numbers(row, 3)?))
     }
 

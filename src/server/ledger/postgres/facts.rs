@@ -4,11 +4,14 @@
 //! statements, one after the other on one connection and sent together. Each of them sees what was committed before the
 //! lock was granted, and nobody else can change it until this transaction ends.
 
+mod unlocked;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::future::{join, join3, join4};
 use tokio_postgres::Row;
 
+pub(super) use self::unlocked::{account_of, device_account, due_accounts};
 use super::super::account::House;
 use super::super::fork::Chain;
 use super::super::hold::{HoldRecord, HoldStatus};
@@ -28,11 +31,12 @@ use crate::protocol::{
 };
 
 /// The columns of a lot.
-const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_until, opened_with, refunded,
+pub(super) const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_until, opened_with, refunded,
     credits_posted - debits_posted, debits_pending";
 
 /// Holds, and a row for each of their legs.
-const HOLDS: &str = "SELECT holds.id, holds.account, holds.currency, holds.amount, expires_at, status, posted,
+pub(super) const HOLDS: &str =
+    "SELECT holds.id, holds.account, holds.currency, holds.amount, expires_at, status, posted,
         resolved_at, transfers.id, transfers.debit_account, transfers.amount
     FROM holds LEFT JOIN transfers ON transfers.hold_id = holds.id AND transfers.kind = 'hold'";
 
@@ -45,10 +49,14 @@ const ALLOWANCES: &str =
         LEFT JOIN transfers ON transfers.hold_id = holds.id AND transfers.kind = 'hold'";
 
 statements! {
-    lock = "SELECT id, account, sequence, chain_head, feed, frozen_at IS NOT NULL FROM devices
-        WHERE account = ANY($1) ORDER BY id FOR UPDATE";
-    look_at = "SELECT id, account, sequence, chain_head, feed, frozen_at IS NOT NULL FROM devices
-        WHERE account = ANY($1)";
+    // An account is called like the device that has opened it: that one is locked too, wherever it belongs to now, so
+    // that an account without devices can be locked as well.
+    lock = "SELECT id, account, sequence, chain_head, feed, frozen_at IS NOT NULL, revoked_at IS NOT NULL FROM devices
+        WHERE account = ANY($1) OR id = ANY($1) ORDER BY id FOR UPDATE";
+    look_at = "SELECT id, account, sequence, chain_head, feed, frozen_at IS NOT NULL, revoked_at IS NOT NULL
+        FROM devices WHERE account = ANY($1)";
+    device = "SELECT id, account, sequence, chain_head, feed, frozen_at IS NOT NULL, revoked_at IS NOT NULL
+        FROM devices WHERE id = $1";
     allowances = format!("{ALLOWANCES} WHERE holds.id = ANY($1) OR account = ANY($2) AND status = 'pending'");
     order_at = "SELECT orders.id FROM receipts JOIN orders ON orders.id = receipts.order_id
         WHERE receipts.account = $1 AND orders.device = $2 AND orders.sequence = $3 LIMIT 1";
@@ -115,7 +123,7 @@ struct Known {
 
 /// The books as they were read under the lock.
 pub(super) struct Books<'a> {
-    session: &'a Session,
+    pub(super) session: &'a Session,
     accounts: HashMap<String, Known>,
     chains: HashMap<KeyId, Chain>,
     allowances: HashMap<AllowanceId, AllowanceRecord>,
@@ -222,8 +230,7 @@ impl<'a> Books<'a> {
         books.accounts(devices, 1, |known, row| {
             known.has_device = true;
             known.feed = known.feed.max(values::count(row.try_get(4)?)?);
-            let (head, frozen) = (values::chain(row.try_get(2)?, digest(row, 3)?)?, row.try_get(5)?);
-            chains.insert(text(row, 0)?, Chain { head, frozen });
+            chains.insert(text(row, 0)?, chain_of(row)?);
             Ok(())
         })?;
         books.chains = chains;
@@ -337,42 +344,10 @@ impl<'a> Books<'a> {
     }
 }
 
-/// Accounts with holds that are due: the first ones after a name, and the name after which the next ones are, if there
-/// may be any.
-pub(super) fn due_accounts(
-    session: &Session,
-    now: UnixSeconds,
-    after: &str,
-) -> Result<(BTreeSet<AccountId>, Option<String>), LedgerError> {
-    let (client, statement) = (&session.client, &session.facts.due_accounts);
-    let rows = client.wait(async { Ok(client.query(statement, &[&now, &after]).await?) })?;
-    let mut accounts = BTreeSet::new();
-    for row in &rows {
-        match text(row, 0) {
-            Err(LedgerError::Damaged(what)) => tracing::error!("a hold that is due stays: `{what}`"),
-            account => drop(accounts.insert(account?)),
-        }
-    }
-    Ok((accounts, rows.last().map(|row| row.try_get(0)).transpose()?))
-}
-
-/// The account that a device belongs to, if it is enrolled. That never changes, so it need not be locked.
-pub(super) fn device_account(session: &Session, device: KeyId) -> Result<Option<AccountId>, LedgerError> {
-    let (client, statement, device) = (&session.client, &session.facts.device_account, device.to_string());
-    let row = client.wait(async { Ok(client.query_opt(statement, &[&device]).await?) })?;
-    row.map(|row| text(&row, 0)).transpose()
-}
-
-/// The account that something belongs to. That never changes, so it need not be locked.
-pub(super) fn account_of(
-    session: &Session,
-    statement: &tokio_postgres::Statement,
-    id: &[u8; 16],
-) -> Result<Option<AccountId>, LedgerError> {
-    let id = &id[..];
-    let client = &session.client;
-    let row = client.wait(async { Ok(client.query_opt(statement, &[&id]).await?) })?;
-    row.map(|row| text(&row, 0)).transpose()
+/// What a row says about a device.
+pub(super) fn chain_of(row: &Row) -> Result<Chain, LedgerError> {
+    let (head, frozen) = (values::chain(row.try_get(2)?, digest(row, 3)?)?, row.try_get(5)?);
+    Ok(Chain { account: text(row, 1)?, revoked: row.try_get(6)?, head, frozen })
 }
 
 fn not_read(what: impl std::fmt::Display) -> LedgerError {
@@ -420,8 +395,15 @@ impl Facts for Books<'_> {
     }
 
     fn chain(&mut self, device: KeyId) -> Result<Chain, LedgerError> {
-        // Its account was locked by its devices: one that is in the books was read.
-        self.chains.get(&device).copied().ok_or(LedgerError::UnknownDevice(device))
+        if let Some(chain) = self.chains.get(&device) {
+            return Ok(chain.clone());
+        }
+        // The account that it is taken for was locked by its devices: it belongs to another, or has come there since.
+        let (client, statement, name) = (&self.session.client, &self.session.facts.device, device.to_string());
+        let row = client.wait(async { Ok(client.query_opt(statement, &[&name]).await?) })?;
+        let chain = chain_of(&row.ok_or(LedgerError::UnknownDevice(device))?)?;
+        self.chains.insert(device, chain.clone());
+        Ok(chain)
     }
 
     fn owns(&mut self, account: &AccountId, product: &ProductId) -> Result<bool, LedgerError> {
@@ -433,7 +415,8 @@ impl Facts for Books<'_> {
     }
 
     fn feed_length(&mut self, account: &AccountId) -> Result<u64, LedgerError> {
-        Ok(self.known(account)?.feed)
+        let known = self.known(account)?;
+        if known.has_device { Ok(known.feed) } else { self.length_without_devices(account) }
     }
 
     fn lots(&mut self, account: &AccountId, currency: Currency) -> Result<Vec<Lot>, LedgerError> {
@@ -445,8 +428,12 @@ impl Facts for Books<'_> {
         Ok(self.known(account)?.due.clone())
     }
 
+    fn moved_to(&mut self, account: &AccountId) -> Result<Option<AccountId>, LedgerError> {
+        self.where_it_went(account)
+    }
+
     fn has_account(&mut self, account: &AccountId) -> Result<bool, LedgerError> {
-        Ok(self.known(account)?.has_device)
+        Ok(self.known(account)?.has_device || self.was_left(account)?)
     }
 
     fn operation(&mut self, id: OperationId) -> Result<Option<OperationRecord>, LedgerError> {

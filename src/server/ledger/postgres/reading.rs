@@ -9,14 +9,16 @@ use super::super::{
     AccountSummary, AllowanceSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books,
     values,
 };
+use super::facts;
+use super::membership;
 use super::parsing::{allowances_of, bytes, digest, kind_of, text, token};
 use super::session::{Session, statements, wait_long};
 use crate::protocol::sync::{Balance, ChainHead, MAX_RECEIPTS};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey};
 
 statements! {
-    known = "SELECT id, account, public_key, sequence, chain_head FROM devices WHERE id = ANY($1)";
-    chains = "SELECT id, sequence, chain_head, consumed_sequence FROM devices WHERE id = ANY($1)";
+    known = "SELECT id, account, public_key, sequence, chain_head, revoked_at IS NOT NULL FROM devices WHERE id = ANY($1)";
+    chains = "SELECT id, account, sequence, chain_head, feed, frozen_at IS NOT NULL, revoked_at IS NOT NULL, consumed_sequence FROM devices WHERE id = ANY($1)";
     // The conditions are those of the index on open lots, word for word.
     wallets = "SELECT wallets.account, wallets.currency,
             SUM(credits_posted - debits_posted - debits_pending)::bigint, SUM(debits_pending)::bigint
@@ -36,14 +38,14 @@ statements! {
         ORDER BY asked.number, page.feed";
     totals = "SELECT kind, currency, SUM(credits_posted - debits_posted)::bigint FROM accounts
         GROUP BY kind, currency";
-    devices = "SELECT id, sequence, chain_head, frozen_at IS NOT NULL FROM devices WHERE account = $1";
+    devices = "SELECT id, sequence, chain_head FROM devices WHERE account = $1";
     // A consumption may have the id of an order, but not that order's place.
     orders_by_status = "SELECT orders.status, COUNT(*) FROM receipts JOIN orders
-        ON orders.id = receipts.order_id AND orders.feed = receipts.feed AND orders.account = receipts.account
+        ON orders.id = receipts.order_id AND orders.account = receipts.account AND orders.feed = receipts.feed
         WHERE receipts.account = $1 GROUP BY orders.status";
     latest_orders = "SELECT orders.id, product, quantity, amount, currency, status, refunded_quantity
-        FROM receipts JOIN orders ON orders.id = receipts.order_id AND orders.feed = receipts.feed
-            AND orders.account = receipts.account
+        FROM receipts JOIN orders ON orders.id = receipts.order_id
+            AND orders.account = receipts.account AND orders.feed = receipts.feed
         WHERE receipts.account = $1 AND status <> 'declined' ORDER BY receipts.feed DESC LIMIT $2";
 }
 
@@ -59,6 +61,7 @@ pub(super) fn devices(session: &Session, ids: &[KeyId]) -> Result<Vec<Option<Dev
             account: text(row, 1)?,
             key: PublicKey::new(&bytes(row, 2)?).map_err(LedgerError::damaged)?,
             chain: values::chain(row.try_get(3)?, digest(row, 4)?)?,
+            revoked: row.try_get(5)?,
         })
     })?;
     Ok(names.iter().map(|name| found.get(name.as_str()).cloned()).collect())
@@ -86,9 +89,7 @@ pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standi
         ended?;
         Ok(read)
     })?;
-    let lasts = by_name(&chains, |row| {
-        Ok((values::chain(row.try_get(1)?, digest(row, 2)?)?, values::count(row.try_get(3)?)?))
-    })?;
+    let chains = by_name(&chains, |row| Ok((facts::chain_of(row)?, values::count(row.try_get(7)?)?)))?;
     let lengths = by_name(&feeds, |row| values::count(row.try_get::<_, Option<i64>>(1)?.unwrap_or_default()))?;
     let mut balances: HashMap<&str, Vec<Balance>> = HashMap::new();
     for row in &wallets {
@@ -103,15 +104,15 @@ pub(super) fn standings(session: &Session, asked: &[Place]) -> Result<Vec<Standi
     let standing = |((place, device), number): ((&Place, &String), i64)| {
         let length = lengths.get(place.account.as_str()).copied().unwrap_or_default();
         let places = Standing::places(place.cursor, length);
-        let last = lasts.get(device.as_str()).copied();
-        let (chain, consumed_sequence) = last.ok_or(LedgerError::UnknownDevice(place.device))?;
+        let (chain, consumed_sequence) = chains.get(device.as_str()).ok_or(LedgerError::UnknownDevice(place.device))?;
+        chain.check_member(place)?;
         Ok(Standing {
             page: read.remove(&number).unwrap_or_default(),
             cursor: places.end,
             more: places.end < length,
             wallet: balances.get(place.account.as_str()).cloned().unwrap_or_default(),
-            chain,
-            consumed_sequence,
+            chain: chain.head,
+            consumed_sequence: *consumed_sequence,
         })
     };
     asked.iter().zip(&devices).zip(numbers.iter().copied()).map(standing).collect()
@@ -145,29 +146,38 @@ pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<Acco
     let (name, latest) = (account.as_str(), AccountSummary::LATEST as i64);
     let names = [name];
     let no_ids: [&[u8]; 0] = [];
-    let ((devices, numbers), wallet, (feeds, allowances), (orders, latest)) = client.wait(async {
-        client.batch_execute(SNAPSHOT).await?;
-        let read = (
-            (
-                client.query(&statements.devices, &[&name]).await?,
-                client.query(&session.consuming.numbers, &[&name]).await?,
-            ),
-            client.query(&statements.wallets, &[&&names[..]]).await?,
-            (
-                client.query(&statements.feeds, &[&&names[..]]).await?,
-                client.query(&session.facts.allowances, &[&&no_ids[..], &&names[..]]).await?,
-            ),
-            (
-                client.query(&statements.orders_by_status, &[&name]).await?,
-                client.query(&statements.latest_orders, &[&name, &latest]).await?,
-            ),
-        );
-        client.batch_execute("COMMIT").await?;
-        Ok(read)
-    })?;
-    if devices.is_empty() {
+    let ((devices, numbers), wallet, (feeds, allowances), (orders, latest), (members, login, moved)) =
+        client.wait(async {
+            client.batch_execute(SNAPSHOT).await?;
+            let read = (
+                (
+                    client.query(&statements.devices, &[&name]).await?,
+                    client.query(&session.consuming.numbers, &[&name]).await?,
+                ),
+                client.query(&statements.wallets, &[&&names[..]]).await?,
+                (
+                    client.query(&statements.feeds, &[&&names[..]]).await?,
+                    client.query(&session.facts.allowances, &[&&no_ids[..], &&names[..]]).await?,
+                ),
+                (
+                    client.query(&statements.orders_by_status, &[&name]).await?,
+                    client.query(&statements.latest_orders, &[&name, &latest]).await?,
+                ),
+                (
+                    client.query(&session.membership.members, &[&name]).await?,
+                    client.query_opt(&session.membership.login_of, &[&name]).await?,
+                    client.query_opt(&session.membership.moved_to, &[&name]).await?,
+                ),
+            );
+            client.batch_execute("COMMIT").await?;
+            Ok(read)
+        })?;
+    // Of an account that its last device has left, only the move tells.
+    let left = || client.wait(async { Ok(client.query_opt(&session.membership.left, &[&name]).await?) });
+    if devices.is_empty() && left()?.is_none() {
         return Ok(None);
     }
+    let members = membership::members_of(&members)?;
     let device = |row: &Row| Ok((text(row, 0)?, values::chain(row.try_get(1)?, digest(row, 2)?)?));
     let lengths = by_name(&feeds, |row| values::count(row.try_get::<_, Option<i64>>(1)?.unwrap_or_default()))?;
     let count = |row: &Row| Ok((row.try_get(0)?, values::count(row.try_get(1)?)?));
@@ -180,14 +190,12 @@ pub(super) fn show(session: &Session, account: &AccountId) -> Result<Option<Acco
         latest: latest.iter().map(order).collect::<Result<_, _>>()?,
         allowances: AllowanceSummary::of(allowances_of(&allowances)?)?,
         consumptions: super::consuming::numbers_of(&numbers)?,
-        frozen: devices.iter().filter_map(|row| frozen(row).transpose()).collect::<Result<_, _>>()?,
+        frozen: members.iter().filter(|one| one.frozen_at.is_some()).map(|one| one.id).collect(),
+        revoked: members.iter().filter(|one| one.is_revoked()).map(|one| one.id).collect(),
+        names: members.iter().filter_map(|one| Some((one.id, one.name.clone()?))).collect(),
+        signed_in: login.is_some(),
+        moved_to: moved.map(|row| text(&row, 0)).transpose()?,
     }))
-}
-
-/// The device of a row, if it is frozen.
-fn frozen(row: &Row) -> Result<Option<KeyId>, LedgerError> {
-    let frozen: bool = row.try_get(3)?;
-    frozen.then(|| text(row, 0)).transpose()
 }
 
 fn order(row: &Row) -> Result<OrderSummary, LedgerError> {

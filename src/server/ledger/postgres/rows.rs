@@ -7,12 +7,15 @@ use tokio_postgres::Row;
 
 use super::super::{
     AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, InventoryRow, LedgerError,
-    LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
+    LoginRow, LotRow, MoveRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
 };
 use super::parsing::bytes;
 use super::reading::SNAPSHOT;
 use super::session::{Session, wait_long};
 
+const MOVES: &str = "SELECT device, number, source, target, place, sequence, closing, code, moved_at FROM moves
+    ORDER BY device, number";
+const LOGINS: &str = "SELECT sha256, account, bound_at FROM logins";
 /// The rows of an account of the house are one to whoever reads: it need not know of stripes.
 const ACCOUNTS: &str = "SELECT id, kind, owner, currency, SUM(debits_posted)::bigint, SUM(credits_posted)::bigint,
         SUM(debits_pending)::bigint, SUM(credits_pending)::bigint, MAX(origin), MAX(source), MAX(opened_at),
@@ -21,12 +24,12 @@ const ACCOUNTS: &str = "SELECT id, kind, owner, currency, SUM(debits_posted)::bi
 const WALLETS: &str = "SELECT account, currency FROM wallets";
 const TRANSFERS: &str = "SELECT id, debit_account, credit_account, amount, kind, order_id, hold_id, created_at
     FROM transfers";
-const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head, feed, frozen_at,
-        consumed_sequence, consumed_repeated, consumed_missing
+const DEVICES: &str = "SELECT id, account, public_key, sequence, chain_head, feed, frozen_at, created_at,
+        place, name, revoked_at, replaced_by, consumed_sequence, consumed_repeated, consumed_missing
     FROM devices";
 const ORDERS: &str = "SELECT id, account, device, sequence, token, sha256, status, amount, currency, product, quantity,
         until, refunded_quantity, refunded_amount, feed, owned, settled_at
-    FROM orders ORDER BY account, feed";
+    FROM orders ORDER BY device, sequence";
 const CONSUMPTIONS: &str = "SELECT id, account, feed, device, sequence, item, quantity, token, sha256, consumed,
         settled_at
     FROM consumptions ORDER BY account, feed";
@@ -48,6 +51,8 @@ pub(super) fn read(session: &Session, reader: &mut dyn BookReader) -> Result<(),
     for statement in [SNAPSHOT, PATIENTLY] {
         session.client.wait(async { Ok(session.client.batch_execute(statement).await?) })?;
     }
+    each(session, MOVES, moved, |row| reader.moved(row))?;
+    each(session, LOGINS, login, |row| reader.login(row))?;
     each(session, ACCOUNTS, account, |row| reader.account(row))?;
     each(session, WALLETS, wallet, |row| reader.wallet(row))?;
     each(session, TRANSFERS, transfer, |row| reader.transfer(row))?;
@@ -79,6 +84,24 @@ fn each<T>(
         }
         Ok(())
     })
+}
+
+fn moved(row: &Row) -> Result<MoveRow, LedgerError> {
+    Ok(MoveRow {
+        device: row.try_get(0)?,
+        number: row.try_get(1)?,
+        source: row.try_get(2)?,
+        target: row.try_get(3)?,
+        place: row.try_get(4)?,
+        sequence: row.try_get(5)?,
+        closing: row.try_get(6)?,
+        code: row.try_get(7)?,
+        moved_at: row.try_get(8)?,
+    })
+}
+
+fn login(row: &Row) -> Result<LoginRow, LedgerError> {
+    Ok(LoginRow { sha256: row.try_get(0)?, account: row.try_get(1)?, bound_at: row.try_get(2)? })
 }
 
 fn account(row: &Row) -> Result<AccountRow, LedgerError> {
@@ -142,9 +165,14 @@ fn device(row: &Row) -> Result<DeviceRow, LedgerError> {
         chain_head: row.try_get(4)?,
         feed: row.try_get(5)?,
         frozen_at: row.try_get(6)?,
-        consumed_sequence: row.try_get(7)?,
-        consumed_repeated: row.try_get(8)?,
-        consumed_missing: row.try_get(9)?,
+        enrolled_at: row.try_get(7)?,
+        place: row.try_get(8)?,
+        name: row.try_get(9)?,
+        revoked_at: row.try_get(10)?,
+        replaced_by: row.try_get(11)?,
+        consumed_sequence: row.try_get(12)?,
+        consumed_repeated: row.try_get(13)?,
+        consumed_missing: row.try_get(14)?,
     })
 }
 

@@ -12,7 +12,7 @@ use crate::protocol::{GameId, PublicKey};
 
 /// From each version of the tables to the next. A step is never changed once a server has run it: what is wrong with
 /// one is put right by the next.
-const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, CONSUMPTIONS, ACCOUNTS];
 
 /// What says which version the tables are of, and which game's.
 const META: &str = r#"
@@ -192,7 +192,7 @@ ALTER TABLE devices ADD COLUMN frozen_at BIGINT;
 "#;
 
 /// What was used up. The receipts of consumptions are among the others, and name them where those name their orders.
-const VERSION_4: &str = r#"
+const CONSUMPTIONS: &str = r#"
 CREATE TABLE consumptions (
     id BYTEA PRIMARY KEY CHECK (length(id) = 16),
     account TEXT COLLATE "C" NOT NULL,
@@ -218,6 +218,48 @@ CREATE TABLE inventories (
 ALTER TABLE devices ADD COLUMN consumed_sequence BIGINT NOT NULL DEFAULT 0 CHECK (consumed_sequence >= 0);
 ALTER TABLE devices ADD COLUMN consumed_repeated BIGINT NOT NULL DEFAULT 0 CHECK (consumed_repeated >= 0);
 ALTER TABLE devices ADD COLUMN consumed_missing BIGINT NOT NULL DEFAULT 0 CHECK (consumed_missing >= 0);
+"#;
+
+/// Which device belongs to which account, and how it came there.
+const ACCOUNTS: &str = r#"
+-- How many have joined the account before the device; what the player calls it; since when it buys nothing and hears
+-- nothing, and which device has taken its place.
+ALTER TABLE devices ADD COLUMN place BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE devices ADD COLUMN name TEXT;
+ALTER TABLE devices ADD COLUMN revoked_at BIGINT;
+ALTER TABLE devices ADD COLUMN replaced_by TEXT COLLATE "C";
+
+-- Whose an account is: a digest of the login's issuer and of the subject there.
+CREATE TABLE logins (
+    sha256 BYTEA PRIMARY KEY CHECK (length(sha256) = 32),
+    account TEXT COLLATE "C" NOT NULL UNIQUE,
+    bound_at BIGINT NOT NULL
+);
+
+-- The last code that a device of an account has asked for, until somebody has joined by it.
+CREATE TABLE link_codes (
+    account TEXT COLLATE "C" PRIMARY KEY,
+    sha256 BYTEA NOT NULL UNIQUE CHECK (length(sha256) = 32),
+    expires_at BIGINT NOT NULL
+);
+
+-- The sequence is that of the device's last order for the account that it has left. One that is closing has taken along
+-- everything that the account had.
+CREATE TABLE moves (
+    device TEXT COLLATE "C" NOT NULL,
+    number BIGINT NOT NULL CHECK (number > 0),
+    source TEXT COLLATE "C" NOT NULL,
+    target TEXT COLLATE "C" NOT NULL,
+    place BIGINT NOT NULL,
+    sequence BIGINT NOT NULL CHECK (sequence >= 0),
+    closing BOOLEAN NOT NULL,
+    code BYTEA CHECK (length(code) = 32),
+    moved_at BIGINT NOT NULL,
+    PRIMARY KEY (device, number)
+);
+CREATE INDEX moves_by_source ON moves (source);
+CREATE INDEX moves_by_target ON moves (target);
+CREATE UNIQUE INDEX moves_closing ON moves (source) WHERE closing;
 "#;
 
 /// What the tables say about themselves.

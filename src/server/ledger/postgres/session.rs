@@ -18,7 +18,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::super::LedgerError;
 use super::retry::{self, Trouble};
-use super::{PostgresUrl, consuming, facts, reading, schema, writing};
+use super::{PostgresUrl, consuming, facts, membership, reading, schema, writing};
 use crate::protocol::GameId;
 
 /// How long a new connection may take until it is ready to be used.
@@ -80,6 +80,7 @@ pub(super) struct Session {
     pub(super) reading: reading::Statements,
     pub(super) writing: writing::Statements,
     pub(super) consuming: consuming::Statements,
+    pub(super) membership: membership::Statements,
 }
 
 impl Session {
@@ -197,15 +198,16 @@ impl Database {
         let mut client = Link { client, answer_by: Some(Instant::now() + PREPARING) };
         settle_down(&client)?;
         let game = schema::prepare(&mut client, game)?;
-        let (facts, reading, writing, consuming) = client.wait(async {
+        let (facts, reading, writing, consuming, membership) = client.wait(async {
             Ok((
                 facts::Statements::prepare(&client).await?,
                 reading::Statements::prepare(&client).await?,
                 writing::Statements::prepare(&client).await?,
                 consuming::Statements::prepare(&client).await?,
+                membership::Statements::prepare(&client).await?,
             ))
         })?;
-        self.session = Some(Session { client, facts, reading, writing, consuming });
+        self.session = Some(Session { client, facts, reading, writing, consuming, membership });
         Ok(game)
     }
 }

@@ -13,6 +13,7 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::super::changes::{Changes, Sums};
 use super::super::{AccountNumber, FeedEntry, LedgerError, books, values};
+use super::membership;
 use super::parsing::text;
 use super::session::{Session, statements};
 use crate::protocol::{AccountId, KeyId, PublicKey, Token, UnixSeconds};
@@ -119,9 +120,9 @@ statements! {
 }
 
 /// The rows of one statement, column by column.
-struct Write<'a> {
-    statement: &'a Statement,
-    columns: Vec<Column<'a>>,
+pub(super) struct Write<'a> {
+    pub(super) statement: &'a Statement,
+    pub(super) columns: Vec<Column<'a>>,
 }
 
 pub(super) type Column<'a> = Box<dyn ToSql + Sync + Send + 'a>;
@@ -156,7 +157,7 @@ pub(super) fn write_and_commit(
                 let _ = writing.as_mut().poll(&mut Context::from_waker(&waker));
                 early.push(writing);
             };
-            sent = all_but_receipts(statements, changes, stripe, &mut send);
+            sent = all_but_receipts(session, changes, stripe, &mut send);
         })?;
         sent?;
         let late = receipts(statements, changes, &tokens)?.into_iter().map(|write| execute(client, write));
@@ -173,7 +174,7 @@ pub(super) fn write_and_commit(
 }
 
 /// Where statements go, in the order in which they are to be done.
-type Sending<'s, 'a> = dyn FnMut(Write<'a>) + 's;
+pub(super) type Sending<'s, 'a> = dyn FnMut(Write<'a>) + 's;
 
 async fn execute(client: &Client, write: Write<'_>) -> Result<u64, tokio_postgres::Error> {
     client.execute_raw(write.statement, write.columns).await
@@ -206,13 +207,15 @@ pub(super) fn enrol(
 }
 
 fn all_but_receipts<'a>(
-    statements: &'a Statements,
+    session: &'a Session,
     changes: &'a Changes,
     stripe: i64,
     send: &mut Sending<'_, 'a>,
 ) -> Result<(), LedgerError> {
+    let statements = &session.writing;
     accounts(statements, changes, stripe, send)?;
     decisions(statements, changes, send);
+    membership::write(&session.membership, &changes.membership, send);
     orders(statements, changes, send)
 }
 

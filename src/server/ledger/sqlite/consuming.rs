@@ -51,10 +51,14 @@ impl ConsumptionFacts for Books<'_> {
 
     fn consumer(&mut self, device: KeyId) -> Result<(AccountId, ConsumptionNumbers), LedgerError> {
         let mut statement = self.0.prepare_cached(
-            "SELECT account, consumed_sequence, consumed_repeated, consumed_missing FROM devices WHERE id = ?1",
+            "SELECT account, consumed_sequence, consumed_repeated, consumed_missing, revoked_at IS NOT NULL
+             FROM devices WHERE id = ?1",
         )?;
         let mut rows = statement.query([device.to_string()])?;
         let row = rows.next()?.ok_or(LedgerError::UnknownDevice(device))?;
+        if row.get(4)? {
+            return Err(LedgerError::DeviceRevoked(device));
+        }
         let account = values::parsed(row.get_ref(0)?.as_str().map_err(LedgerError::damaged)?)?;
         Ok((account, values::numbers(row.get(1)?, row.get(2)?, row.get(3)?)?))
     }

@@ -24,7 +24,7 @@ use crate::protocol::{
 pub(super) struct Books<'a>(pub(super) &'a Connection);
 
 /// The columns of a lot.
-const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_until, opened_with, refunded,
+pub(super) const LOT: &str = "id, owner, currency, origin, source, opened_at, refundable_until, opened_with, refunded,
     credits_posted - debits_posted, debits_pending";
 
 /// The columns of a transfer.
@@ -72,6 +72,21 @@ impl Books<'_> {
             resolved_at: row.get(7)?,
             legs: self.legs_of(id)?,
         })
+    }
+
+    /// The holds of an account that are pending, but for those behind allowances.
+    pub(super) fn pending_holds(&self, account: &AccountId) -> Result<Vec<HoldRecord>, LedgerError> {
+        let statement = format!(
+            "SELECT {HOLD} FROM holds WHERE account = ?1 AND status = 'pending'
+                 AND NOT EXISTS (SELECT 1 FROM allowances WHERE allowances.id = holds.id)"
+        );
+        let mut statement = self.0.prepare_cached(&statement)?;
+        let mut rows = statement.query([account.as_str()])?;
+        let mut holds = Vec::new();
+        while let Some(row) = rows.next()? {
+            holds.push(self.hold_of(row)?);
+        }
+        Ok(holds)
     }
 
     /// Allowances, by a condition on the holds behind them.
@@ -125,11 +140,11 @@ impl Books<'_> {
 }
 
 /// Text in a column, parsed again.
-fn text<T: FromStr<Err: std::fmt::Display>>(row: &Row<'_>, column: usize) -> Result<T, LedgerError> {
+pub(super) fn text<T: FromStr<Err: std::fmt::Display>>(row: &Row<'_>, column: usize) -> Result<T, LedgerError> {
     values::parsed(row.get_ref(column)?.as_str().map_err(LedgerError::damaged)?)
 }
 
-fn lot_of(row: &Row<'_>) -> Result<Lot, LedgerError> {
+pub(super) fn lot_of(row: &Row<'_>) -> Result<Lot, LedgerError> {
     let origin = row.get_ref(3)?.as_str().map_err(LedgerError::damaged)?;
     Ok(Lot {
         id: TransferId(row.get(0)?),
@@ -232,6 +247,10 @@ impl Facts for Books<'_> {
             holds.push(self.hold_of(row)?);
         }
         Ok(holds)
+    }
+
+    fn moved_to(&mut self, account: &AccountId) -> Result<Option<AccountId>, LedgerError> {
+        reading::moved_to(self.0, account)
     }
 
     fn has_account(&mut self, account: &AccountId) -> Result<bool, LedgerError> {

@@ -1,22 +1,24 @@
 //! What is read from the file without changing it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::fork::Chain;
-use super::super::plan::Facts as _;
+use super::super::plan::{AccountFacts as _, Facts as _};
 use super::super::{
     AccountSummary, AllowanceSummary, Device, FeedEntry, LedgerError, OrderSummary, Place, Standing, Total, books,
     values,
 };
-use super::facts::Books;
+use super::facts::{Books, text};
+use super::membership;
 use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{AccountId, KeyId, Money, OrderId, PublicKey, Token};
 
 pub(super) fn device(connection: &Connection, id: KeyId) -> Result<Option<Device>, LedgerError> {
-    let mut statement =
-        connection.prepare_cached("SELECT account, public_key, sequence, chain_head FROM devices WHERE id = ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT account, public_key, sequence, chain_head, revoked_at IS NOT NULL FROM devices WHERE id = ?1",
+    )?;
     let mut rows = statement.query([id.to_string()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let account: String = row.get(0)?;
@@ -24,27 +26,26 @@ pub(super) fn device(connection: &Connection, id: KeyId) -> Result<Option<Device
         account: values::parsed(&account)?,
         key: PublicKey::new(&row.get(1)?).map_err(LedgerError::damaged)?,
         chain: values::chain(row.get(2)?, row.get(3)?)?,
+        revoked: row.get(4)?,
     }))
 }
 
 /// The chain of a device that must be there.
 pub(super) fn chain(connection: &Connection, device: KeyId) -> Result<Chain, LedgerError> {
-    let found = connection
-        .prepare_cached("SELECT sequence, chain_head, frozen_at IS NOT NULL FROM devices WHERE id = ?1")?
-        .query_row([device.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
-    let (sequence, head, frozen) = found.ok_or(LedgerError::UnknownDevice(device))?;
-    Ok(Chain { head: values::chain(sequence, head)?, frozen })
+    standing_of(connection, device).map(|(chain, _)| chain)
 }
 
-/// The last order of a device that must be there, and the highest number of its consumptions.
-fn last_of(connection: &Connection, device: KeyId) -> Result<(Option<ChainHead>, u64), LedgerError> {
-    let found = connection
-        .prepare_cached("SELECT sequence, chain_head, consumed_sequence FROM devices WHERE id = ?1")?
-        .query_row([device.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
-    let (sequence, head, consumed) = found.ok_or(LedgerError::UnknownDevice(device))?;
-    Ok((values::chain(sequence, head)?, values::count(consumed)?))
+/// The chain of a device that must be there, and the highest number of its consumptions.
+fn standing_of(connection: &Connection, device: KeyId) -> Result<(Chain, u64), LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT sequence, chain_head, frozen_at IS NOT NULL, account, revoked_at IS NOT NULL, consumed_sequence
+         FROM devices WHERE id = ?1",
+    )?;
+    let mut rows = statement.query([device.to_string()])?;
+    let row = rows.next()?.ok_or(LedgerError::UnknownDevice(device))?;
+    let (head, frozen) = (values::chain(row.get(0)?, row.get(1)?)?, row.get(2)?);
+    let chain = Chain { account: text(row, 3)?, revoked: row.get(4)?, head, frozen };
+    Ok((chain, values::count(row.get(5)?)?))
 }
 
 /// How many receipts an account's feed holds.
@@ -68,6 +69,8 @@ pub(super) fn first_receipt(connection: &Connection, order: OrderId) -> Result<O
 }
 
 pub(super) fn standing(connection: &Connection, place: &Place) -> Result<Standing, LedgerError> {
+    let (chain, consumed_sequence) = standing_of(connection, place.device)?;
+    chain.check_member(place)?;
     let length = feed_length(connection, &place.account)?;
     let places = Standing::places(place.cursor, length);
     let mut page = Vec::new();
@@ -81,13 +84,12 @@ pub(super) fn standing(connection: &Connection, place: &Place) -> Result<Standin
             page.push(entry(row)?);
         }
     }
-    let (chain, consumed_sequence) = last_of(connection, place.device)?;
     Ok(Standing {
         page,
         cursor: places.end,
         more: places.end < length,
         wallet: wallet(connection, &place.account)?,
-        chain,
+        chain: chain.head,
         consumed_sequence,
     })
 }
@@ -113,8 +115,18 @@ pub(super) fn wallet(connection: &Connection, account: &AccountId) -> Result<Vec
 
 /// Whether any device has opened this account.
 pub(super) fn has_account(connection: &Connection, account: &AccountId) -> Result<bool, LedgerError> {
-    let mut statement = connection.prepare_cached("SELECT 1 FROM devices WHERE account = ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM devices WHERE account = ?1)
+             OR EXISTS (SELECT 1 FROM moves WHERE source = ?1)",
+    )?;
     Ok(statement.exists([account.as_str()])?)
+}
+
+/// The account that everything of a closed one has moved to.
+pub(super) fn moved_to(connection: &Connection, account: &AccountId) -> Result<Option<AccountId>, LedgerError> {
+    let mut statement = connection.prepare_cached("SELECT target FROM moves WHERE source = ?1 AND closing = 1")?;
+    let mut rows = statement.query([account.as_str()])?;
+    rows.next()?.map(|row| text(row, 0)).transpose()
 }
 
 pub(super) fn totals(connection: &Connection) -> Result<Vec<Total>, LedgerError> {
@@ -129,6 +141,7 @@ pub(super) fn show(connection: &Connection, account: &AccountId) -> Result<Optio
     if !has_account(connection, account)? {
         return Ok(None);
     }
+    let members = Books(connection).members(account)?;
     Ok(Some(AccountSummary {
         account: account.clone(),
         wallet: wallet(connection, account)?,
@@ -137,7 +150,11 @@ pub(super) fn show(connection: &Connection, account: &AccountId) -> Result<Optio
         receipts: feed_length(connection, account)?,
         latest: latest_orders(connection, account)?,
         allowances: AllowanceSummary::of(Books(connection).open_allowances(account)?)?,
-        frozen: frozen_devices(connection, account)?,
+        frozen: members.iter().filter(|one| one.frozen_at.is_some()).map(|one| one.id).collect(),
+        revoked: members.iter().filter(|one| one.is_revoked()).map(|one| one.id).collect(),
+        names: members.iter().filter_map(|one| Some((one.id, one.name.clone()?))).collect(),
+        signed_in: membership::login_of(connection, account)?.is_some(),
+        moved_to: moved_to(connection, account)?,
         consumptions: super::consuming::numbers_of(connection, account)?,
     }))
 }
@@ -153,18 +170,10 @@ fn devices(connection: &Connection, account: &AccountId) -> Result<BTreeMap<KeyI
     Ok(devices)
 }
 
-fn frozen_devices(connection: &Connection, account: &AccountId) -> Result<BTreeSet<KeyId>, LedgerError> {
-    let statement = "SELECT id FROM devices WHERE account = ?1 AND frozen_at IS NOT NULL";
-    let mut statement = connection.prepare_cached(statement)?;
-    let ids = statement.query_map([account.as_str()], |row| row.get::<_, String>(0))?;
-    ids.map(|id| values::parsed(&id?)).collect()
-}
-
 /// The orders of an account, found by the receipts that answered them first. A consumption may have the id of an order, but
 /// not that order's place.
-const OF_ACCOUNT: &str = "FROM receipts JOIN orders ON orders.id = receipts.order_id AND orders.feed = receipts.feed
-        AND orders.account = receipts.account
-    WHERE receipts.account = ?1";
+const OF_ACCOUNT: &str = "FROM receipts JOIN orders ON orders.id = receipts.order_id
+    AND orders.account = receipts.account AND orders.feed = receipts.feed WHERE receipts.account = ?1";
 
 fn orders_by_status(connection: &Connection, account: &AccountId) -> Result<BTreeMap<String, u64>, LedgerError> {
     let mut statement = connection.prepare_cached(&format!("SELECT status, COUNT(*) {OF_ACCOUNT} GROUP BY status"))?;

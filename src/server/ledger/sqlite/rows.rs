@@ -4,10 +4,14 @@ use rusqlite::{Connection, Row};
 
 use super::super::{
     AccountRow, AllowanceRow, BookReader, ConsumptionRow, DeviceRow, ForkRow, HoldRow, InventoryRow, LedgerError,
-    LotRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
+    LoginRow, LotRow, MoveRow, OperationRow, OrderRow, ReceiptRow, TransferRow, WalletRow,
 };
 
 pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Result<(), LedgerError> {
+    let moves = "SELECT device, number, source, target, place, sequence, closing, code, moved_at FROM moves
+                 ORDER BY device, number";
+    each(connection, moves, moved, |row| reader.moved(row))?;
+    each(connection, "SELECT sha256, account, bound_at FROM logins", login, |row| reader.login(row))?;
     // Which lots are open is not stored: the condition is that of the index on them.
     let accounts = "SELECT id, kind, owner, currency, debits_posted, credits_posted, debits_pending,
                         credits_pending, origin, source, opened_at, refundable_until, opened_with, refunded,
@@ -22,8 +26,9 @@ pub(super) fn read(connection: &Connection, reader: &mut dyn BookReader) -> Resu
     if reader.ends_after_transfers() {
         return Ok(());
     }
-    let devices = "SELECT id, account, public_key, sequence, chain_head, frozen_at, consumed_sequence,
-                       consumed_repeated, consumed_missing
+    let devices =
+        "SELECT id, account, public_key, sequence, chain_head, frozen_at, created_at, place, name, revoked_at,
+                       replaced_by, consumed_sequence, consumed_repeated, consumed_missing
                    FROM devices ORDER BY id";
     each(connection, devices, device, |row| reader.device(row))?;
     let orders =
@@ -62,6 +67,24 @@ fn each<T>(
         show(read(row)?);
     }
     Ok(())
+}
+
+fn moved(row: &Row<'_>) -> rusqlite::Result<MoveRow> {
+    Ok(MoveRow {
+        device: row.get(0)?,
+        number: row.get(1)?,
+        source: row.get(2)?,
+        target: row.get(3)?,
+        place: row.get(4)?,
+        sequence: row.get(5)?,
+        closing: row.get(6)?,
+        code: row.get(7)?,
+        moved_at: row.get(8)?,
+    })
+}
+
+fn login(row: &Row<'_>) -> rusqlite::Result<LoginRow> {
+    Ok(LoginRow { sha256: row.get(0)?, account: row.get(1)?, bound_at: row.get(2)? })
 }
 
 fn account(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
@@ -117,9 +140,14 @@ fn device(row: &Row<'_>) -> rusqlite::Result<DeviceRow> {
         chain_head: row.get(4)?,
         feed: None,
         frozen_at: row.get(5)?,
-        consumed_sequence: row.get(6)?,
-        consumed_repeated: row.get(7)?,
-        consumed_missing: row.get(8)?,
+        enrolled_at: row.get(6)?,
+        place: row.get(7)?,
+        name: row.get(8)?,
+        revoked_at: row.get(9)?,
+        replaced_by: row.get(10)?,
+        consumed_sequence: row.get(11)?,
+        consumed_repeated: row.get(12)?,
+        consumed_missing: row.get(13)?,
     })
 }
 

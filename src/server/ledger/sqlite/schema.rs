@@ -12,7 +12,7 @@ type Step = fn(&Transaction<'_>) -> Result<(), LedgerError>;
 /// changed once a server has run it: what is wrong with one is put right by the next.
 ///
 /// Every table is STRICT, so that a sum that leaves the range of integers is an error and never a rounded number.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     |transaction| Ok(transaction.execute_batch(VERSION_1)?),
     |transaction| {
         transaction.execute_batch(VERSION_2)?;
@@ -21,7 +21,8 @@ const STEPS: [Step; 5] = [
     },
     |transaction| Ok(transaction.execute_batch(VERSION_3)?),
     |transaction| Ok(transaction.execute_batch(VERSION_4)?),
-    |transaction| Ok(transaction.execute_batch(VERSION_5)?),
+    |transaction| Ok(transaction.execute_batch(CONSUMPTIONS)?),
+    |transaction| Ok(transaction.execute_batch(ACCOUNTS)?),
 ];
 
 const VERSION_1: &str = "
@@ -265,7 +266,7 @@ ALTER TABLE devices ADD COLUMN frozen_at INTEGER;
 ";
 
 /// What was used up. The receipts of consumptions are among the others, and name them where those name their orders.
-const VERSION_5: &str = "
+const CONSUMPTIONS: &str = "
 CREATE TABLE consumptions (
     id BLOB PRIMARY KEY NOT NULL CHECK (length(id) = 16),
     account TEXT NOT NULL,
@@ -291,6 +292,48 @@ CREATE TABLE inventories (
 ALTER TABLE devices ADD COLUMN consumed_sequence INTEGER NOT NULL DEFAULT 0 CHECK (consumed_sequence >= 0);
 ALTER TABLE devices ADD COLUMN consumed_repeated INTEGER NOT NULL DEFAULT 0 CHECK (consumed_repeated >= 0);
 ALTER TABLE devices ADD COLUMN consumed_missing INTEGER NOT NULL DEFAULT 0 CHECK (consumed_missing >= 0);
+";
+
+/// Which device belongs to which account, and how it came there.
+const ACCOUNTS: &str = "
+-- How many have joined the account before the device; what the player calls it; since when it buys nothing and hears
+-- nothing, and which device has taken its place.
+ALTER TABLE devices ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE devices ADD COLUMN name TEXT;
+ALTER TABLE devices ADD COLUMN revoked_at INTEGER;
+ALTER TABLE devices ADD COLUMN replaced_by TEXT;
+
+-- Whose an account is: a digest of the login's issuer and of the subject there.
+CREATE TABLE logins (
+    sha256 BLOB PRIMARY KEY NOT NULL CHECK (length(sha256) = 32),
+    account TEXT NOT NULL UNIQUE,
+    bound_at INTEGER NOT NULL
+) STRICT;
+
+-- The last code that a device of an account has asked for, until somebody has joined by it.
+CREATE TABLE link_codes (
+    account TEXT PRIMARY KEY NOT NULL,
+    sha256 BLOB NOT NULL UNIQUE CHECK (length(sha256) = 32),
+    expires_at INTEGER NOT NULL
+) STRICT;
+
+-- The sequence is that of the device's last order for the account that it has left. One that is closing has taken along
+-- everything that the account had.
+CREATE TABLE moves (
+    device TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number > 0),
+    source TEXT NOT NULL,
+    target TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    sequence INTEGER NOT NULL CHECK (sequence >= 0),
+    closing INTEGER NOT NULL CHECK (closing IN (0, 1)),
+    code BLOB CHECK (length(code) = 32),
+    moved_at INTEGER NOT NULL,
+    PRIMARY KEY (device, number)
+) STRICT;
+CREATE INDEX moves_by_source ON moves (source);
+CREATE INDEX moves_by_target ON moves (target);
+CREATE UNIQUE INDEX moves_closing ON moves (source) WHERE closing = 1;
 ";
 
 /// Brings the file's tables up to this version, in one transaction: makes them in an empty file, for `game`. Checks that

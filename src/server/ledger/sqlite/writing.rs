@@ -8,6 +8,7 @@ use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::transfer::Transfer;
 use super::super::{AccountKind, AccountNumber, AllowanceTerms, FeedEntry, LedgerError, OperationId, books, values};
+use super::membership;
 use crate::protocol::{AccountId, AllowanceId, Receipt, ReceiptId, Token};
 
 /// Writes a plan without its receipts, which may still be being signed.
@@ -84,6 +85,7 @@ fn write_decisions(connection: &Connection, changes: &Changes) -> Result<(), Led
         one(changed, || format!("the hold {} is not pending", hold.id))?;
     }
     write_frozen(connection, changes)?;
+    membership::write(connection, &changes.membership)?;
     if let Some(operation) = &changes.operation {
         let mut statement = connection.prepare_cached(
             "INSERT INTO operations (id, action, sha256, done, answer, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -1,0 +1,224 @@
+//! Which account this device belongs to, and what changes when it is another one, or the device's key is.
+
+use std::collections::BTreeSet;
+use std::mem;
+
+use super::Asking;
+use crate::client::account::AccountView;
+use crate::client::inventory::Inventory;
+use crate::client::machine::orders::OpenOrders;
+use crate::client::machine::{Machine, OrderState, Output, PlacedOrder};
+use crate::client::seal::Sealer;
+use crate::client::view::Update;
+use crate::protocol::account::IssuedLinkCode;
+use crate::protocol::{AccountId, AccountResponse, DeviceEntry, KeyId, Order, OrderId, SecretKey, Sha256, Token};
+
+/// What is known of the account and of the device's place in it.
+#[derive(Debug, Default)]
+pub(in crate::client::machine) struct Membership {
+    known: Known,
+    pub(super) link_code: Option<IssuedLinkCode>,
+    /// The answers that say how the device and its key came to the account, by their digests, and the last one: what the
+    /// next start needs.
+    path: Vec<Sha256>,
+    last: Option<Sha256>,
+    /// Those whose place this device took.
+    former_devices: BTreeSet<KeyId>,
+    /// Orders that were signed for another account, or by another key, and that nothing has answered. They are not sent.
+    former_orders: Vec<PlacedOrder>,
+    /// The key that is to take the place of the device's.
+    pub(in crate::client::machine) next_key: Option<SecretKey>,
+    /// Whether that key is the device's already, and the storage has yet to put it there.
+    pub(super) is_key_to_take: bool,
+    pub(super) asking: Option<Asking>,
+    /// What to ask by itself, since the server refused this device.
+    pub(super) doubt: Option<Doubt>,
+    /// What is to be said and done about all this in the end.
+    pub(in crate::client::machine) news: Vec<Output>,
+}
+
+/// What the server says of an account besides its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Known {
+    signed_in: bool,
+    revoked: bool,
+    devices: Vec<DeviceEntry>,
+}
+
+/// With whose signature to ask where this device belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client::machine) enum Doubt {
+    ThisKey,
+    /// The device's key was perhaps replaced by this one, and the answer was lost.
+    NextKey,
+}
+
+impl Known {
+    fn new(claims: &AccountResponse) -> Self {
+        Self { signed_in: claims.signed_in, revoked: claims.is_revoked(), devices: claims.devices.clone() }
+    }
+}
+
+impl Membership {
+    pub(in crate::client::machine) fn is_revoked(&self) -> bool {
+        self.known.revoked
+    }
+
+    /// Whether a journal needs this answer at the next start.
+    fn needs(&self, sha256: Sha256) -> bool {
+        self.last == Some(sha256) || self.path.contains(&sha256)
+    }
+}
+
+impl Machine {
+    /// The account as the server last said.
+    pub fn account_view(&self) -> AccountView {
+        let Membership { known, link_code, .. } = &self.membership;
+        AccountView {
+            account: self.account.clone(),
+            device: self.device,
+            signed_in: known.signed_in,
+            revoked: known.revoked,
+            devices: known.devices.clone(),
+            link_code: *link_code,
+        }
+    }
+
+    /// Whether an answer says anything that the journal does not.
+    pub(super) fn is_account_news(&self, claims: &AccountResponse) -> bool {
+        claims.account != self.account || claims.device != self.device || Known::new(claims) != self.membership.known
+    }
+
+    /// From here on the device belongs where an answer says, which is in the journal.
+    pub(in crate::client::machine) fn enter(&mut self, claims: &AccountResponse, token: &Token) {
+        let is_joined = claims.account != self.account;
+        let is_replaced = claims.device != self.device;
+        if is_replaced {
+            self.change_device(claims.device);
+        }
+        if is_joined {
+            self.begin_anew(claims.account.clone());
+        }
+        if is_joined || is_replaced {
+            self.renew_sealer();
+            self.membership.path.push(token.sha256());
+        }
+        self.membership.last = Some(token.sha256());
+        self.membership.known = Known::new(claims);
+        self.enrolled = true;
+        self.mark_revoked();
+    }
+
+    pub(in crate::client::machine) fn renew_sealer(&mut self) {
+        self.sealer = Sealer::new(&self.key, &self.settings.game, &self.account, &self.keys.all());
+    }
+
+    /// Takes the place of the device so far. While a journal is read, that can be one whose key is gone.
+    fn change_device(&mut self, device: KeyId) {
+        let next = &mut self.membership.next_key;
+        if let Some(key) = next.take_if(|next| next.id() == device) {
+            self.key = key;
+            self.membership.is_key_to_take = true;
+            self.membership.news.push(Output::TakeNextKey);
+            // Its seals are another's.
+            self.compaction_wanted = true;
+        }
+        self.membership.former_devices.insert(mem::replace(&mut self.device, device));
+        self.leave_orders();
+        self.drop_pending(|_| true);
+        self.consumptions.last = 0;
+        self.chain = None;
+        self.allowance = None;
+    }
+
+    /// Forgets what the account so far has. Everything of the new one comes from its feed.
+    fn begin_anew(&mut self, account: AccountId) {
+        self.account = account;
+        self.leave_orders();
+        self.orders = OpenOrders::default();
+        self.settled.clear();
+        self.drop_pending(|_| true);
+        self.uncounted.clear();
+        self.inventory = Inventory::default();
+        self.withheld.clear();
+        self.allowance = None;
+        self.wallet.clear();
+        self.cursor = 0;
+        self.receipts = 0;
+        self.membership.path.clear();
+        self.membership.link_code = None;
+    }
+
+    /// Puts the orders aside that were to be sent: what is given for them before their receipt is no longer.
+    fn leave_orders(&mut self) {
+        let left: Vec<_> = self.orders.unanswered().map(|(id, _)| id).collect();
+        for id in left {
+            let Some(mut open) = self.orders.remove(id) else { continue };
+            if let Some(bundle) = open.provisional {
+                self.inventory.take_back(id, bundle, true);
+            }
+            open.order.provisional = false;
+            open.order.trouble =
+                Some("it was ordered for another account than that of now, and is not sent".to_owned());
+            self.membership.former_orders.push(open.order);
+        }
+    }
+
+    /// Says of the orders that are to be sent that they cannot be any more, if this device was revoked.
+    fn mark_revoked(&mut self) {
+        if !self.membership.is_revoked() {
+            return;
+        }
+        let orders: Vec<_> = self.orders.unanswered().map(|(id, _)| id).collect();
+        for id in orders {
+            if let Some(open) = self.orders.get_mut(id) {
+                open.order.trouble = Some("this device was removed from its account, so it is not sent".to_owned());
+                self.membership.news.push(Output::Tell(Update::Order(open.order.clone())));
+            }
+        }
+    }
+
+    /// The feed was read to its end: what is not in it of the orders that were put aside never will be.
+    pub(in crate::client::machine) fn forget_former_orders(&mut self) {
+        if self.membership.former_orders.is_empty() {
+            return;
+        }
+        for mut order in self.unanswered_former_orders() {
+            order.state = OrderState::NotSaved;
+            order.trouble = Some(
+                "it was ordered for another account than that of now, and is not in this one; if it was bought, it is \
+                 in the other"
+                    .to_owned(),
+            );
+            self.membership.news.push(Output::Tell(Update::Order(order)));
+        }
+        self.membership.former_orders.clear();
+        // Without them, so that this is not said again at the next start.
+        self.compaction_wanted = true;
+    }
+
+    /// The orders that were put aside, oldest first, but for those that the feed has answered since.
+    pub(in crate::client::machine) fn unanswered_former_orders(&self) -> Vec<PlacedOrder> {
+        let is_answered = |order: &&PlacedOrder| self.settled.contains_key(&order.id) || self.orders.contains(order.id);
+        self.membership.former_orders.iter().filter(|order| !is_answered(order)).cloned().collect()
+    }
+
+    /// Whether a journal that is written anew needs this answer.
+    pub(in crate::client::machine) fn is_answer_needed(&self, token: &Token) -> bool {
+        self.membership.needs(token.sha256())
+    }
+
+    /// Whether an order is of before this device joined its account, or took the place of another.
+    pub(in crate::client::machine) fn is_of_before(&self, order: &Order) -> bool {
+        order.account != self.account || self.membership.former_devices.contains(&order.device)
+    }
+
+    /// Whether an order is one of those that were put aside and are not decided yet.
+    pub(in crate::client::machine) fn is_put_aside(&self, id: OrderId) -> bool {
+        self.membership.former_orders.iter().any(|former| former.id == id)
+    }
+
+    pub(in crate::client::machine) fn was_this_device(&self, device: KeyId) -> bool {
+        device == self.device || self.membership.former_devices.contains(&device)
+    }
+}

@@ -1,0 +1,118 @@
+//! A device that goes on with another key, on a disk that crashes and fails at every step of it: it is always one that the
+//! server knows, and owns what it owned.
+
+use super::disk::{Fault, FaultKind, Thoroughness};
+use super::is_full_run;
+use super::life::{Act, Life, Moment};
+use super::random::Random;
+
+/// A device that owns shields and is about to have its key replaced.
+fn before() -> Life {
+    let mut life = Life::new(7);
+    [Act::Reopen, Act::BuyThree, Act::Exchange, Act::Consume].iter().for_each(|act| life.act(*act));
+    life
+}
+
+/// Whether the device that was started again is the one that the server knows, and everything that the game was told is
+/// true.
+fn check(life: &mut Life) -> Result<(), String> {
+    life.converge()?;
+    if life.device() != life.shop.device() {
+        return Err(format!("the device is {:?}, and the server knows {:?}", life.device(), life.shop.device()));
+    }
+    if life.shop.is_key_replaced() && life.disk.content().file("device.key.next").is_some() {
+        return Err("the key of before is still in its place".to_owned());
+    }
+    life.go_on()
+}
+
+/// Replaces a key with crashes at every step, as few as find every bug. Says what was wrong, if anything.
+pub(super) fn search() -> Option<String> {
+    let mut life = before();
+    life.record();
+    life.replace_key();
+    let few = Thoroughness { tear_every: 4_096, at_random: 0 };
+    crash_at(&life.moments(), few, &mut Random::new(5)).err().map(|wrong| format!("replacing: {wrong}"))
+}
+
+/// Tries every state that a crash at one of these moments may leave; says how many there were.
+fn crash_at(moments: &[Moment], thoroughness: Thoroughness, random: &mut Random) -> Result<u64, String> {
+    let mut images = 0;
+    for (number, moment) in moments.iter().enumerate() {
+        let told = |wrong| format!("{wrong}\nafter a crash in the moment {number}");
+        for content in moment.content.after_crash(thoroughness, random) {
+            images += 1;
+            let mut life = Life::after(content, &moment.told, &moment.shop, random.next());
+            life.record();
+            life.reopen();
+            life.check().map_err(told)?;
+            let recovery = life.moments();
+            check(&mut life).map_err(told)?;
+            if thoroughness.at_random > 0 && (is_full_run() || random.is_one_in(24)) {
+                let few = Thoroughness { tear_every: 4_096, at_random: 0 };
+                images += crash_at(&recovery, few, random).map_err(|wrong| told(format!("{wrong}, in recovery")))?;
+            }
+        }
+    }
+    Ok(images)
+}
+
+#[test]
+fn no_crash_while_a_key_is_replaced_leaves_a_device_that_the_server_does_not_know() {
+    let tear_every = if is_full_run() { 7 } else { 97 };
+    let mut random = Random::new(20_260_401);
+    let mut life = before();
+    let old = life.device();
+    life.record();
+    life.replace_key();
+    let moments = life.moments();
+    assert_ne!(life.device(), old, "{:?}", life.troubles);
+    let images = crash_at(&moments, Thoroughness { tear_every, at_random: 4 }, &mut random);
+    let images = images.unwrap_or_else(|wrong| panic!("{wrong}"));
+    println!("{} moments, {images} states", moments.len());
+    assert!(moments.len() > 12 && images > 200, "{} moments, {images} states", moments.len());
+}
+
+#[test]
+fn no_call_that_fails_while_a_key_is_replaced_leaves_a_device_that_the_server_does_not_know() {
+    let mut life = before();
+    let from = life.disk.calls();
+    life.replace_key();
+    life.reopen();
+    let mut struck = 0;
+    let mut random = Random::new(20_260_402);
+    for call in from..life.disk.calls() {
+        for (kind, for_ever) in FaultKind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+            if !is_full_run() && !random.is_one_in(8) {
+                continue;
+            }
+            let mut life = before();
+            let fault = Fault { call, kind, for_ever };
+            life.disk.fail(fault);
+            life.replace_key();
+            // The process is killed, and started again on a disk that still fails, or no longer does.
+            life.reopen();
+            struck += life.disk.heal();
+            life.troubles.clear();
+            life.reopen();
+            check(&mut life).unwrap_or_else(|wrong| panic!("{wrong}\n{fault:?}"));
+        }
+    }
+    assert!(struck > 10, "{struck} calls failed");
+}
+
+#[test]
+fn who_only_has_the_key_of_before_has_a_device_that_was_revoked() {
+    let mut life = before();
+    let copy = life.disk.content();
+    life.replace_key();
+    let mut thief = Life::after(copy, &life.told, &life.shop, 9);
+    thief.reopen();
+    for _ in 0..3 {
+        thief.act(Act::Exchange);
+        thief.wait();
+    }
+    let view = thief.session.as_ref().map(|session| session.machine().account_view());
+    assert!(view.is_some_and(|view| view.revoked), "{:?}", thief.troubles);
+    check(&mut life).unwrap_or_else(|wrong| panic!("{wrong}"));
+}

@@ -1,0 +1,179 @@
+//! Going on with another key: the new one is safe before it is asked for, and a lost answer is found again.
+
+use bevy_iap::client::machine::{Input, Output};
+use bevy_iap::client::{AccountTrouble, AccountWish, Asked, OfflineGrants, OrderState, Record};
+use bevy_iap::protocol::{AccountAsk, AccountRequest, AccountResponse, KeyId, SecretKey, Status};
+
+use super::{answer, answer_with, ask_after_a_sync, entry, last_told, problem, question};
+use crate::world::{World, game, order_id};
+
+/// A device that owns a shield, and asks to go on with another key.
+fn asking() -> World {
+    asking_with(OfflineGrants::Wait)
+}
+
+fn asking_with(policy: OfflineGrants) -> World {
+    let mut world = World::new(policy);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    world.input(Input::Account(AccountWish::ReplaceKey));
+    world.answer(&[(1, Status::Granted)]);
+    assert_eq!(world.path(), "/v1/sync", "no key was made yet");
+    let key = world.next_key.clone().expect("a key was asked for");
+    world.input(Input::NextKeyMade(Ok(key)));
+    world
+}
+
+fn replaced_by(device: KeyId) -> impl FnOnce(&mut AccountResponse) {
+    move |answer: &mut AccountResponse| {
+        answer.device = device;
+        answer.devices = vec![entry(device)];
+    }
+}
+
+#[test]
+fn a_key_is_replaced_by_one_that_is_safe_before_and_everything_stays() {
+    let mut world = asking();
+    let (old, account) = (world.machine.device(), world.machine.account().clone());
+    let next = world.next_key.clone().expect("a key");
+    let AccountAsk::ReplaceKey { enrolment } = question(&world).ask else { panic!("another question") };
+    let (key, _) = enrolment.verify_into(&account, &game()).expect("the new key says so itself");
+    assert_eq!(key.id(), next.id());
+    world.input(World::purchase(2, "shield"));
+    let before = world.records.clone();
+    answer(&mut world, replaced_by(next.id()));
+    assert_eq!((last_told(&world).0, world.machine.device()), (Asked::ReplaceKey, next.id()));
+    assert_eq!((world.key.id(), world.left("shield")), (next.id(), 1), "the storage was told");
+    world.input(Input::NextKeyTaken(Ok(())));
+    world.input(Input::Appended);
+    let order = world.last_order();
+    assert_eq!((order.device, order.sequence, order.previous), (next.id(), 1, None), "what waited is the new key's");
+    assert_ne!(order.device, old);
+    // The journal as it is when the game ends before it is written anew.
+    let was_not_kept = |record: &Record| !before.contains(record) && !matches!(record, Record::Receipt(_));
+    let since: Vec<_> = world.records.iter().filter(|record| was_not_kept(record)).cloned().collect();
+    world.records = [before, since].concat();
+    for _ in 0..3 {
+        world = world.restart();
+        assert_eq!((world.left("shield"), world.machine.account()), (1, &account));
+        assert_eq!((world.machine.device(), world.state(2)), (next.id(), Some(OrderState::Sent)));
+        assert!(world.troubles.is_empty(), "{:?}", world.troubles);
+        world.compact();
+    }
+}
+
+#[test]
+fn the_next_key_is_not_believed_to_count_before_the_server_says_so() {
+    let mut world = asking();
+    let old = world.key.id();
+    let other = SecretKey::from_seed(&[66; 32]).id();
+    let response = answer_with(&world, &world.server, replaced_by(other));
+    world.input(Input::Answered(response));
+    assert!(matches!(last_told(&world).1, Err(AccountTrouble::AskedAgain { .. })));
+    world.wait();
+    let response = answer_with(&world, &world.server, |_| {});
+    world.input(Input::Answered(response));
+    assert_eq!(world.machine.device(), old, "an answer for the old key says nothing of the new one");
+}
+
+#[test]
+fn a_key_that_could_not_be_made_safe_is_not_asked_for() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.input(Input::Account(AccountWish::ReplaceKey));
+    world.answer(&[]);
+    world.input(Input::NextKeyMade(Err("the disk is full".to_owned())));
+    assert!(matches!(last_told(&world), (Asked::ReplaceKey, Err(AccountTrouble::NotSaved { .. }))));
+    assert_eq!(world.path(), "/v1/sync");
+    world.buy(1, "shield");
+    assert_eq!(world.state(1), Some(OrderState::Sent));
+}
+
+/// The answer was lost, the game ended, and the server has revoked the old key.
+fn answer_lost() -> World {
+    let world = asking_with(OfflineGrants::Provisional);
+    let next = world.next_key.clone();
+    let mut world = world.restart_with_next_key(next);
+    world.buy(2, "shield");
+    assert_eq!(world.left("shield"), 2);
+    world.input(Input::Answered(problem("device-revoked", 403)));
+    world
+}
+
+#[test]
+fn a_lost_answer_is_found_again_by_the_next_key() {
+    let mut world = answer_lost();
+    let next = world.next_key.clone().expect("a key");
+    let asked = AccountRequest::verify(&world.request_token(), next.public(), &game()).expect("the next key signed it");
+    assert_eq!(asked.ask, AccountAsk::Show);
+    answer(&mut world, replaced_by(next.id()));
+    assert_eq!((world.machine.device(), world.left("shield")), (next.id(), 1));
+    assert!(world.sync_request().orders.is_empty(), "what the old key signed is not sent");
+    world.answer(&[]);
+    assert_eq!(world.state(2), Some(OrderState::NotSaved));
+    let world = world.restart();
+    assert!(!world.orders.contains_key(&order_id(2)) && world.troubles.is_empty(), "{:?}", world.troubles);
+}
+
+#[test]
+fn a_next_key_that_the_server_does_not_know_is_not_taken() {
+    let mut world = answer_lost();
+    let old = world.key.id();
+    world.input(Input::Answered(problem("unknown-device", 404)));
+    assert_eq!(question(&world).device, old, "the device asks for itself then");
+    answer(&mut world, |answer| answer.devices[0].revoked = true);
+    assert!(world.machine.account_view().revoked);
+    assert_eq!(world.machine.device(), old);
+}
+
+#[test]
+fn a_second_replacement_waits_until_the_first_has_its_place() {
+    let mut world = asking();
+    let next = world.next_key.clone().expect("a key");
+    answer(&mut world, replaced_by(next.id()));
+    world.input(Input::NextKeyTaken(Err("the folder cannot be written".to_owned())));
+    world.answer(&[]);
+    ask(&mut world);
+    world.input(Input::NextKeyTaken(Err("the folder cannot be written".to_owned())));
+    assert!(matches!(last_told(&world), (Asked::ReplaceKey, Err(AccountTrouble::NotSaved { .. }))));
+    world.input(Input::NextKeyMade(Ok(next.clone())));
+    world.buy(3, "shield");
+    assert_eq!(world.last_order().device, next.id());
+}
+
+fn ask(world: &mut World) {
+    world.next_key = Some(world.key.clone());
+    world.input(Input::Account(AccountWish::ReplaceKey));
+    let response = world.response(&[]);
+    let outputs = world.input(Input::Answered(response));
+    let order = |wanted: fn(&Output) -> bool| outputs.iter().position(wanted).expect("it is asked for");
+    let (take, make) =
+        (|it: &Output| matches!(it, Output::TakeNextKey), |it: &Output| matches!(it, Output::MakeNextKey));
+    assert!(order(take) < order(make));
+}
+
+#[test]
+fn a_key_is_replaced_in_an_account_that_was_joined() {
+    let mut world = World::new(OfflineGrants::Wait);
+    ask_after_a_sync(&mut world, AccountWish::JoinByCode(super::code()));
+    answer(&mut world, super::joins_other);
+    world.answer(&[]);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    world.input(Input::Account(AccountWish::ReplaceKey));
+    world.answer(&[(1, Status::Granted)]);
+    let next = world.next_key.clone().expect("a key");
+    world.input(Input::NextKeyMade(Ok(next.clone())));
+    answer(&mut world, |answer| {
+        answer.account = super::other_account();
+        replaced_by(next.id())(answer);
+    });
+    for _ in 0..3 {
+        assert_eq!((world.machine.device(), world.machine.account()), (next.id(), &super::other_account()));
+        assert_eq!(world.left("shield"), 1);
+        world.compact();
+        let path = world.records.iter().filter(|record| matches!(record, Record::Account(_))).count();
+        assert_eq!(path, 2, "how it came here is kept");
+        world = world.restart();
+        assert!(world.troubles.is_empty(), "{:?}", world.troubles);
+    }
+}
