@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use self::telling::{after, receipts};
+use self::telling::{after, fail, receipts};
 use super::clock::Clock;
 use super::ledger::{
     AccountRules, AccountWish, AllowanceRules, AllowanceWish, Context, Enrolled, Ledger, LedgerError, ManageError,
@@ -494,16 +494,5 @@ impl Writer {
         }
         self.metrics.count_refused(Refused::Memory);
         Err(Refusal::unavailable())
-    }
-}
-
-fn fail<T>(replies: Vec<Reply<T>>, error: &LedgerError) {
-    match error {
-        // Whoever asked has caused it.
-        LedgerError::WrongAccount { .. } | LedgerError::DeviceRevoked(_) => tracing::debug!("not answered: `{error}`"),
-        _ => tracing::error!("a batch of `{}` requests failed: `{error}`", replies.len()),
-    }
-    for reply in replies {
-        let _ = reply.send(Err(Refusal::of_ledger(error)));
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::Reply;
 use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
-use crate::server::ledger::{FeedEntry, Outcome, Place};
+use crate::server::ledger::{FeedEntry, LedgerError, Outcome, Place};
 use crate::server::problem::Refusal;
 use crate::server::seeded::{Bug, seeded};
 
@@ -51,4 +52,16 @@ pub(super) fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<V
     }
     page.into_iter().for_each(&mut list);
     Ok(tokens)
+}
+
+/// Tells all who wait that the books failed.
+pub(super) fn fail<T>(replies: Vec<Reply<T>>, error: &LedgerError) {
+    match error {
+        // Whoever asked has caused it.
+        LedgerError::WrongAccount { .. } | LedgerError::DeviceRevoked(_) => tracing::debug!("not answered: `{error}`"),
+        _ => tracing::error!("a batch of `{}` requests failed: `{error}`", replies.len()),
+    }
+    for reply in replies {
+        let _ = reply.send(Err(Refusal::of_ledger(error)));
+    }
 }
