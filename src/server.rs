@@ -59,10 +59,14 @@ mod pipeline;
 mod problem;
 mod rates;
 mod remembered;
+mod request;
 pub mod rotation;
+pub(crate) mod seeded;
 mod settle;
 pub mod signing;
 mod signing_keys;
+#[cfg(all(test, feature = "client"))]
+pub(crate) mod simulated;
 pub mod statement;
 mod totals;
 mod verified_orders;
@@ -242,8 +246,8 @@ impl Server {
             allowances,
             accounts,
             metrics: Arc::clone(&metrics),
-            workers: Arc::clone(&workers),
-            _lock: lock,
+            workers: Some(Arc::clone(&workers)),
+            _lock: Some(lock),
             swept_at: None,
             watch: watch.clone(),
         };

@@ -14,6 +14,8 @@ mod replacing;
 mod rot;
 mod seeded_bugs;
 mod shop;
+#[cfg(feature = "server")]
+mod world;
 
 /// Whether to run everything (`BEVY_IAP_FULL=1`), rather than the slice that `cargo test` runs.
 fn is_full_run() -> bool {

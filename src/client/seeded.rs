@@ -66,6 +66,24 @@ pub(crate) enum Bug {
     LeaveNextKey,
     /// A crash before it took it is not mended.
     ForgetNextKey,
+    /// Orders are sent from the newest to the oldest.
+    NewestFirst,
+    /// The chain goes on from the journal's last order, whatever the server says.
+    NeverFollow,
+    /// What nobody has signed says that orders are declined.
+    TrustRefusals,
+    /// A key that was revoked is believed.
+    BelieveRevoked,
+    /// What is given before its receipt stays when the order is declined.
+    KeepWhatIsDeclined,
+    /// What is spent of an allowance is forgotten at the start.
+    ForgetSpent,
+    /// What is spent by an order that a crash tore off is forgotten at the start after the next.
+    ForgetTorn,
+    /// More is spent than an allowance holds.
+    SpendMore,
+    /// An allowance is spent after its end.
+    SpendAfterTheEnd,
 }
 
 /// Whether a bug is switched on.
@@ -109,6 +127,19 @@ impl Bug {
         Self::LeaveNextKey,
         Self::ForgetNextKey,
     ];
+
+    /// Those of them in syncing and spending offline, which only the simulated world can see.
+    #[cfg(feature = "server")]
+    pub(crate) const OF_SYNC: [Self; 8] = [
+        Self::NewestFirst,
+        Self::NeverFollow,
+        Self::TrustRefusals,
+        Self::BelieveRevoked,
+        Self::KeepWhatIsDeclined,
+        Self::ForgetSpent,
+        Self::SpendMore,
+        Self::SpendAfterTheEnd,
+    ];
 }
 
 #[cfg(test)]
@@ -131,9 +162,9 @@ mod switched {
 
     /// Does something in this thread with a bug switched on.
     pub(crate) fn with<T>(bug: Bug, act: impl FnOnce() -> T) -> T {
-        SWITCHED_ON.set(Some(bug));
+        let before = SWITCHED_ON.replace(Some(bug));
         let result = act();
-        SWITCHED_ON.set(None);
+        SWITCHED_ON.set(before);
         result
     }
 }

@@ -6,6 +6,7 @@
 //! with the next batch.
 
 mod consuming;
+mod telling;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,10 +18,11 @@ use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use self::telling::{after, fail, receipts};
 use super::clock::Clock;
 use super::ledger::{
-    AccountRules, AccountWish, AllowanceRules, AllowanceWish, Context, Enrolled, FeedEntry, Ledger, LedgerError,
-    ManageError, Membership, Outcome, Place, Standing, VerifiedConsumption, VerifiedOrder,
+    AccountRules, AccountWish, AllowanceRules, AllowanceWish, Context, Enrolled, Ledger, LedgerError, ManageError,
+    Membership, Outcome, Place, Standing, VerifiedConsumption, VerifiedOrder,
 };
 use super::memory::Held;
 use super::metrics::{Metrics, Refused};
@@ -28,15 +30,14 @@ use super::problem::Refusal;
 use super::signing::{Signer, SigningKey};
 use super::signing_keys::CurrentKeys;
 use super::watcher::Watch;
-use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncResponse;
 use crate::protocol::{AccountId, AllowanceRequest, Catalog, Money, PublicKey, Sha256, Token, UnixSeconds};
 
 /// For how many devices the feed is read at a time: each may get hundreds of receipts.
 const DEVICES_AT_ONCE: usize = 32;
 
-type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
-type Operation = Box<dyn FnOnce(&mut dyn Ledger, &mut Signer) + Send>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+pub(crate) type Operation = Box<dyn FnOnce(&mut dyn Ledger, &mut Signer) + Send>;
 
 /// A verified sync request.
 #[derive(Debug)]
@@ -206,9 +207,10 @@ pub(crate) struct Writer {
     /// How many devices accounts may have.
     pub(crate) accounts: AccountRules,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) workers: Arc<rayon::ThreadPool>,
-    /// The lock on the data folder, kept for as long as the books are open: they are closed before it.
-    pub(crate) _lock: File,
+    /// Who signs the answers; the writer itself, if there is nobody.
+    pub(crate) workers: Option<Arc<rayon::ThreadPool>>,
+    /// The lock on the data folder, if there is one, kept for as long as the books are open: they are closed before it.
+    pub(crate) _lock: Option<File>,
     /// When holds that were due were last given free.
     pub(crate) swept_at: Option<UnixSeconds>,
     /// Where it is told what was written.
@@ -217,11 +219,11 @@ pub(crate) struct Writer {
 
 /// What was waiting.
 #[derive(Default)]
-struct Batch {
-    syncs: Vec<(SyncJob, Reply<Answer>)>,
-    enrolments: Vec<(PublicKey, Reply<Enrolled>)>,
-    wishes: Vec<(AccountWish, Reply<Managed>)>,
-    operations: Vec<Operation>,
+pub(crate) struct Batch {
+    pub(crate) syncs: Vec<(SyncJob, Reply<Answer>)>,
+    pub(crate) enrolments: Vec<(PublicKey, Reply<Enrolled>)>,
+    pub(crate) wishes: Vec<(AccountWish, Reply<Managed>)>,
+    pub(crate) operations: Vec<Operation>,
     /// How much work it is.
     weight: usize,
     stop: bool,
@@ -251,24 +253,30 @@ impl Writer {
                 let Ok(job) = waiting.try_recv() else { break };
                 batch.add(job);
             }
-            self.signer.change(&self.keys.get());
-            self.expire();
-            self.enrol(batch.enrolments);
-            for (wish, reply) in batch.wishes {
-                self.manage(&wish, reply);
-            }
-            if !batch.operations.is_empty() {
-                for operation in batch.operations {
-                    operation(&mut *self.ledger, &mut self.signer);
-                }
-                self.watch.changed_somewhere();
-            }
-            self.settle(batch.syncs);
-            self.look_elsewhere();
-            if batch.stop {
+            let stop = batch.stop;
+            self.work(batch);
+            if stop {
                 return;
             }
         }
+    }
+
+    /// Does the work of a batch, with the keys and at the time of now.
+    pub(crate) fn work(&mut self, batch: Batch) {
+        self.signer.change(&self.keys.get());
+        self.expire();
+        self.enrol(batch.enrolments);
+        for (wish, reply) in batch.wishes {
+            self.manage(&wish, reply);
+        }
+        if !batch.operations.is_empty() {
+            for operation in batch.operations {
+                operation(&mut *self.ledger, &mut self.signer);
+            }
+            self.watch.changed_somewhere();
+        }
+        self.settle(batch.syncs);
+        self.look_elsewhere();
     }
 
     /// Gives free what is due, once a second at most.
@@ -463,13 +471,17 @@ impl Writer {
             consumed_sequence: standing.consumed_sequence,
         };
         let key = self.signer.key().clone();
-        self.workers.spawn(move || {
+        let sign = move || {
             let signed = key.sign_answer(&response).map_err(|error| {
                 tracing::error!("an answer could not be signed: `{error}`");
                 Refusal::of_ledger(&error)
             });
             let _ = reply.send(signed.map(|token| Answer { token, _held: held }));
-        });
+        };
+        match &self.workers {
+            Some(workers) => workers.spawn(sign),
+            None => sign(),
+        }
     }
 
     /// Receipts, and the room for an answer with them.
@@ -482,60 +494,5 @@ impl Writer {
         }
         self.metrics.count_refused(Refused::Memory);
         Err(Refusal::unavailable())
-    }
-}
-
-/// The place from which a device still has to hear, once it has heard what became of its orders: mostly these are all
-/// that is new, and nobody need read them again.
-fn after(place: &Place, outcomes: &[Outcome]) -> Place {
-    let told = |outcome: &Outcome| match outcome {
-        Outcome::Settled { entry, .. } | Outcome::Replayed(entry) => Some(entry.feed),
-        Outcome::Conflict | Outcome::Failed | Outcome::WrongAccount | Outcome::DeviceRevoked => None,
-    };
-    let told: BTreeSet<u64> = outcomes.iter().filter_map(told).collect();
-    let news = told.range(place.cursor.saturating_add(1)..);
-    let heard = news.zip(place.cursor.saturating_add(1)..).take_while(|(feed, next)| *feed == next).last();
-    Place { cursor: heard.map_or(place.cursor, |(feed, _)| *feed), ..place.clone() }
-}
-
-/// The receipts of the orders that were sent, in their order, then the page; each once.
-fn receipts(outcomes: Vec<Outcome>, page: Vec<FeedEntry>) -> Result<Vec<Token>, Refusal> {
-    let mut listed = BTreeSet::new();
-    let mut tokens = Vec::with_capacity(outcomes.len() + page.len());
-    let mut list = |entry: FeedEntry| {
-        if listed.insert(entry.feed) {
-            tokens.push(entry.token);
-        }
-    };
-    for (index, outcome) in outcomes.into_iter().enumerate() {
-        match outcome {
-            Outcome::Settled { entry, .. } | Outcome::Replayed(entry) => list(entry),
-            Outcome::Conflict => {
-                let detail = format!("order {index}: its id was used before for another order; give each its own id");
-                return Err(Refusal::new(ProblemType::OrderConflict, detail));
-            }
-            Outcome::Failed => return Err(Refusal::internal()),
-            Outcome::WrongAccount => {
-                let detail = format!("order {index}: the device belongs to another account now; ask which");
-                return Err(Refusal::new(ProblemType::WrongAccount, detail));
-            }
-            Outcome::DeviceRevoked => {
-                let detail = format!("order {index}: the device was revoked, so nothing is sold to it");
-                return Err(Refusal::new(ProblemType::DeviceRevoked, detail));
-            }
-        }
-    }
-    page.into_iter().for_each(&mut list);
-    Ok(tokens)
-}
-
-fn fail<T>(replies: Vec<Reply<T>>, error: &LedgerError) {
-    match error {
-        // Whoever asked has caused it.
-        LedgerError::WrongAccount { .. } | LedgerError::DeviceRevoked(_) => tracing::debug!("not answered: `{error}`"),
-        _ => tracing::error!("a batch of `{}` requests failed: `{error}`", replies.len()),
-    }
-    for reply in replies {
-        let _ = reply.send(Err(Refusal::of_ledger(error)));
     }
 }

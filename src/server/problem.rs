@@ -85,6 +85,18 @@ impl Refusal {
         Self::new(ProblemType::MalformedBody, detail)
     }
 
+    /// What it says, as JSON.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        let problem = Problem {
+            kind: self.kind.as_str().to_owned(),
+            title: title(self.kind).to_owned(),
+            status: self.kind.status(),
+            detail: self.detail.clone(),
+        };
+        // Strings and a number always serialise.
+        serde_json::to_vec(&problem).unwrap_or_default()
+    }
+
     /// The order at `index` of a request is not to be settled.
     pub(crate) fn of_order(index: usize, error: &OrderError) -> Self {
         let kind = match error {
@@ -136,15 +148,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         // Whoever asked has caused it, so it is not worth more than `debug`: nobody can flood the log from outside.
         tracing::debug!("refused with `{}`: {}", self.kind, self.detail);
-        let problem = Problem {
-            kind: self.kind.as_str().to_owned(),
-            title: title(self.kind).to_owned(),
-            status: self.kind.status(),
-            detail: self.detail,
-        };
-        // Strings and a number always serialise.
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -12,6 +12,7 @@ use crate::protocol::{
 };
 
 use super::ledger::{LedgerError, VerifiedOrder};
+use super::seeded::{Bug, seeded};
 use super::signing::Signer;
 
 /// What the rules ask the books.
@@ -75,10 +76,10 @@ pub(crate) fn decide(
     now: UnixSeconds,
     facts: &mut impl Facts,
 ) -> Result<Decision, LedgerError> {
-    if !follows(order, facts.chain(order.device)?) {
+    if !follows(order, facts.chain(order.device)?) && !seeded(Bug::IgnoreChain) {
         return Ok(Decision { chained: false, verdict: Verdict::Declined(Reason::ChainBroken) });
     }
-    let verdict = match facts.is_frozen(order.device)? {
+    let verdict = match facts.is_frozen(order.device)? && !seeded(Bug::SellToFrozen) {
         true => Verdict::Declined(Reason::DeviceFrozen),
         false => verdict(order, catalog, now, facts)?,
     };
@@ -97,7 +98,7 @@ fn verdict(order: &Order, catalog: &Catalog, now: UnixSeconds, facts: &mut impl 
     let Some((_, product)) = catalog.product(order.product.as_str()) else {
         return declined(Reason::UnknownProduct);
     };
-    if product.price(order.price.currency) != Some(order.price) {
+    if product.price(order.price.currency) != Some(order.price) && !seeded(Bug::AnyPrice) {
         let same_catalog = order.catalog == catalog.digest();
         return declined(if same_catalog { Reason::PriceMismatch } else { Reason::StaleCatalog });
     }
@@ -111,13 +112,14 @@ fn verdict(order: &Order, catalog: &Catalog, now: UnixSeconds, facts: &mut impl 
         ProductKind::Pass { .. } => facts.runs(&order.account, &order.product, now)?,
         ProductKind::Consumable => false,
     };
-    if owned {
+    if owned && !seeded(Bug::SellTwice) {
         return declined(Reason::AlreadyOwned);
     }
     // What is free is given whatever the wallet holds.
     let within = order.allowance.is_some() && amount.micros > Micros::ZERO && facts.covers(order, amount)?;
     let costs = amount.micros > Micros::ZERO && !within;
-    if costs && facts.available(&order.account, amount.currency)? < amount.micros {
+    let enough = !costs || facts.available(&order.account, amount.currency)? >= amount.micros;
+    if !enough && !seeded(Bug::IgnoreFunds) {
         return declined(Reason::InsufficientFunds);
     }
     let until = match product.kind {

@@ -142,6 +142,23 @@ impl SigningKeys {
     }
 }
 
+#[cfg(all(test, feature = "client"))]
+impl SigningKeys {
+    /// Keys that are in no folder: `key`, for its time, as the list says, if there is one, that `root` has signed.
+    pub(crate) fn simulated(
+        root: PublicKey,
+        (key, span): (SecretKey, Range<UnixSeconds>),
+        list: Option<&Token>,
+        game: &GameId,
+    ) -> Self {
+        let mut trusted = ServerKeys::pinned([root]);
+        if let Some(list) = list {
+            trusted.learn(list, game).expect("a list that the root has signed");
+        }
+        Self { root, roots: vec![root], key: Arc::new(key), span, trusted }
+    }
+}
+
 /// The key to sign with, of those that are in the folder.
 pub(super) struct Found {
     /// The key.
@@ -200,6 +217,12 @@ impl CurrentKeys {
     /// What to sign with now.
     pub(crate) fn get(&self) -> Arc<SigningKeys> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Signs with these keys from now on.
+    #[cfg(all(test, feature = "client"))]
+    pub(crate) fn set(&self, keys: SigningKeys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
     /// Tells the operator, but not often, that a device knows the list `known`, if that is newer than the server's: it

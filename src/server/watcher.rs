@@ -62,6 +62,12 @@ impl Watch {
         Ok((watch, thread.spawn(move || watcher.run(&inbox))?))
     }
 
+    /// Nobody watches, and nobody waits.
+    #[cfg(all(test, feature = "client"))]
+    pub(crate) fn nobody() -> Self {
+        Self { events: mpsc::channel().0, waiting: Arc::default(), stopped: Arc::default() }
+    }
+
     /// Returns when there is news beyond `known`, or nobody watches any more, or `longest` is over.
     pub(crate) async fn news(&self, known: Known, longest: Duration) {
         if self.stopped.load(Ordering::SeqCst) {

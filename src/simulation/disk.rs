@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 pub(super) use crash::Thoroughness;
 
 use crate::client::storage::disk::{Disk, DiskFile, FileAccess, Locking};
+use crate::protocol::SecretKey;
 
 /// A disk. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
@@ -404,6 +406,25 @@ impl NameChange {
 }
 
 impl Content {
+    /// A folder in which there is a device's key, and nothing else.
+    pub(super) fn with_key(key: &SecretKey) -> Self {
+        let mut content = Self::default();
+        content.make("device.key");
+        let line = format!("{}\n", Base64UrlUnpadded::encode_string(key.seed()));
+        content.rot("device.key", |bytes| bytes.extend_from_slice(line.as_bytes()));
+        content
+    }
+
+    /// The files as another program reads and copies them.
+    pub(super) fn copied(&self) -> Self {
+        let mut copy = Self::default();
+        for (name, &file) in &self.names {
+            copy.make(name);
+            copy.rot(name, |bytes| bytes.clone_from(&self.files[file].live));
+        }
+        copy
+    }
+
     /// The bytes of a file.
     pub(super) fn file(&self, name: &str) -> Option<&[u8]> {
         self.names.get(name).map(|&file| &self.files[file].live[..])

@@ -2,6 +2,7 @@
 
 use super::{Machine, OfflineGrants, Terms, Tick};
 use crate::client::record::SavedAllowance;
+use crate::client::seeded::{Bug, seeded};
 use crate::client::view::OfflineAllowance;
 use crate::protocol::allowance::{AllowanceRequest, AllowanceUse};
 use crate::protocol::{Allowance, AllowanceId, Micros, Money, Token, UnixSeconds};
@@ -28,9 +29,9 @@ impl Spending {
         let fits = terms.total.currency == claims.total.currency
             && terms.catalog == claims.catalog
             && terms.total.micros <= claims.per_order
-            && spent <= claims.total.micros
+            && (spent <= claims.total.micros || seeded(Bug::SpendMore))
             && orders <= claims.orders
-            && now < claims.expires_at;
+            && (now < claims.expires_at || seeded(Bug::SpendAfterTheEnd));
         fits.then_some(AllowanceUse { id: claims.id, spent, orders })
     }
 

@@ -449,7 +449,7 @@ impl Machine {
             }
             return bundle;
         }
-        if let Some((bundle, provisional)) = before {
+        if let Some((bundle, provisional)) = before.filter(|_| !seeded(Bug::KeepWhatIsDeclined)) {
             self.inventory.take_back(id, bundle, provisional);
         }
         super::Bundle::default()

@@ -57,7 +57,7 @@ impl Machine {
             Record::Account(ref token) => self.is_answer_needed(token).then_some(record),
             Record::Provisional(ref provisional) => {
                 let open = self.orders.get(provisional.order)?;
-                open.provisional.is_some().then_some(record)
+                (open.provisional.is_some() || open.allowance.is_some()).then_some(record)
             }
             // Their sums and last words are written after everything else.
             Record::Consumed(_) | Record::Synced(_) | Record::Allowance(_) | Record::Counted(_) => None,

@@ -13,7 +13,7 @@ use super::orders::OpenOrders;
 use super::{ChainHead, Inventory, Link, Machine, OrderState, PlacedOrder, Settings, SignedReceipt};
 use crate::client::clock::Tick;
 use crate::client::inventory::Holdings;
-use crate::client::record::{Identity, Record, Signed};
+use crate::client::record::{Identity, Provisional, Record, Signed};
 use crate::client::seal::{OrderSays, OrderSummary, ReceiptSummary, Sealer, Summary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Opened;
@@ -167,11 +167,15 @@ impl Opening {
                     && open.order.state == OrderState::Queued
                     && open.provisional.is_none()
                 {
-                    open.provisional = Some(machine.inventory.grant(provisional.order, &provisional.grants, true));
-                    open.order.provisional = true;
+                    if !provisional.grants.is_empty() {
+                        open.provisional = Some(machine.inventory.grant(provisional.order, &provisional.grants, true));
+                        open.order.provisional = true;
+                    }
                     open.allowance = provisional.allowance.map(|order| order.id);
                 }
-                if let (Some(spending), Some(order)) = (&mut machine.allowance, provisional.allowance) {
+                if let (Some(spending), Some(order)) = (&mut machine.allowance, provisional.allowance)
+                    && !seeded(Bug::ForgetSpent)
+                {
                     spending.spend(order);
                 }
             }
@@ -356,17 +360,17 @@ impl Opening {
     }
 
     /// The last append may have been cut short between an order and what it gives before its receipt. What it has spent
-    /// of an allowance is spent.
-    fn spend_what_is_torn(&mut self) {
+    /// of an allowance is spent, for later starts too: gives the record that says so, in the place of the lost one.
+    fn spend_what_is_torn(&mut self) -> Option<Record> {
         let machine = &mut self.machine;
-        let Some(open) = self.torn.and_then(|id| machine.orders.get_mut(id)) else { return };
-        let claims = open.unanswered.as_ref().map(|signed| envelope::claims_of_stored::<Order>(&signed.token()));
-        if let Some(Ok(Order { allowance: Some(order), .. })) = claims {
-            open.allowance = Some(order.id);
-            if let Some(spending) = &mut machine.allowance {
-                spending.spend(order);
-            }
+        let open = machine.orders.get_mut(self.torn?)?;
+        let claims = envelope::claims_of_stored::<Order>(&open.unanswered.as_ref()?.token()).ok()?;
+        let allowance = claims.allowance?;
+        open.allowance = Some(allowance.id);
+        if let Some(spending) = &mut machine.allowance {
+            spending.spend(allowance);
         }
+        Some(Record::Provisional(Provisional { order: claims.id, grants: Vec::new(), allowance: Some(allowance) }))
     }
 
     /// All records were read. Gives the machine, what to show the game, and the records to append first.
@@ -374,8 +378,8 @@ impl Opening {
     /// # Errors
     /// The journal belongs to another game or to another device's key; in words for a person.
     pub fn finish(mut self, opened: Opened, tick: Tick) -> Result<(Machine, Snapshot, Vec<Record>), String> {
-        let first = self.identity()?;
-        self.spend_what_is_torn();
+        let mut first = Vec::from_iter(self.identity()?);
+        first.extend(self.spend_what_is_torn().filter(|_| !seeded(Bug::ForgetTorn)));
         if let Some(trouble) = self.list_trouble.take().filter(|_| self.machine.keys.number() == 0) {
             self.troubles.push(format!("in the journal, {trouble}"));
         }
@@ -413,7 +417,7 @@ impl Opening {
             membership: machine.account_view(),
             troubles,
         };
-        Ok((machine, snapshot, first.into_iter().collect()))
+        Ok((machine, snapshot, first))
     }
 
     /// The record that says whose the journal is, if it is missing: damage can take it, and the others are each

@@ -6,12 +6,13 @@ use super::account::Question;
 use super::appending::Answered;
 use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
+use crate::client::seeded::{Bug, seeded};
 use crate::client::transport::{Request, Response};
 use crate::client::view::Connection;
 use crate::protocol::problem::Problem;
 use crate::protocol::sync::{Enrolment, MAX_ORDERS, SyncError, SyncRequest, SyncResponse};
 use crate::protocol::{
-    ConsumptionId, EnvelopeError, FeedReceipt, OrderId, ProblemType, Reason, ReceiptId, Token, UnixSeconds,
+    ConsumptionId, EnvelopeError, FeedReceipt, OrderId, ProblemType, Reason, ReceiptId, Token, TrustedKeys, UnixSeconds,
 };
 
 /// The longest that a server's `Retry-After` is obeyed.
@@ -98,7 +99,11 @@ impl Machine {
 
     fn new_sync(&mut self, tick: Tick) -> Result<Sync, String> {
         let batch = self.orders.unanswered().take(MAX_ORDERS);
-        let (orders, tokens) = batch.map(|(id, signed)| (id, signed.token())).unzip();
+        let mut batch: Vec<_> = batch.map(|(id, signed)| (id, signed.token())).collect();
+        if seeded(Bug::NewestFirst) {
+            batch.reverse();
+        }
+        let (orders, tokens) = batch.into_iter().unzip();
         let request = SyncRequest {
             device: self.device,
             account: self.account.clone(),
@@ -135,6 +140,9 @@ impl Machine {
             if problem.as_ref().is_some_and(|problem| problem.kind == ProblemType::UnknownDevice.as_str()) {
                 // Enrolling again does no harm, so an unsigned word is enough for it.
                 self.enrolled = false;
+            }
+            if seeded(Bug::TrustRefusals) && matches!(response.status, 402 | 403) {
+                self.orders.forget_unanswered();
             }
             self.sync_refused(problem.as_ref());
             let refused = (400..500).contains(&response.status) && self.enrolled;
@@ -178,8 +186,9 @@ impl Machine {
     /// Verifies an answer and everything in it. Believes all of it or nothing.
     fn read_answer(&mut self, sync: &Sync, response: &Response) -> Result<Answered, String> {
         let token = self.signed_text(response)?;
-        let keys = self.keys.as_of(self.heard());
-        let answer = SyncResponse::verify(&token, &keys, &self.account, &self.settings.game, &sync.token)
+        let (as_of, vouched) = (self.keys.as_of(self.heard()), self.keys.vouched());
+        let keys: &dyn TrustedKeys = if seeded(Bug::BelieveRevoked) { &vouched } else { &as_of };
+        let answer = SyncResponse::verify(&token, keys, &self.account, &self.settings.game, &sync.token)
             .map_err(|error| not_believed(&error))?;
         let (mut receipts, mut consumptions) = (Vec::new(), Vec::new());
         // A cursor that goes back says that the feed begins again.
@@ -218,7 +227,8 @@ impl Machine {
         let all_answered = self.orders.unanswered().all(|(id, _)| receipts.iter().any(|it| it.claims.order == id));
         let meaning = self.appending.iter().flat_map(|appending| &appending.meaning);
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
-        let follow = ((broken || behind) && all_answered && !signing).then_some(Follow { last: answer.chain });
+        let follows = (broken || behind) && all_answered && !signing && !seeded(Bug::NeverFollow);
+        let follow = follows.then_some(Follow { last: answer.chain });
         let consumed_sequence = Some(answer.consumed_sequence).filter(|last| *last > self.consumptions.last);
         let synced = Synced {
             cursor: answer.cursor,

@@ -6,20 +6,18 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use rayon::prelude::*;
 
-use super::caller::Caller;
 use super::gate::WasHeld;
 use super::room::Seat;
 use super::schemas::SyncRefusals;
 use super::{App, answer, body};
+use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
-use crate::protocol::sync::{SyncRequest, Wait};
-use crate::protocol::{AllowanceRequest, Token};
+use crate::protocol::sync::SyncRequest;
 use crate::server::known_devices::KnownDevice;
-use crate::server::ledger::{LedgerError, Place, VerifiedConsumption, VerifiedOrder};
-use crate::server::pipeline::{Answer, SyncJob};
+use crate::server::pipeline::Answer;
 use crate::server::problem::Refusal;
+use crate::server::request::verified;
 use crate::server::watcher::Known;
 
 const JOSE: &str = "application/jose";
@@ -56,18 +54,24 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         return Err(Refusal::unknown_device(id));
     };
     let token = Arc::new(token);
-    let first = app.work(verify(&token, device, caller)).await;
+    let verify = |device: KnownDevice| {
+        let token = Arc::clone(&token);
+        move |app: &App| {
+            // Only when it is known that the device itself asks, and nobody who would use up its rate.
+            let admit = |orders| app.rates.orders(id, caller, orders);
+            verified(&token, device, &app.catalog.game, &app.verified, admit)
+        }
+    };
+    let first = app.work(verify(device)).await;
     let verified = match first {
         // What is remembered of the device may be over.
         Err(refusal) if refusal.kind == ProblemType::WrongAccount => match app.devices.look_up(id).await? {
-            Some(device) => app.work(verify(&token, device, caller)).await,
+            Some(device) => app.work(verify(device)).await,
             None => Err(refusal),
         },
         verified => verified,
     };
-    let Verified { keys: known, wait, place, orders, consumptions, wish } = verified?;
-    let (request_sha256, allowances) = (token.sha256(), Vec::new());
-    let job = SyncJob { place, request_sha256, orders, consumptions, undecided: false, wish, allowances, held };
+    let (known, wait, job) = verified?.into_job(&token, held);
     let wait = wait.filter(|_| job.has_nothing_to_decide() && app.keys.get().list_after(known).is_none());
     let was_held = wait.as_ref().map(|_| WasHeld);
     if let Some(wait) = wait {
@@ -102,57 +106,4 @@ impl AsRef<[u8]> for Signed {
     fn as_ref(&self) -> &[u8] {
         self.0.token.as_str().as_bytes()
     }
-}
-
-/// A request that was verified with everything in it.
-struct Verified {
-    /// The number of the list of keys that the device knows.
-    keys: u64,
-    /// How long it may wait for news.
-    wait: Option<Wait>,
-    place: Place,
-    orders: Vec<VerifiedOrder>,
-    consumptions: Vec<VerifiedConsumption>,
-    wish: Option<AllowanceRequest>,
-}
-
-fn verify(
-    token: &Arc<Token>,
-    device: KnownDevice,
-    caller: Caller,
-) -> impl FnOnce(&App) -> Result<Verified, Refusal> + Send + 'static {
-    let token = Arc::clone(token);
-    move |app| verified(app, &token, device, caller)
-}
-
-/// Verifies a request and every order and consumption in it. One that is bad refuses the whole request: a device signs
-/// no bad ones.
-fn verified(app: &App, token: &Token, device: KnownDevice, caller: Caller) -> Result<Verified, Refusal> {
-    let id = device.key.id();
-    let game = &app.catalog.game;
-    let request = SyncRequest::verify(token, device.key, &device.account, game)?;
-    // Only now is it known that the device itself asks, and nobody who would use up its rate.
-    app.rates.orders(id, caller, request.orders.len() + request.consumptions.len() + 1)?;
-    if device.revoked {
-        return Err(Refusal::of_ledger(&LedgerError::DeviceRevoked(id)));
-    }
-    let verify = |(index, order): (usize, Token)| {
-        app.verified.verify(order, device.key, &device.account, game).map_err(|error| Refusal::of_order(index, &error))
-    };
-    // Collecting results in parallel gives any of the errors; the first one is the same on every run.
-    let orders: Vec<Result<VerifiedOrder, Refusal>> = request.orders.into_par_iter().enumerate().map(verify).collect();
-    let verify = |(index, token): (usize, Token)| {
-        VerifiedConsumption::verify(token, device.key, &device.account, game)
-            .map_err(|error| Refusal::of_consumption(index, error))
-    };
-    let consumptions: Vec<Result<VerifiedConsumption, Refusal>> =
-        request.consumptions.into_par_iter().enumerate().map(verify).collect();
-    Ok(Verified {
-        keys: request.keys,
-        wait: request.wait,
-        place: Place { device: id, account: device.account, cursor: request.cursor },
-        orders: orders.into_iter().collect::<Result<_, _>>()?,
-        consumptions: consumptions.into_iter().collect::<Result<_, _>>()?,
-        wish: request.allowance,
-    })
 }

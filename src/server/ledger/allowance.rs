@@ -10,6 +10,7 @@ use crate::protocol::{
     Token, UnixSeconds,
 };
 use crate::server::limits::LimitError;
+use crate::server::seeded::{Bug, seeded};
 
 /// The rules that allowances are given by, as an allowance names them.
 const POLICY: &str = "standard";
@@ -149,9 +150,9 @@ impl AllowanceRecord {
             && self.hold.account == order.account
             && self.hold.currency == amount.currency
             && (1..=self.terms.per_order).contains(&micros)
-            && spent >= self.terms.spent.saturating_add(micros)
-            && spent <= self.hold.amount
-            && orders > self.terms.orders
+            && (spent >= self.terms.spent.saturating_add(micros) || seeded(Bug::AllowancePaysTwice))
+            && (spent <= self.hold.amount || seeded(Bug::AllowancePaysMore))
+            && (orders > self.terms.orders || seeded(Bug::AllowancePaysTwice))
             && orders <= self.terms.most_orders
     }
 
@@ -231,7 +232,9 @@ pub(crate) fn renewal(
     open.sort_by_key(|allowance| allowance.terms.number);
     let current = open.iter().find(|allowance| request.current == Some(allowance.id()));
     let current = current.map_or(i64::MIN, |allowance| allowance.terms.number);
-    let (close, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|allowance| allowance.terms.number < current);
+    let current_too = i64::from(seeded(Bug::CloseCurrent));
+    let is_over = |one: &AllowanceRecord| one.terms.number < current.saturating_add(current_too);
+    let (close, open): (Vec<_>, Vec<_>) = open.into_iter().partition(is_over);
     let number = open.last().map_or(1, |latest| latest.terms.number.saturating_add(1));
     let then = match open.last() {
         Some(latest) if latest.terms.number == current && latest.is_plenty(catalog, now) => Then::Keep,

@@ -55,15 +55,18 @@ impl Content {
                 }
             }
         }
-        for _ in 0..thoroughness.at_random {
-            let fates: Vec<Vec<Fate>> =
-                self.files.iter().map(|file| file.changes.iter().map(|it| it.any_fate(random)).collect()).collect();
-            let names: Vec<bool> = self.changed_names.iter().map(|_| random.is_one_in(2)).collect();
-            left.push(self.left(&names, &fates));
-        }
+        left.extend((0..thoroughness.at_random).map(|_| self.any_after_crash(random)));
         let mut seen = BTreeSet::new();
         left.retain(|content| seen.insert(content.digest()));
         left
+    }
+
+    /// One of the states that a crash now may leave.
+    pub(in crate::simulation) fn any_after_crash(&self, random: &mut Random) -> Content {
+        let fates: Vec<Vec<Fate>> =
+            self.files.iter().map(|file| file.changes.iter().map(|it| it.any_fate(random)).collect()).collect();
+        let names: Vec<bool> = self.changed_names.iter().map(|_| random.is_one_in(2)).collect();
+        self.left(&names, &fates)
     }
 
     /// What is left when a crash does this with what is not durable.

@@ -7,6 +7,7 @@ use super::super::transfer::TransferKind;
 use super::super::{AccountNumber, Context, LedgerError, TransferId};
 use super::{Facts, Plan};
 use crate::protocol::{AccountId, AllowanceId, Currency, KeyId, Money, Order, Sha256, Token};
+use crate::server::seeded::{Bug, seeded};
 
 /// What is to become of a device's allowances, and how much it gets if it gets another one.
 struct Considered {
@@ -74,7 +75,7 @@ impl<F: Facts> Plan<'_, F> {
             return Ok(Considered { renewal: Renewal { close: Vec::new(), then: Then::Keep }, amount: 0 });
         }
         let mut open = self.open_allowances(wish.device, account)?;
-        open.retain(|allowance| allowance.hold.currency == currency);
+        open.retain(|allowance| allowance.hold.currency == currency && !seeded(Bug::ForgetOpenAllowances));
         let left = open.iter().fold(0_i64, |sum, one| sum.saturating_add(one.hold.rest_amount()));
         let renewal = allowance::renewal(open, &wish.request, catalog, server, self.now);
         let freed = renewal.close.iter().fold(0_i64, |sum, one| sum.saturating_add(one.hold.rest_amount()));
@@ -130,7 +131,10 @@ impl<F: Facts> Plan<'_, F> {
         let (account, currency) = (allowance.hold.account.clone(), allowance.hold.currency);
         self.free(&account, currency, &allowance.hold.rest())?;
         let revenue = self.changes.house(House::revenue(self.game, currency));
-        let (before, closed) = (allowance.hold.clone(), allowance.closed(self.now));
+        let (mut before, closed) = (allowance.hold.clone(), allowance.closed(self.now));
+        if seeded(Bug::KeepWhatIsClosed) {
+            before.posted = before.amount;
+        }
         self.changes.resolve(&before, closed.hold.clone(), revenue);
         self.allowances.insert(closed.id(), Some(closed));
         Ok(())

@@ -8,6 +8,7 @@ use super::super::hold::HoldRecord;
 use super::super::{LedgerError, TransferId};
 use super::{Facts, Plan};
 use crate::protocol::{AccountId, Currency};
+use crate::server::seeded::{Bug, seeded};
 
 impl<F: Facts> Plan<'_, F> {
     /// Gives free what is due of these accounts, and says how many holds there were. Where the books are damaged for one
@@ -29,7 +30,8 @@ impl<F: Facts> Plan<'_, F> {
         if self.touched.contains(account) {
             return Ok(());
         }
-        let due = self.facts.due_holds(account, self.now)?;
+        let mut due = self.facts.due_holds(account, self.now)?;
+        due.retain(|_| !seeded(Bug::NeverExpire));
         self.check_held(account, &due)?;
         self.touched.insert(account.clone());
         for hold in due {

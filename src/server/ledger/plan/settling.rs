@@ -11,10 +11,11 @@ use super::super::lot;
 use super::super::transfer::{Transfer, TransferKind};
 use super::super::{AccountNumber, Context, FeedEntry, LedgerError, Outcome, TransferId, VerifiedOrder};
 use super::{Facts, Plan};
-use crate::protocol::sync::ChainHead;
+use crate::protocol::sync::{Balance, ChainHead};
 use crate::protocol::{
     AccountId, Currency, KeyId, Micros, Money, Order, OrderId, ProductId, Receipt, Sha256, UnixSeconds,
 };
+use crate::server::seeded::{Bug, seeded};
 use crate::server::settle::{self, Decision, Verdict};
 
 /// What becomes of an order, before the receipts are signed.
@@ -118,7 +119,7 @@ impl<F: Facts> Plan<'_, F> {
             return Ok(if *sha256 == verified.sha256() { Fate::Repeated(*place) } else { Fate::Conflict });
         }
         if let Some(sha256) = self.facts.order_sha256(order.id)? {
-            return match sha256 == verified.sha256() {
+            return match sha256 == verified.sha256() || seeded(Bug::ForgetConflict) {
                 true => self.facts.first_receipt(order.id).map(Fate::Stored),
                 false => Ok(Fate::Conflict),
             };
@@ -240,7 +241,7 @@ impl<F: Facts> Plan<'_, F> {
     fn fork(&mut self, order: &Order, decision: &Decision) -> Result<Option<Fork>, LedgerError> {
         let Some(claim) = order.allowance.filter(|_| !decision.chained) else { return Ok(None) };
         let &mut Chain { head, frozen, .. } = self.chain_of(order.device)?;
-        if frozen || head.is_none_or(|head| head.sequence < order.sequence) {
+        if frozen || head.is_none_or(|head| head.sequence < order.sequence) || seeded(Bug::IgnoreFork) {
             return Ok(None);
         }
         if self.allowance(claim.id)?.is_none_or(|allowance| allowance.terms.device != order.device) {
@@ -309,6 +310,7 @@ impl<F: Facts> settle::Facts for Plan<'_, F> {
     }
 
     fn available(&mut self, account: &AccountId, currency: Currency) -> Result<Micros, LedgerError> {
-        Ok(self.balance(account, currency)?.available)
+        let Balance { available, held, .. } = self.balance(account, currency)?;
+        Ok(if seeded(Bug::SpendHeld) { available.checked_add(held).unwrap_or(available) } else { available })
     }
 }
