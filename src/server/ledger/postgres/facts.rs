@@ -58,8 +58,11 @@ statements! {
     device = "SELECT id, account, sequence, chain_head, feed, frozen_at IS NOT NULL, revoked_at IS NOT NULL
         FROM devices WHERE id = $1";
     allowances = format!("{ALLOWANCES} WHERE holds.id = ANY($1) OR account = ANY($2) AND status = 'pending'");
+    // A consumption may have the id of an order.
     order_at = "SELECT orders.id FROM receipts JOIN orders ON orders.id = receipts.order_id
-        WHERE receipts.account = $1 AND orders.device = $2 AND orders.sequence = $3 LIMIT 1";
+        WHERE receipts.account = $1 AND orders.device = $2 AND orders.sequence = $3
+            AND NOT EXISTS (SELECT 1 FROM consumptions WHERE consumptions.id = receipts.order_id
+                AND consumptions.account = receipts.account AND consumptions.feed = receipts.feed) LIMIT 1";
     device_account = "SELECT account FROM devices WHERE id = $1";
     orders = "SELECT orders.id, sha256, receipts.feed, receipts.token FROM orders LEFT JOIN receipts
         ON receipts.account = orders.account AND receipts.feed = orders.feed WHERE orders.id = ANY($1)";

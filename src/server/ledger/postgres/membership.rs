@@ -36,13 +36,16 @@ statements! {
     moved_to = "SELECT target FROM moves WHERE source = $1 AND closing";
     left = "SELECT 1 FROM moves WHERE source = $1 LIMIT 1";
     feed_length = "SELECT MAX(feed) FROM receipts WHERE account = $1";
+    // A consumption may have the id of an order.
     purchases = "SELECT receipts.order_id, last.token FROM receipts
         JOIN orders ON orders.id = receipts.order_id AND orders.account = receipts.account
             AND orders.feed = receipts.feed AND orders.status = 'granted'
         JOIN receipts AS last ON last.account = receipts.account AND last.feed = CASE orders.refunded_quantity
             WHEN 0 THEN receipts.feed
             ELSE (SELECT MAX(feed) FROM receipts AS later
-                  WHERE later.account = receipts.account AND later.order_id = receipts.order_id) END
+                  WHERE later.account = receipts.account AND later.order_id = receipts.order_id
+                      AND NOT EXISTS (SELECT 1 FROM consumptions WHERE consumptions.id = later.order_id
+                          AND consumptions.account = later.account AND consumptions.feed = later.feed)) END
         WHERE receipts.account = $1 ORDER BY receipts.feed LIMIT $2";
     open_lots = format!("SELECT {LOT} FROM accounts WHERE kind = 'wallet' AND open AND owner = $1");
     paying = "SELECT id, debit_account FROM transfers WHERE id = ANY($1)";

@@ -194,7 +194,10 @@ impl Facts for Books<'_> {
         // By the account's receipts: it is asked for so seldom that no order should be in another index for it.
         let mut statement = self.0.prepare_cached(
             "SELECT orders.id FROM receipts JOIN orders ON orders.id = receipts.order_id
-             WHERE receipts.account = ?1 AND orders.device = ?2 AND orders.sequence = ?3 LIMIT 1",
+             WHERE receipts.account = ?1 AND orders.device = ?2 AND orders.sequence = ?3
+                 -- A consumption may have the id of an order.
+                 AND NOT EXISTS (SELECT 1 FROM consumptions WHERE consumptions.id = receipts.order_id
+                     AND consumptions.account = receipts.account AND consumptions.feed = receipts.feed) LIMIT 1",
         )?;
         let parameters = params![account.as_str(), device.to_string(), values::stored_count(sequence)];
         Ok(statement.query_row(parameters, |row| row.get(0).map(OrderId)).optional()?)

@@ -110,7 +110,10 @@ impl AccountFacts for Books<'_> {
              JOIN receipts AS last ON last.account = receipts.account AND last.feed = CASE orders.refunded_quantity
                  WHEN 0 THEN receipts.feed
                  ELSE (SELECT MAX(feed) FROM receipts AS later
-                       WHERE later.account = receipts.account AND later.order_id = receipts.order_id) END
+                       WHERE later.account = receipts.account AND later.order_id = receipts.order_id
+                           -- A consumption may have the id of an order.
+                           AND NOT EXISTS (SELECT 1 FROM consumptions WHERE consumptions.id = later.order_id
+                               AND consumptions.account = later.account AND consumptions.feed = later.feed)) END
              WHERE receipts.account = ?1 ORDER BY receipts.feed LIMIT ?2",
         )?;
         let most = MOST_MOVED as i64 + 1;
