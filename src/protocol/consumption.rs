@@ -162,6 +162,8 @@ pub enum ConsumptionStatus {
 pub enum ConsumptionReason {
     /// The account had fewer of the item left.
     NotEnough,
+    /// It was used up in an account of which everything has moved here.
+    Moved,
     /// A reason that this version does not know.
     #[serde(other)]
     Other,

@@ -120,6 +120,7 @@ struct Auditor<'a> {
 impl BookReader for Auditor<'_> {
     fn moved(&mut self, row: MoveRow) {
         self.money.moved(&row);
+        self.consumptions.moved(&row);
         self.accounts.moved(row, &mut self.report);
     }
 

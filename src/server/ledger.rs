@@ -22,7 +22,7 @@ mod error;
 mod fork;
 mod hold;
 pub mod lot;
-mod membership;
+pub(crate) mod membership;
 mod model;
 mod money;
 pub mod operation;

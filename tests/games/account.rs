@@ -4,12 +4,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bevy::prelude::On;
 use bevy_iap::client::transport::http::HttpTransport;
 use bevy_iap::client::transport::{Pending, Request, Transport, TransportError};
 use bevy_iap::client::{Connection, OrderState};
-use bevy_iap::plugin::{AccountError, IapPlugin, PurchaseError, Store};
+use bevy_iap::plugin::{AccountError, ConsumeRefused, IapPlugin, PurchaseError, Store};
 use bevy_iap::protocol::sync::SyncRequest;
 use bevy_iap::protocol::{AccountId, PublicKey, Token};
+use bevy_iap::server::LoginConfig;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 
 use crate::shop::{Game, Shop};
 
@@ -273,4 +277,130 @@ fn without_a_server_or_a_network_every_question_is_answered_too() {
     assert_eq!(game.store_mut().purchase("shield").map(|_| ()), Ok(()));
     let last = game.store().orders().next_back().expect("an order").id;
     game.wait_for(last, OrderState::Queued);
+}
+
+/// What a game was told of consumptions that were refused.
+fn count_refused(game: &mut Game) -> Arc<AtomicU64> {
+    let refused = Arc::new(AtomicU64::new(0));
+    let counted = refused.clone();
+    game.app.add_observer(move |told: On<ConsumeRefused>| {
+        counted.fetch_add(told.quantity, Ordering::SeqCst);
+    });
+    refused
+}
+
+#[test]
+fn of_two_devices_that_use_up_the_last_one_offline_the_first_to_arrive_wins_and_the_other_is_told() {
+    let shop = Shop::open("1.00EUR");
+    let mut first = shop.play("first");
+    first.buy_until("shield", OrderState::Granted);
+    let mut second = shop.play("second");
+    join(&mut second, &mut first);
+    second.until("it is there", has(1));
+    let refused = [count_refused(&mut first), count_refused(&mut second)];
+    for game in [&mut first, &mut second] {
+        game.offline(true);
+        game.store_mut().consume("shield", 1).expect("there is one");
+        game.until("it is used up here", has(0));
+    }
+    let told = |game: usize| refused[game].load(Ordering::SeqCst);
+    second.offline(false);
+    let account = account_of(&first);
+    let consumptions = |shop: &Shop| -> u64 {
+        let summary = shop.server().show(&account).expect("the account is there");
+        summary.consumptions.values().map(|numbers| numbers.decided()).sum()
+    };
+    second.until("the second is heard first", |_| consumptions(&shop) == 1);
+    first.offline(false);
+    first.until("the first is heard", |_| consumptions(&shop) == 2);
+    first.until("it is told", |_| told(0) == 1);
+    assert_eq!((told(0), told(1)), (1, 0));
+    assert!(has(0)(first.store()) && has(0)(second.store()));
+    // Nothing is owed: the next one is there to be used.
+    second.buy_until("shield", OrderState::Granted);
+    first.until("the next one is there", has(1));
+    shop.audit();
+}
+
+/// A login with one key, which the server is given in a file.
+struct Login {
+    key: EncodingKey,
+    folder: tempfile::TempDir,
+}
+
+impl Login {
+    const ISSUER: &str = "https://login.example";
+
+    fn new() -> Self {
+        let key = EncodingKey::from_ed_der(include_bytes!("../server/accounts/ed25519.der"));
+        let mut jwk =
+            serde_json::to_value(Jwk::from_encoding_key(&key, Algorithm::EdDSA).expect("a key")).expect("JSON");
+        jwk["kid"] = "1".into();
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = serde_json::json!({ "keys": [jwk] }).to_string();
+        std::fs::write(folder.path().join("keys.json"), keys).expect("writes");
+        Self { key, folder }
+    }
+
+    fn config(&self) -> LoginConfig {
+        let keys = self.folder.path().join("keys.json").display().to_string();
+        LoginConfig { keys: Some(keys), ..LoginConfig::new(Self::ISSUER, "the-game") }
+    }
+
+    /// What the login gives the game for a player.
+    fn token(&self, player: &str, game: &Game) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+        let claims = serde_json::json!({
+            "iss": Self::ISSUER, "aud": "the-game", "sub": player, "iat": now, "exp": now + 300,
+            "nonce": game.store().device(),
+        });
+        let header = Header { kid: Some("1".to_owned()), ..Header::new(Algorithm::EdDSA) };
+        encode(&header, &claims, &self.key).expect("signs")
+    }
+}
+
+#[test]
+fn a_guest_with_purchases_signs_in_where_the_player_is_known_and_takes_them_along_once() {
+    let login = Login::new();
+    let shop = Shop::open_with("1.00EUR", |config| config.login = Some(login.config()));
+    let mut first = shop.play("first");
+    first.buy_until("double_jump", OrderState::Granted);
+    let token = login.token("ann", &first);
+    first.store_mut().sign_in(&token).expect("asked");
+    first.until("it is signed in", |store| store.is_signed_in() && !store.is_asking());
+
+    let mut second = shop.play("second");
+    for _ in 0..3 {
+        second.buy_until("shield", OrderState::Granted);
+    }
+    second.store_mut().consume("shield", 1).expect("there is one");
+    second.until("it is used up", has(2));
+    // A token for another device is good for nobody.
+    let stolen = login.token("ann", &first);
+    second.store_mut().sign_in(&stolen).expect("asked");
+    second.until("there is an answer", |store| !store.is_asking());
+    assert!(!second.store().is_signed_in());
+    let token = login.token("ann", &second);
+    second.store_mut().sign_in(&token).expect("asked");
+    let account = account_of(&first);
+    second.until("it has joined", |store| store.account() == Some(&account) && !store.is_asking());
+    second.until("all of both is there", |store| store.owns("double_jump") && has(2)(store));
+    first.until("here too", has(2));
+    // Asked again, nothing moves again.
+    let token = login.token("ann", &second);
+    second.store_mut().sign_in(&token).expect("asked");
+    second.until("there is an answer", |store| !store.is_asking());
+    second.buy_until("shield", OrderState::Granted);
+    first.until("the next one is there", has(3));
+
+    let third = {
+        let mut third = shop.play("third");
+        let token = login.token("zoe", &third);
+        third.store_mut().sign_in(&token).expect("asked");
+        third.until("it is signed in", |store| store.is_signed_in() && !store.is_asking());
+        third
+    };
+    assert_ne!(account_of(&third), account);
+    assert!(!third.store().owns("double_jump") && has(0)(third.store()));
+    shop.audit();
 }

@@ -42,11 +42,17 @@ pub struct Shop {
 impl Shop {
     /// A server with an account's worth of welcome credit.
     pub fn open(welcome: &str) -> Self {
+        Self::open_with(welcome, |_| {})
+    }
+
+    /// The same, with whatever else `configure` says.
+    pub fn open_with(welcome: &str, configure: impl FnOnce(&mut ServerConfig)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("assets")).expect("a folder");
         std::fs::write(folder.path().join("assets/test.catalog.ron"), CATALOG).expect("a file");
         let mut config = ServerConfig::new(folder.path().join("server"), catalog(CATALOG));
         config.welcome = Some(welcome.parse().expect("an amount"));
+        configure(&mut config);
         let server = LocalServer::start(config).expect("the server starts");
         let address = ServerAddress { url: server.url(), keys: vec![server.public_key()] };
         Self { folder, server: Some(server), address }

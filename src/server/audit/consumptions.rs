@@ -1,14 +1,17 @@
 //! The consumptions: each is what a device signed and is answered in its account's feed, none takes more than there was,
 //! and what is counted of a feed follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::AuditReport;
-use crate::protocol::consumption::{ConsumptionReceipt, ConsumptionStatus, FeedReceipt};
-use crate::protocol::{ConsumptionId, GameId, OrderId, PublicKey, Receipt, ReceiptId, Sha256, Token, TrustedKeys};
+use crate::protocol::consumption::{ConsumptionReason, ConsumptionReceipt, ConsumptionStatus, FeedReceipt};
+use crate::protocol::{
+    ConsumptionId, GameId, ItemId, OrderId, PublicKey, Receipt, ReceiptId, Sha256, Token, TrustedKeys,
+};
 use crate::server::ledger::consumption::Inventory;
+use crate::server::ledger::membership::used_before;
 use crate::server::ledger::{
-    ConsumptionNumbers, ConsumptionRow, DeviceRow, InventoryRow, LedgerError, ReceiptRow, VerifiedConsumption,
+    ConsumptionNumbers, ConsumptionRow, DeviceRow, InventoryRow, LedgerError, MoveRow, ReceiptRow, VerifiedConsumption,
 };
 
 pub(super) struct ConsumptionAudit<'a> {
@@ -17,6 +20,11 @@ pub(super) struct ConsumptionAudit<'a> {
     devices: BTreeMap<String, Device>,
     decided: BTreeMap<ConsumptionId, Decided>,
     counted: BTreeMap<String, InventoryRow>,
+    /// The accounts of which everything has moved to another one: where to, by which device, and its move's number.
+    closed: BTreeMap<String, (String, String, i64)>,
+    /// What was used up before such moves, by the account that it has come to: as it should be told, and as it is.
+    expected: BTreeSet<Before>,
+    told: BTreeSet<Before>,
     /// The account whose feed is being read.
     account: String,
     /// Its items so far; none where a receipt could not be read.
@@ -24,6 +32,9 @@ pub(super) struct ConsumptionAudit<'a> {
     /// The receipts that answered its orders first.
     first: BTreeMap<OrderId, Receipt>,
 }
+
+/// How many of an item were used up before everything has moved to an account, and what names them.
+type Before = (String, ConsumptionId, ItemId, u64);
 
 struct Device {
     key: Option<PublicKey>,
@@ -43,7 +54,8 @@ struct Decided {
 impl<'a> ConsumptionAudit<'a> {
     pub(super) fn new(keys: &'a dyn TrustedKeys, game: &'a GameId) -> Self {
         let (devices, decided, counted, account, inventory, first) = Default::default();
-        Self { keys, game, devices, decided, counted, account, inventory, first }
+        let (closed, expected, told) = Default::default();
+        Self { keys, game, devices, decided, counted, closed, expected, told, account, inventory, first }
     }
 
     pub(super) fn device(&mut self, row: &DeviceRow) {
@@ -87,6 +99,24 @@ impl<'a> ConsumptionAudit<'a> {
         if same { Ok(()) } else { Err("it is not the one that was signed".to_owned()) }
     }
 
+    pub(super) fn moved(&mut self, row: &MoveRow) {
+        if row.closing {
+            self.closed.insert(row.source.clone(), (row.target.clone(), row.device.clone(), row.number));
+        }
+    }
+
+    /// Remembers what was used up in the account whose feed was read, if everything has moved from it.
+    fn end_feed(&mut self) {
+        let (Some((target, device, number)), Some(inventory)) = (self.closed.get(&self.account), &self.inventory)
+        else {
+            return;
+        };
+        for (item, quantity) in inventory.used().into_iter().filter(|(_, quantity)| *quantity > 0) {
+            let (id, _) = used_before(device, *number, &item);
+            self.expected.insert((target.clone(), id, item, quantity));
+        }
+    }
+
     pub(super) fn inventory(&mut self, row: InventoryRow) {
         self.counted.insert(row.account.clone(), row);
     }
@@ -94,6 +124,7 @@ impl<'a> ConsumptionAudit<'a> {
     /// Reads the next receipt of a feed, of an order or of a consumption.
     pub(super) fn receipt(&mut self, row: &ReceiptRow, report: &mut AuditReport) {
         if self.account != row.account {
+            self.end_feed();
             row.account.clone_into(&mut self.account);
             self.inventory = Some(Inventory::default());
             self.first.clear();
@@ -143,6 +174,10 @@ impl<'a> ConsumptionAudit<'a> {
         if !same_place {
             return Err("it is not the one that was signed".to_owned());
         }
+        if claims.reason == Some(ConsumptionReason::Moved) {
+            self.told.insert((row.account.clone(), claims.consumption, claims.item.clone(), claims.quantity));
+            return Ok(());
+        }
         let decided = self.decided.get_mut(&claims.consumption).ok_or("its consumption is missing")?;
         let Decided { row: stored, sha256, answered } = decided;
         let same = stored.account == row.account
@@ -170,7 +205,13 @@ impl<'a> ConsumptionAudit<'a> {
         }
     }
 
-    pub(super) fn finish(self, report: &mut AuditReport) {
+    pub(super) fn finish(mut self, report: &mut AuditReport) {
+        self.end_feed();
+        for (account, _, item, quantity) in self.expected.symmetric_difference(&self.told) {
+            report.differs(format_args!(
+                "account {account}: {quantity} of {item} were used up before they came here, and its feed says otherwise"
+            ));
+        }
         for (id, decided) in &self.decided {
             if !decided.answered {
                 report.differs(format_args!("consumption {id}: no receipt answers it where it says"));

@@ -170,6 +170,11 @@ impl Inventory {
         self.counts.items.get(item).map_or(0, |count| count.left())
     }
 
+    /// How many of each item are used up of what is given now.
+    pub(crate) fn used(&self) -> Items {
+        self.counts.items.iter().map(|(item, count)| (item.clone(), count.used)).collect()
+    }
+
     /// Counts the next receipts of the feed. `first` gives the receipt that answered an order first in this feed.
     pub(crate) fn count_all(
         &mut self,

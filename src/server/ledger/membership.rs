@@ -4,10 +4,14 @@
 
 use thiserror::Error;
 
+use super::consumption::Items;
 use super::{LedgerError, OrderId, TransferId};
 use crate::protocol::account::{DeviceEntry, DeviceName, IssuedLinkCode, LinkCode};
+use crate::protocol::consumption::{ConsumptionReason, ConsumptionReceipt, ConsumptionStatus};
 use crate::protocol::sync::ChainHead;
-use crate::protocol::{AccountId, Currency, KeyId, PublicKey, Reason, Receipt, Sha256, UnixSeconds};
+use crate::protocol::{
+    AccountId, ConsumptionId, Currency, ItemId, KeyId, PublicKey, Reason, Receipt, Sha256, Token, UnixSeconds,
+};
 use crate::server::limits::LimitError;
 use crate::server::signing::Signer;
 
@@ -256,6 +260,8 @@ pub(crate) struct Move {
 pub(crate) struct Belongings {
     /// The orders, and the place in the feed of the receipt that says so.
     pub(crate) orders: Vec<(OrderId, u64)>,
+    /// What was used up of them, signed: a receipt for each item, after those of the orders.
+    pub(crate) used: Vec<(ConsumptionReceipt, Token)>,
     /// The lots that are open, and those that have paid for the orders.
     pub(crate) lots: Vec<(TransferId, Currency)>,
     /// The operator's holds that are pending.
@@ -305,6 +311,45 @@ pub(crate) fn moved_receipt(
         reason: Some(Reason::Moved),
         ..last
     })
+}
+
+/// The receipts, signed, that tell at the places after `feed` what was used up of what has moved.
+pub(crate) fn used_receipts(
+    used: Items,
+    joined: &Move,
+    feed: u64,
+    signer: &mut Signer,
+) -> Result<Vec<(ConsumptionReceipt, Token)>, LedgerError> {
+    let used = used.into_iter().filter(|(_, quantity)| *quantity > 0);
+    let receipts = used.zip(feed.saturating_add(1)..).map(|((item, quantity), feed)| {
+        let (consumption, consumption_sha256) = used_before(&joined.device.to_string(), joined.number, &item);
+        Ok(ConsumptionReceipt {
+            id: signer.next_id()?,
+            server: signer.server(),
+            game: signer.game.clone(),
+            account: joined.to.clone(),
+            issued_at: joined.at,
+            feed,
+            consumption,
+            consumption_sha256,
+            device: joined.device,
+            item,
+            quantity,
+            status: ConsumptionStatus::Consumed,
+            reason: Some(ConsumptionReason::Moved),
+        })
+    });
+    let receipts = receipts.collect::<Result<Vec<_>, LedgerError>>()?;
+    let tokens = signer.sign_consumptions(&receipts)?;
+    Ok(receipts.into_iter().zip(tokens).collect())
+}
+
+/// What names all that was used up of an item before the move of this number of a device: nobody has signed it in one.
+pub(crate) fn used_before(device: &str, number: i64, item: &ItemId) -> (ConsumptionId, Sha256) {
+    let sha256 = Sha256::of(format!("used before\0{device}\0{number}\0{item}"));
+    let mut id = [0; 16];
+    id.copy_from_slice(&sha256.0[..16]);
+    (ConsumptionId(id), sha256)
 }
 
 /// The number of orders in a chain.

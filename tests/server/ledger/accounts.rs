@@ -30,7 +30,7 @@ impl Desk {
     }
 
     /// Has a device join the account of another.
-    fn join(&mut self, device: &mut Device, host: &Device) -> Membership {
+    pub(super) fn join(&mut self, device: &mut Device, host: &Device) -> Membership {
         let code = self.code(host);
         let told = self.ask(device, AccountChange::JoinByCode(code)).expect("joins");
         device.joined = Some(told.account.clone());
@@ -38,7 +38,7 @@ impl Desk {
     }
 
     /// A device with nothing, in an account of its own.
-    fn newcomer(&mut self) -> Device {
+    pub(super) fn newcomer(&mut self) -> Device {
         let device = Device::new();
         self.ledger.enrol(&[device.key.public()], None, self.now).expect("enrols");
         device

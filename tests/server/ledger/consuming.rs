@@ -23,6 +23,7 @@ suite!(
     device_that_is_not_in_the_books_uses_up_nothing_and_hinders_nobody,
     consumptions_of_a_batch_are_decided_in_their_order,
     sums_of_the_largest_quantities_do_not_wrap,
+    what_a_guest_has_used_up_stays_used_up_wherever_it_moves,
 );
 
 const CONSUMED: ConsumptionOutcome =
@@ -286,4 +287,34 @@ fn consumption_with_the_id_of_an_order_is_another_thing() {
         assert_eq!((summary.receipts, summary.latest.len()), (4, 1));
         desk.assert_right();
     }
+}
+
+fn what_a_guest_has_used_up_stays_used_up_wherever_it_moves(desk: &mut Desk, device: &mut Device) {
+    let (refunded, _) = desk.buy(device, "shield", 5);
+    assert_eq!(desk.consume(device, 1, "shield", 5), CONSUMED);
+    desk.refund(1, refunded, None);
+    desk.buy(device, "shield", 10);
+    desk.buy(device, "skin", 1);
+    assert_eq!(desk.consume(device, 2, "shield", 7), CONSUMED);
+    let (order, _) = desk.buy(device, "shield", 4);
+    desk.refund(2, order, 2);
+    let mut host = desk.newcomer();
+    desk.join(device, &host);
+    let told = desk.consumed(&host);
+    let [receipt] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((receipt.item.as_str(), receipt.quantity), ("shield", 7));
+    assert_eq!((receipt.status, receipt.reason), (ConsumptionStatus::Consumed, Some(ConsumptionReason::Moved)));
+    assert_eq!(desk.consume(&host, 1, "shield", 6), REFUSED);
+    assert_eq!(desk.consume(device, 3, "shield", 5), CONSUMED);
+    assert_eq!(desk.consume(&host, 2, "shield", 1), REFUSED);
+    assert_eq!(desk.consume(&host, 3, "skin", 3), CONSUMED);
+
+    // Once more: a guest's account in which somebody else has used up something.
+    let last = desk.newcomer();
+    desk.operate(3, bevy_iap::server::ledger::operation::RevokeDevice { device: device.id() }).expect("revokes");
+    desk.join(&mut host, &last);
+    let told = desk.consumed(&last);
+    let moved: Vec<_> = told.iter().map(|receipt| (receipt.item.as_str(), receipt.quantity)).collect();
+    assert_eq!(moved, [("shield", 12), ("skin", 3)]);
+    assert_eq!(desk.consume(&last, 1, "shield", 1), REFUSED);
 }

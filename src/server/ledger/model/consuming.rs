@@ -53,6 +53,30 @@ impl ModelLedger {
         Ok(ConsumptionOutcome::Settled { status, repeated })
     }
 
+    /// How many of each item an account has used up of what its orders give.
+    pub(super) fn items_used(&self, account: &AccountId) -> Result<Items, LedgerError> {
+        let mut given: BTreeMap<OrderId, Items> = BTreeMap::new();
+        for record in self.feed(account) {
+            if let FeedReceipt::Order(receipt) =
+                FeedReceipt::stored(&record.entry.token).map_err(LedgerError::damaged)?
+            {
+                match receipt.status {
+                    Status::Granted => drop(given.insert(receipt.order, items_of(&receipt.grants))),
+                    Status::Refunded | Status::Revoked => drop(given.remove(&receipt.order)),
+                    _ => {}
+                }
+            }
+        }
+        let mut used = Items::new();
+        for (item, quantity) in given.into_values().flatten() {
+            *used.entry(item).or_default() += quantity;
+        }
+        for (item, quantity) in &mut used {
+            *quantity -= self.left(account, item)?;
+        }
+        Ok(used)
+    }
+
     /// How many of an item an account has left: what the last receipt of each order gives, less what was used; and
     /// wherever something was taken back, no more is used than there is.
     pub(super) fn left(&self, account: &AccountId, item: &ItemId) -> Result<u64, LedgerError> {

@@ -234,6 +234,13 @@ impl ModelLedger {
                 record.feed = place;
             }
         }
+        let used = self.items_used(from)?;
+        let length = self.next_feed(to).saturating_sub(1);
+        for (receipt, token) in membership::used_receipts(used, joined, length, signer)? {
+            let entry = FeedEntry { feed: receipt.feed, token };
+            let record = ReceiptRecord { id: receipt.id, answers: receipt.consumption.0, entry };
+            self.feeds.entry(to.clone()).or_default().push(record);
+        }
         let paid = |lot: &Lot| {
             let mut transfers = self.accounts.transfers.values();
             transfers.any(|one| {

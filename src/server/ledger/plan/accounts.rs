@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::account::Origin;
 use super::super::changes::Changes;
+use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
@@ -43,6 +44,9 @@ pub(crate) trait AccountFacts: Facts {
     /// The orders of an account of which something is granted, in the order of its feed, each with the last receipt
     /// that the account got for it; none if there are too many, or its feed is too long to look at.
     fn purchases(&mut self, account: &AccountId) -> Result<Option<Vec<(OrderId, Token)>>, LedgerError>;
+
+    /// How many of each item an account has used up of what its orders give.
+    fn items_used(&mut self, account: &AccountId) -> Result<Items, LedgerError>;
 
     /// The lots of an account, in every currency, that are open or have paid for one of these orders; in any order.
     fn lots_behind(&mut self, account: &AccountId, orders: &[OrderId]) -> Result<Vec<Lot>, LedgerError>;
@@ -259,7 +263,8 @@ impl<F: AccountFacts> Plan<'_, F> {
         let member = Member { account: to.clone(), place: joined.place, ..member };
         members.push(member.clone());
         let told = self.told(&member, members)?;
-        let length = length.saturating_add(belongings.orders.len() as u64);
+        let news = belongings.orders.len().saturating_add(belongings.used.len());
+        let length = length.saturating_add(news as u64);
         let changes = &mut self.changes.membership;
         changes.feeds.extend([(from.clone(), left), (to.clone(), length)]);
         changes.void_codes.extend(closing.then_some(from));
@@ -280,6 +285,8 @@ impl<F: AccountFacts> Plan<'_, F> {
             self.changes.receipts.push(membership::moved_receipt(last, to, feed, signer, self.now)?);
             orders.push((order, feed));
         }
+        let used = self.facts.items_used(from)?;
+        let used = membership::used_receipts(used, joined, length.saturating_add(orders.len() as u64), signer)?;
         let ids: Vec<OrderId> = orders.iter().map(|(order, _)| *order).collect();
         let mut lots = self.facts.lots_behind(from, &ids)?;
         lots.sort_by_key(|lot| lot.id);
@@ -305,7 +312,7 @@ impl<F: AccountFacts> Plan<'_, F> {
         }
         let holds = self.facts.operators_holds(from)?.into_iter().filter(|hold| !hold.is_due(self.now));
         let holds = holds.map(|hold| hold.id).collect();
-        Ok(Belongings { orders, lots: lots.iter().map(|lot| (lot.id, lot.currency)).collect(), holds })
+        Ok(Belongings { orders, used, lots: lots.iter().map(|lot| (lot.id, lot.currency)).collect(), holds })
     }
 
     /// Gives a part of a lot back to where it came from, because of a move.

@@ -6,9 +6,10 @@ use futures_util::future::{join, join_all, join3};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::super::consumption::{self, ConsumptionNumbers, ConsumptionOutcome, Inventory, VerifiedConsumption};
+use super::super::consumption::{self, ConsumptionNumbers, ConsumptionOutcome, Inventory, Items, VerifiedConsumption};
 use super::super::plan::{self, ConsumptionChanges, ConsumptionFacts};
-use super::super::{FeedEntry, LedgerError, values};
+use super::super::{FeedEntry, LedgerError, books, values};
+use super::facts;
 use super::parsing::{bytes, text, token};
 use super::session::{Session, statements};
 use super::writing::column;
@@ -63,6 +64,31 @@ pub(super) fn consume(
     let tokens = signer.sign_consumptions(&changes.receipts)?;
     write_and_commit(session, &changes, &tokens, now)?;
     Ok(outcomes)
+}
+
+/// How many of each item an account has used up of what its orders give. The account is locked.
+pub(super) fn items_used(books: &mut facts::Books<'_>, account: &AccountId) -> Result<Items, LedgerError> {
+    let (client, statements) = (&books.session.client, &books.session.consuming);
+    let (accounts, most) = ([account.as_str()], i64::MAX);
+    let (counted, receipts) = client.wait(async {
+        let (counted, receipts) = futures_util::future::join(
+            client.query(&statements.counted, &[&&accounts[..]]),
+            client.query(&statements.uncounted, &[&&accounts[..], &most]),
+        )
+        .await;
+        Ok((counted?, receipts?))
+    })?;
+    let mut inventory = match counted.first() {
+        Some(row) => Inventory::parse(values::count(row.try_get(1)?)?, row.try_get(2)?)?,
+        None => Inventory::default(),
+    };
+    let receipts = receipts.iter().map(|row| token(row, 1)).collect::<Result<Vec<_>, _>>()?;
+    inventory.count_all(&receipts, |order| {
+        let found = client.wait(async { Ok(client.query_opt(&statements.first_receipt, &[&&order.0[..]]).await?) })?;
+        let row = found.ok_or_else(|| LedgerError::damaged(format_args!("the order {order} has no receipt")))?;
+        books::stored_receipt(&token(&row, 1)?)
+    })?;
+    Ok(inventory.used())
 }
 
 /// The numbers of an account's devices that have consumed anything, from rows of the statement of that name.

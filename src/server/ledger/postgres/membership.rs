@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use tokio_postgres::Row;
+use tokio_postgres::{Row, Statement};
 
+use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
-    AccountChange, AccountRules, AccountWish, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, ManageError, Member,
-    Membership, MembershipChanges, Move, Successor,
+    AccountChange, AccountRules, AccountWish, Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED,
+    ManageError, Member, Membership, MembershipChanges, Move, Successor,
 };
 use super::super::plan::{self, AccountFacts, Facts as _};
 use super::super::{LedgerError, TransferId, values};
@@ -248,6 +249,10 @@ impl AccountFacts for Books<'_> {
         rows.iter().map(|row| Ok((OrderId(bytes(row, 0)?), token(row, 1)?))).collect::<Result<_, _>>().map(Some)
     }
 
+    fn items_used(&mut self, account: &AccountId) -> Result<Items, LedgerError> {
+        super::consuming::items_used(self, account)
+    }
+
     fn lots_behind(&mut self, account: &AccountId, orders: &[OrderId]) -> Result<Vec<Lot>, LedgerError> {
         let open = self.by_text(&self.session.membership.open_lots, account.as_str())?;
         let mut lots = open.iter().map(lot_of).collect::<Result<Vec<_>, _>>()?;
@@ -283,7 +288,11 @@ impl AccountFacts for Books<'_> {
 }
 
 /// Writes what becomes of devices and their accounts.
-pub(super) fn write<'a>(statements: &'a Statements, changes: &'a MembershipChanges, send: &mut Sending<'_, 'a>) {
+pub(super) fn write<'a>(
+    (statements, receipts): (&'a Statements, &'a Statement),
+    changes: &'a MembershipChanges,
+    send: &mut Sending<'_, 'a>,
+) {
     if let Some((joined, belongings)) = &changes.joined {
         let device = || Box::new(joined.device.to_string());
         let (from, to) = (|| Box::new(joined.from.as_str()), || Box::new(joined.to.as_str()));
@@ -301,11 +310,21 @@ pub(super) fn write<'a>(statements: &'a Statements, changes: &'a MembershipChang
             Box::new(joined.at),
         ];
         send(Write { statement: &statements.moves, columns });
-        let (orders, lots, holds) = (&belongings.orders, &belongings.lots, &belongings.holds);
+        let Belongings { orders, used, lots, holds } = belongings;
         if !orders.is_empty() {
             let feeds = column(orders, |(_, feed)| values::stored_count(*feed));
             let columns = vec![column(orders, |(order, _)| &order.0[..]), from() as _, to() as _, feeds];
             send(Write { statement: &statements.move_orders, columns });
+        }
+        if !used.is_empty() {
+            let columns = vec![
+                column(used, |(receipt, _)| receipt.account.as_str()),
+                column(used, |(receipt, _)| values::stored_count(receipt.feed)),
+                column(used, |(receipt, _)| &receipt.id.0[..]),
+                column(used, |(receipt, _)| &receipt.consumption.0[..]),
+                column(used, |(_, token)| token.as_str()),
+            ];
+            send(Write { statement: receipts, columns });
         }
         if !lots.is_empty() {
             let columns = vec![column(lots, |(lot, _)| &lot.0[..]), from() as _, to() as _];

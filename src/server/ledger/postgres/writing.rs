@@ -215,7 +215,7 @@ fn all_but_receipts<'a>(
     let statements = &session.writing;
     accounts(statements, changes, stripe, send)?;
     decisions(statements, changes, send);
-    membership::write(&session.membership, &changes.membership, send);
+    membership::write((&session.membership, &statements.receipts), &changes.membership, send);
     orders(statements, changes, send)
 }
 
@@ -411,7 +411,10 @@ fn orders<'a>(statements: &'a Statements, changes: &'a Changes, send: &mut Sendi
         ];
         send(Write { statement: &statements.devices, columns });
     }
-    let told: BTreeMap<&AccountId, u64> = news.iter().map(|receipt| (&receipt.account, receipt.feed)).collect();
+    // Where devices have moved, that is told with them.
+    let is_told = |account: &AccountId| changes.membership.feeds.iter().any(|(told, _)| told == account);
+    let news = news.iter().filter(|receipt| !is_told(&receipt.account));
+    let told: BTreeMap<&AccountId, u64> = news.map(|receipt| (&receipt.account, receipt.feed)).collect();
     if !told.is_empty() {
         let columns = vec![
             column(told.keys(), |account| account.as_str()),

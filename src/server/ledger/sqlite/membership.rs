@@ -2,16 +2,17 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
     Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, Member, MembershipChanges, Move, Successor,
 };
-use super::super::plan::{AccountFacts, Facts as _};
-use super::super::{LedgerError, TransferId, values};
+use super::super::plan::{AccountFacts, ConsumptionFacts, Facts as _};
+use super::super::{LedgerError, TransferId, books, values};
 use super::facts::{Books, LOT, lot_of, text};
-use super::reading;
 use super::writing::one;
+use super::{reading, writing};
 use crate::protocol::{AccountId, KeyId, OrderId, Sha256, Token};
 
 /// The columns of a member.
@@ -126,6 +127,14 @@ impl AccountFacts for Books<'_> {
         Ok(Some(purchases))
     }
 
+    fn items_used(&mut self, account: &AccountId) -> Result<Items, LedgerError> {
+        let mut inventory = ConsumptionFacts::inventory(self, account)?;
+        let receipts = self.uncounted(account, inventory.feed, MOST_LOOKED_AT as usize)?;
+        let first = |order| books::stored_receipt(&ConsumptionFacts::first_receipt(self, order)?.token);
+        inventory.count_all(&receipts, first)?;
+        Ok(inventory.used())
+    }
+
     fn lots_behind(&mut self, account: &AccountId, orders: &[OrderId]) -> Result<Vec<Lot>, LedgerError> {
         let mut lots = Vec::new();
         let open = format!(
@@ -235,13 +244,17 @@ fn write_move(connection: &Connection, joined: &Move) -> Result<(), LedgerError>
 }
 
 fn write_belongings(connection: &Connection, joined: &Move, belongings: &Belongings) -> Result<(), LedgerError> {
-    let Belongings { orders, lots, holds } = belongings;
+    let Belongings { orders, used, lots, holds } = belongings;
     let (from, to) = (joined.from.as_str(), joined.to.as_str());
     for (order, feed) in orders {
         let mut statement =
             connection.prepare_cached("UPDATE orders SET account = ?3, feed = ?4 WHERE id = ?1 AND account = ?2")?;
         let changed = statement.execute(params![order.0, from, to, values::stored_count(*feed)])?;
         one(changed, || format!("the order {order} is missing"))?;
+    }
+    for (receipt, token) in used {
+        let place = (&receipt.account, receipt.feed);
+        writing::write_feed_entry(connection, place, receipt.id, receipt.consumption.0, token)?;
     }
     for (lot, currency) in lots {
         let mut statement = connection
