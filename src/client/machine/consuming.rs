@@ -65,7 +65,7 @@ impl Consumptions {
 
     /// The last one that goes into one request.
     pub(super) fn last_to_send(&self) -> Option<ConsumptionId> {
-        self.pending.iter().take(MAX_CONSUMPTIONS).last().map(|pending| pending.id)
+        self.pending.iter().take(MAX_CONSUMPTIONS).next_back().map(|pending| pending.id)
     }
 
     /// Whether there are others than those that were sent up to this one, and if so, whether that was a full request.

@@ -196,7 +196,7 @@ fn link_code_is_in_no_log() {
     let code: LinkCode = "77KM-9BZD".parse().expect("a code");
     let asked = request(AccountAsk::JoinByCode { code });
     assert!(!format!("{asked:?}").contains("77KM"));
-    assert_eq!(code.sha256(), Sha256::of("link code\077KM-9BZD"));
+    assert_eq!(code.sha256(), Sha256::of("link code\x0077KM-9BZD"));
 }
 
 #[test]

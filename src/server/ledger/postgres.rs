@@ -154,14 +154,13 @@ impl Ledger for PostgresLedger {
         now: UnixSeconds,
     ) -> Result<Membership, ManageError> {
         let (game, stripe) = (&self.game, self.stripe);
-        let managed = self.database.run(game, |session| {
+        self.database.run(game, |session| {
             match membership::manage(session, game, stripe, wish, rules, signer, now) {
                 Err(ManageError::Ledger(error)) => Err(error),
                 Err(denied) => session.roll_back().map(|()| Err(denied)),
                 Ok(told) => Ok(Ok(told)),
             }
-        })?;
-        managed
+        })?
     }
 
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {

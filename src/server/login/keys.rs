@@ -178,7 +178,7 @@ fn is_safe(url: &str) -> bool {
     let here = ["http://127.0.0.1", "http://[::1]", "http://localhost"];
     let is_of =
         |prefix: &&str| url.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']));
-    url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty()) || here.iter().any(|prefix| is_of(&prefix))
+    url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty()) || here.iter().any(is_of)
 }
 
 fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {

@@ -241,11 +241,7 @@ impl World {
                 self.pass(500)?;
             }
             let answer = self.store.said.decided(id);
-            let fine = match answer {
-                Some((Status::Granted, _)) => true,
-                Some((Status::Declined, Some(Reason::DeviceFrozen))) => true,
-                _ => false,
-            };
+            let fine = matches!(answer, Some((Status::Granted, _) | (Status::Declined, Some(Reason::DeviceFrozen))));
             if !fine {
                 let state = self.clients[number].view.orders.get(&id);
                 return Err(format!("client {number}: it cannot go on: {state:?}, {answer:?}"));

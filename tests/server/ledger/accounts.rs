@@ -114,7 +114,7 @@ fn revoked_device_buys_nothing_and_hears_nothing_for_ever(desk: &mut Desk, devic
     assert_eq!(desk.standing(device, 0).wallet[0].held.value(), 0, "what it might have spent is free");
     let order = second.order("shield", 1);
     let order = verified(&second, &order);
-    assert_eq!(desk.settle(&[order.clone()]), [Outcome::DeviceRevoked]);
+    assert_eq!(desk.settle(std::slice::from_ref(&order)), [Outcome::DeviceRevoked]);
     assert_eq!(desk.allow(&second, None), None);
     let place = Place { device: second.id(), account: second.account(), cursor: 0 };
     let heard = desk.ledger.standings(&[place]);

@@ -21,7 +21,7 @@ const IN_KEYCHAIN: &str = "keychain ";
 /// What a file says.
 enum Stored {
     /// The key itself.
-    Here(SecretKey),
+    Here(Box<SecretKey>),
     /// That this device's key is in the keychain.
     InKeychain(KeyId),
 }
@@ -30,7 +30,7 @@ enum Stored {
 pub(super) fn read(disk: &mut impl Disk, keychain: Option<&dyn Keychain>) -> Result<Option<SecretKey>, StorageError> {
     let device = match read_file(disk, KEY)? {
         None => return Ok(None),
-        Some(Stored::Here(key)) => return Ok(Some(key)),
+        Some(Stored::Here(key)) => return Ok(Some(*key)),
         Some(Stored::InKeychain(device)) => device,
     };
     let path = disk.shown(KEY);
@@ -45,7 +45,7 @@ pub(super) fn read(disk: &mut impl Disk, keychain: Option<&dyn Keychain>) -> Res
 /// lost.
 pub(super) fn read_next(disk: &mut impl Disk) -> Result<Option<SecretKey>, StorageError> {
     match read_file(disk, NEXT) {
-        Ok(Some(Stored::Here(key))) => Ok(Some(key)),
+        Ok(Some(Stored::Here(key))) => Ok(Some(*key)),
         Ok(_) | Err(StorageError::KeyDamaged { .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -63,7 +63,7 @@ fn read_file(disk: &mut impl Disk, name: &str) -> Result<Option<Stored>, Storage
     let stored =
         std::str::from_utf8(&bytes).ok().map(str::trim_end).and_then(|line| match line.strip_prefix(IN_KEYCHAIN) {
             Some(device) => device.parse().ok().map(Stored::InKeychain),
-            None => base64url_32(line).map(|seed| Stored::Here(SecretKey::from_seed(&seed))),
+            None => base64url_32(line).map(|seed| Stored::Here(Box::new(SecretKey::from_seed(&seed)))),
         });
     stored.map(Some).ok_or_else(|| StorageError::KeyDamaged { path: disk.shown(name) })
 }

@@ -60,7 +60,7 @@ fn order_that_was_signed_for_the_account_before_is_never_settled(desk: &mut Desk
     let host = desk.newcomer();
     let settled = device.order("shield", 1);
     let settled = verified(device, &settled);
-    desk.settle(&[settled.clone()]);
+    desk.settle(std::slice::from_ref(&settled));
     let late = device.order("shield", 1);
     let late = verified(device, &late);
     desk.join(device, &host);
