@@ -320,6 +320,9 @@ impl Writer {
     fn manage(&mut self, wish: &AccountWish, reply: Reply<Managed>) {
         let at = self.clock.now();
         let done = self.ledger.manage(wish, &self.accounts, &mut self.signer, at);
+        if done.as_ref().is_ok_and(|membership| membership.changed) {
+            self.watch.changed_somewhere();
+        }
         let done = done.map(|membership| Managed { membership, key: self.signer.key().clone(), at });
         // Whoever asked may have gone; what was done stays done.
         let _ = reply.send(done.map_err(|error| {

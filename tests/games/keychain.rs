@@ -93,6 +93,17 @@ fn key_moves_into_the_keychain_and_out_of_the_file_only_once_the_keychain_has_sh
 }
 
 #[test]
+fn files_that_are_opened_again_without_a_new_start_keep_the_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut storage = FileStorage::new(folder.path()).with_keychain(Box::new(Fake::default()));
+    for _ in 0..3 {
+        storage.open(&mut |_, _| {}).expect("opens");
+    }
+    drop(storage);
+    assert!(!key_file(folder.path()).starts_with("keychain"), "the keychain may forget it when the power fails now");
+}
+
+#[test]
 fn without_a_keychain_the_key_stays_in_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let locked = Fake::default();

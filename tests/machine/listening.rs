@@ -154,3 +154,25 @@ fn after_a_failure_the_next_request_does_not_wait() {
     assert_eq!(world.connection, Connection::Online);
     assert!(is_waiting(&world));
 }
+
+#[test]
+fn what_the_server_does_not_decide_is_sent_again_more_and_more_slowly() {
+    let mut world = listening();
+    let receipt = world.receipt(9, Status::Granted, 1);
+    let response = world.respond(vec![receipt], 1);
+    world.input(Input::Answered(response));
+    world.consume(1, "shield", 1);
+    world.wait();
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        assert_eq!(world.sync_request().consumptions.len(), 1);
+        let before = world.elapsed;
+        world.random_byte = 0xff;
+        let response = world.respond(Vec::new(), 1);
+        world.input(Input::Answered(response));
+        let at = world.wake_at().expect("it asks again");
+        waits.push(at.saturating_sub(before).as_secs());
+        world.wait();
+    }
+    assert!(waits[0] >= 1 && waits[5] >= 10, "{waits:?}");
+}

@@ -379,7 +379,9 @@ impl Machine {
         let kind = problem.as_ref().and_then(|it| ProblemType::ALL.iter().find(|kind| kind.as_str() == it.kind));
         let detail = problem.as_ref().map_or_else(|| format!("status {}", response.status), |it| it.detail.clone());
         if let Some((until, trouble)) = question.resume {
-            if question.by_next_key {
+            // Nobody has signed the refusal: only that the server does not know the next key at all is worth asking by the
+            // old one, whose place it may have taken otherwise.
+            if question.by_next_key && kind == Some(&ProblemType::UnknownDevice) {
                 self.membership.doubt = Some(Doubt::ThisKey);
             }
             self.link = Link::Waiting { until, again: None, trouble };

@@ -54,7 +54,9 @@ impl Machine {
             return tick.elapsed.saturating_add(self.settings.poll);
         }
         let took = tick.elapsed.saturating_sub(sync.sent_at);
-        if !sync.waits || is_news || took >= HOLD / 2 {
+        // What was sent and not answered would be sent again at once, for as long as the server cannot decide it.
+        let is_undecided = !sync.waits && !self.is_everything_answered();
+        if is_news || took >= HOLD / 2 || !(sync.waits || is_undecided) {
             self.unheld = 0;
             return if sync.waits { tick.elapsed.max(sync.sent_at + SHORTEST) } else { tick.elapsed };
         }

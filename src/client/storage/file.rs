@@ -30,6 +30,8 @@ pub struct FileStorage<D: Disk = Folder> {
     journal: Option<JournalFile<D::File>>,
     why_read_only: Option<WhyReadOnly>,
     keychain: Option<Box<dyn Keychain>>,
+    /// Whether this process has put the key into the keychain: it stays in the file until the next one finds it there.
+    is_key_in_keychain_since_now: bool,
 }
 
 /// Why a copy of the game may only look.
@@ -67,7 +69,14 @@ impl FileStorage {
 impl<D: Disk> FileStorage<D> {
     /// A storage on any disk.
     pub fn on(disk: D) -> Self {
-        Self { disk, lock: None, journal: None, why_read_only: None, keychain: None }
+        Self {
+            disk,
+            lock: None,
+            journal: None,
+            why_read_only: None,
+            keychain: None,
+            is_key_in_keychain_since_now: false,
+        }
     }
 
     /// The same storage, which keeps the device's key in `keychain`. One that is in the file is moved there; where that
@@ -177,10 +186,13 @@ impl<D: Disk> Storage for FileStorage<D> {
             (None, None) => key::make(&mut self.disk)?,
         };
         if access.may_write()
+            && !self.is_key_in_keychain_since_now
             && let Some(keychain) = &self.keychain
-            && let Err(trouble) = key::move_to_keychain(&mut self.disk, &**keychain)
         {
-            tracing::info!("the device key stays in {}: {trouble}", self.disk.shown(key::KEY));
+            match key::move_to_keychain(&mut self.disk, &**keychain) {
+                Ok(now) => self.is_key_in_keychain_since_now = now,
+                Err(trouble) => tracing::info!("the device key stays in {}: {trouble}", self.disk.shown(key::KEY)),
+            }
         }
 
         let found = match &mut file {

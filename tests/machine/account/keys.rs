@@ -126,6 +126,22 @@ fn a_next_key_that_the_server_does_not_know_is_not_taken() {
 }
 
 #[test]
+fn a_server_that_is_busy_is_no_reason_to_doubt_the_next_key() {
+    for (kind, status) in [("unavailable", 503), ("too-many-requests", 429), ("internal", 500)] {
+        let mut world = answer_lost();
+        let next = world.next_key.clone().expect("a key").id();
+        assert_eq!(AccountRequest::claimed_device(&world.request_token()).expect("a question"), next);
+        world.input(Input::Answered(problem(kind, status)));
+        world.wait();
+        assert_eq!(world.path(), "/v1/sync", "{kind}");
+        world.input(Input::Answered(problem("device-revoked", 403)));
+        assert_eq!(AccountRequest::claimed_device(&world.request_token()).expect("a question"), next, "{kind}");
+        answer(&mut world, replaced_by(next));
+        assert!(!world.machine.account_view().revoked && world.machine.device() == next, "{kind}");
+    }
+}
+
+#[test]
 fn a_second_replacement_waits_until_the_first_has_its_place() {
     let mut world = asking();
     let next = world.next_key.clone().expect("a key");

@@ -223,6 +223,20 @@ fn frozen_device_is_frozen_under_its_new_key(desk: &mut Desk, device: &mut Devic
     assert_eq!(desk.allow(&next, None), None);
 }
 
+fn frozen_device_takes_nothing_along_and_revokes_nobody_else(desk: &mut Desk, device: &mut Device) {
+    let (mut second, host) = (desk.newcomer(), desk.newcomer());
+    desk.join(&mut second, device);
+    desk.operate(1, FreezeDevice { device: device.id() }).expect("freezes");
+    let frozen = Err(Denied::Frozen(device.id()));
+    assert_eq!(desk.ask(device, AccountChange::RevokeDevice(second.id())), frozen);
+    let code = desk.code(&host);
+    assert_eq!(desk.ask(device, AccountChange::JoinByCode(code)), frozen);
+    desk.ask(&host, AccountChange::SignIn(ann())).expect("signs in");
+    assert_eq!(desk.ask(device, AccountChange::SignIn(ann())), frozen);
+    assert!(!desk.ask(&second, AccountChange::Show).expect("shows").devices[1].revoked);
+    assert!(desk.ask(device, AccountChange::RevokeDevice(device.id())).is_ok(), "itself it may");
+}
+
 fn operator_revokes_and_names_devices(desk: &mut Desk, device: &mut Device) {
     let stranger = Device::new().id();
     assert_eq!(desk.refused(1, RevokeDevice { device: stranger }), Refused::UnknownDevice(stranger));
@@ -252,5 +266,6 @@ suite!(
     new_key_takes_the_place_of_the_old_one,
     key_that_is_enrolled_or_names_another_account_takes_no_place,
     frozen_device_is_frozen_under_its_new_key,
+    frozen_device_takes_nothing_along_and_revokes_nobody_else,
     operator_revokes_and_names_devices,
 );

@@ -71,16 +71,20 @@ fn read_file(disk: &mut impl Disk, name: &str) -> Result<Option<Stored>, Storage
 /// Keeps the device's key in the keychain, and takes it out of the file at a later start, once the keychain has shown
 /// that it remembers it: nobody promises that it does when the power fails.
 ///
+/// Says whether it was put into the keychain now: whoever opens the same files again without a new start must not take
+/// it out of the file.
+///
 /// # Errors
 /// The keychain or the disk refuses, in words; the key is where it was.
-pub(super) fn move_to_keychain(disk: &mut impl Disk, keychain: &dyn Keychain) -> Result<(), String> {
-    let Some(Stored::Here(key)) = read_file(disk, KEY).map_err(|error| error.to_string())? else { return Ok(()) };
+pub(super) fn move_to_keychain(disk: &mut impl Disk, keychain: &dyn Keychain) -> Result<bool, String> {
+    let Some(Stored::Here(key)) = read_file(disk, KEY).map_err(|error| error.to_string())? else { return Ok(false) };
     let device = key.id().to_string();
     let secret = Base64UrlUnpadded::encode_string(key.seed());
-    match keychain.read(&device)? == Some(secret.clone()) {
-        true => write_file(disk, KEY, &format!("{IN_KEYCHAIN}{device}\n")).map_err(|error| error.to_string()),
-        false => keychain.write(&device, &secret),
+    if keychain.read(&device)? != Some(secret.clone()) {
+        return keychain.write(&device, &secret).map(|()| true);
     }
+    write_file(disk, KEY, &format!("{IN_KEYCHAIN}{device}\n")).map_err(|error| error.to_string())?;
+    Ok(false)
 }
 
 /// Makes the device's key, durably.

@@ -127,6 +127,9 @@ impl ModelLedger {
                 if found.ok_or(Denied::NotYourDevice(*device))?.is_revoked() {
                     return Ok(self.told(asker.id));
                 }
+                if asker.frozen_at.is_some() && *device != asker.id {
+                    return Err(Denied::Frozen(asker.id).into());
+                }
                 self.expire_holds(Some(&account), now);
                 self.revoke(*device, None, now);
                 Ok(changed(self.told(asker.id)))
@@ -166,6 +169,9 @@ impl ModelLedger {
         let from = asker.account.clone();
         if from == to {
             return Ok(self.told(asker.id));
+        }
+        if asker.frozen_at.is_some() {
+            return Err(Denied::Frozen(asker.id).into());
         }
         if !rules.have_room(&self.members_of(&to)) {
             return Err(Denied::TooManyDevices.into());

@@ -193,6 +193,9 @@ impl<F: AccountFacts> Plan<'_, F> {
         if revoked.is_revoked() {
             return self.told(member, members);
         }
+        if member.frozen_at.is_some() && device != member.id {
+            return Err(Denied::Frozen(member.id).into());
+        }
         self.touch(&member.account)?;
         self.revoke(device, &member.account, None)?;
         revoked.revoked_at = Some(self.now);
@@ -231,6 +234,10 @@ impl<F: AccountFacts> Plan<'_, F> {
         let from = member.account.clone();
         if from == to {
             return self.as_it_is(&member);
+        }
+        // What it has would be out of reach of whoever froze it.
+        if member.frozen_at.is_some() {
+            return Err(Denied::Frozen(member.id).into());
         }
         let mut members = self.facts.members(&to)?;
         let moved_in = self.facts.moved_into(&to)?;
