@@ -128,7 +128,14 @@ pub fn verify<C: Claims>(token: &Token, keys: &(impl TrustedKeys + ?Sized)) -> R
 }
 
 /// The key that a token's header names, before anything is verified: only good for looking that key up.
+///
+/// # Errors
+/// The token is too long, or not one of this kind at all.
 pub(crate) fn claimed_key<C: Claims>(token: &Token) -> Result<KeyId, EnvelopeError> {
+    let (length, limit) = (token.as_str().len(), C::MAX_LENGTH);
+    if length > limit {
+        return Err(EnvelopeError::TooLong { length, limit });
+    }
     let header = token.as_str().split('.').next().unwrap_or_default();
     check_header::<C>(&base64url::decode(header).ok_or(EnvelopeError::NotBase64Url)?)
 }

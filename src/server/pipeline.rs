@@ -6,6 +6,7 @@
 //! with the next batch.
 
 mod consuming;
+mod managing;
 mod telling;
 
 use std::collections::BTreeSet;
@@ -21,8 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use self::telling::{after, fail, receipts};
 use super::clock::Clock;
 use super::ledger::{
-    AccountRules, AccountWish, AllowanceRules, AllowanceWish, Context, Enrolled, Ledger, LedgerError, ManageError,
-    Membership, Outcome, Place, Standing, VerifiedConsumption, VerifiedOrder,
+    AccountRules, AccountWish, AllowanceRules, AllowanceWish, Context, Enrolled, Ledger, LedgerError, Membership,
+    Outcome, Place, Standing, VerifiedConsumption, VerifiedOrder,
 };
 use super::memory::Held;
 use super::metrics::{Metrics, Refused};
@@ -315,22 +316,6 @@ impl Writer {
             }
             Err(error) => fail(replies, &error),
         }
-    }
-
-    fn manage(&mut self, wish: &AccountWish, reply: Reply<Managed>) {
-        let at = self.clock.now();
-        let done = self.ledger.manage(wish, &self.accounts, &mut self.signer, at);
-        if done.as_ref().is_ok_and(|membership| membership.changed) {
-            self.watch.changed_somewhere();
-        }
-        let done = done.map(|membership| Managed { membership, key: self.signer.key().clone(), at });
-        // Whoever asked may have gone; what was done stays done.
-        let _ = reply.send(done.map_err(|error| {
-            if let ManageError::Ledger(error) = &error {
-                tracing::error!("the device `{}` could not be seen to: `{error}`", wish.device);
-            }
-            Refusal::of_account(&error)
-        }));
     }
 
     fn settle(&mut self, syncs: Vec<(SyncJob, Reply<Answer>)>) {

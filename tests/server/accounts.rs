@@ -47,7 +47,7 @@ fn code(shop: &Shop, device: &Device) -> LinkCode {
     told(shop, device, AccountAsk::LinkCode).link_code.expect("is told").code
 }
 
-fn join(shop: &Shop, device: &mut Device, host: &Device) {
+pub fn join(shop: &Shop, device: &mut Device, host: &Device) {
     let code = code(shop, host);
     device.joined = Some(told(shop, device, AccountAsk::JoinByCode { code }).account);
 }

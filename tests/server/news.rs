@@ -73,6 +73,19 @@ fn gift_purchase_and_refund_reach_whoever_waits_at_once() {
 }
 
 #[test]
+fn device_that_joins_with_what_it_bought_is_heard_of_at_once() {
+    let shop = Shop::open();
+    let (host, mut guest) = (shop.device(), shop.device());
+    let order = guest.order("double_jump", 1);
+    guest.sync(&shop, 0, &[order]);
+    let known = host.sync(&shop, 0, &[]);
+    let held = ask(shop.address(), &host, &known, 30);
+    crate::accounts::join(&shop, &mut guest, &host);
+    let (response, time) = read(&shop, &host, held);
+    assert!(is_at_once(time) && response.receipts.len() == 1, "{time:?}");
+}
+
+#[test]
 fn what_another_account_buys_wakes_nobody() {
     let shop = Shop::open();
     let (device, mut other) = (shop.device(), shop.device());
