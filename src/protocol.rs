@@ -33,8 +33,8 @@ pub use envelope::{EnvelopeError, Token};
 pub use keys::{Jwk, JwkSet, KeyError, KeyId, PublicKey, SecretKey, TrustError, TrustedKeys};
 pub use money::{Currency, Micros, Money, MoneyError};
 pub use name::{
-    AccountId, AllowanceId, ConsumptionId, CreatorId, EntitlementId, GameId, ItemId, NameError, OrderId, PolicyId,
-    ProductId, ReceiptId, SourceId,
+    AccountId, AllowanceId, ConsumptionId, CreatorId, EntitlementId, GameId, GroupId, ItemId, LanguageId, NameError,
+    OrderId, PolicyId, ProductId, ReceiptId, SourceId,
 };
 pub use order::{Order, OrderError};
 pub use problem::ProblemType;

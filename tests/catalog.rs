@@ -160,3 +160,68 @@ proptest! {
         let _ = Catalog::parse("damaged", &damaged);
     }
 }
+
+const SHOWN: &str = r#"
+Catalog(
+    game: "arcade",
+    groups: {
+        "power_ups": (title: "Power-ups", translations: { "ko": "강화" }),
+        "looks": (title: "Looks"),
+    },
+    products: {
+        "shield": Consumable(
+            title: "Shield",
+            description: "Takes one crash.",
+            prices: { "EUR": "0.005" },
+            group: "power_ups",
+            icon: "icons/shield.png",
+            highlighted: true,
+            translations: { "ko": (title: "방패", description: "충돌을 한 번 막아 줍니다."), "pt": (title: "Escudo") },
+        ),
+    },
+)
+"#;
+
+#[test]
+fn how_a_product_is_shown_is_read_and_makes_no_other_version() {
+    let catalog = Catalog::parse("catalog.ron", SHOWN).expect("a good catalogue");
+    let (_, shield) = catalog.product("shield").expect("the shield");
+    let presentation = &shield.presentation;
+    assert_eq!(presentation.group.as_ref().map(|group| group.as_str()), Some("power_ups"));
+    assert_eq!((presentation.icon.as_deref(), presentation.highlighted), (Some("icons/shield.png"), true));
+    let groups: Vec<_> = catalog.groups().map(|(_, group)| (group.title_in("en"), group.title_in("ko-KR"))).collect();
+    assert_eq!(groups, [("Power-ups", "강화"), ("Looks", "Looks")], "in the order of the file");
+    let plain = "Catalog(game: \"arcade\", products: { \"shield\": Consumable(title: \"Shield\", description: \"Takes one \
+                 crash.\", prices: { \"EUR\": \"0.005\" }) })";
+    assert_eq!(catalog.digest(), Catalog::parse("catalog.ron", plain).expect("a good catalogue").digest());
+}
+
+#[test]
+fn a_text_is_found_in_the_language_or_its_parent_or_as_the_catalogue_has_it() {
+    let catalog = Catalog::parse("catalog.ron", SHOWN).expect("a good catalogue");
+    let (_, shield) = catalog.product("shield").expect("the shield");
+    let titles = ["ko", "ko-KR", "KO", "pt-BR", "en-GB", ""].map(|language| shield.title_in(language));
+    assert_eq!(titles, ["방패", "방패", "방패", "Escudo", "Shield", "Shield"]);
+    assert_eq!([shield.description_in("pt"), shield.description_in("fr")], ["", "Takes one crash."]);
+}
+
+#[test]
+fn mistakes_in_how_a_product_is_shown_are_told_with_their_place_and_what_to_write() {
+    let text = SHOWN
+        .replace("group: \"power_ups\"", "group: \"powerups\"")
+        .replace("\"pt\": (", "\"Portuguese\": (")
+        .replace("\"looks\": (", "\"power_ups\": (")
+        .replace("강화", " ")
+        .replace("highlighted: true", "highlighted: \"yes\"");
+    assert_eq!(
+        mistakes(&text),
+        [
+            "catalog.ron:5:65: the title is empty; write what players should read",
+            "catalog.ron:6:9: there is another group of this name; rename one",
+            "catalog.ron:13:20: product \"shield\": there is no group powerups; write it under `groups`",
+            "catalog.ron:15:26: product \"shield\": Expected boolean",
+            "catalog.ron:16:82: product \"shield\": \"Portuguese\" is not a valid language: use a language tag such as ko or \
+             pt-BR",
+        ]
+    );
+}

@@ -4,16 +4,19 @@
 //! is right, or every mistake in the file at once, each with its place and what to write instead.
 
 mod parse;
+mod presentation;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+pub use presentation::{Group, Presentation, Texts};
+
 use super::UnixSeconds;
 use super::digest::Sha256;
 use super::money::{Currency, Micros, Money};
-use super::name::{CreatorId, EntitlementId, GameId, ItemId, ProductId};
+use super::name::{CreatorId, EntitlementId, GameId, GroupId, ItemId, ProductId};
 use super::order::MAX_QUANTITY;
 use super::receipt::Grant;
 use super::shares::{self, Share};
@@ -29,6 +32,7 @@ pub struct Catalog {
     products: BTreeMap<ProductId, Product>,
     /// The products' names, in the order of the file.
     order: Vec<ProductId>,
+    groups: Vec<(GroupId, Group)>,
     canonical: String,
     digest: Sha256,
 }
@@ -50,6 +54,9 @@ pub struct Product {
     /// Who gets a share of the price; the rest is the game's. The whole at most.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub shares: BTreeMap<CreatorId, Share>,
+    /// How it is shown. No part of the catalogue's version.
+    #[serde(skip)]
+    pub presentation: Presentation,
 }
 
 /// The kinds of product.
@@ -83,12 +90,17 @@ impl Catalog {
     /// # Errors
     /// Every mistake in the text, in the order of the file. Never panics, whatever the text.
     pub fn parse(file: &str, text: &str) -> Result<Self, CatalogError> {
-        let (game, products) = parse::parse(file, text)?;
+        let parse::Parsed { game, groups, products } = parse::parse(file, text)?;
         let order = products.iter().map(|(name, _)| name.clone()).collect();
-        Ok(Self::new(game, products.into_iter().collect(), order))
+        Ok(Self::new(game, products.into_iter().collect(), order, groups))
     }
 
-    fn new(game: GameId, products: BTreeMap<ProductId, Product>, order: Vec<ProductId>) -> Self {
+    fn new(
+        game: GameId,
+        products: BTreeMap<ProductId, Product>,
+        order: Vec<ProductId>,
+        groups: Vec<(GroupId, Group)>,
+    ) -> Self {
         #[derive(Serialize)]
         struct Canonical<'a> {
             game: &'a GameId,
@@ -97,7 +109,7 @@ impl Catalog {
         let canonical = serde_json::to_string(&Canonical { game: &game, products: &products })
             .expect("string keys, integers and strings always serialise");
         let digest = Sha256::of(&canonical);
-        Self { game, products, order, canonical, digest }
+        Self { game, products, order, groups, canonical, digest }
     }
 
     /// The products, in the order of the file.
@@ -111,7 +123,7 @@ impl Catalog {
     }
 
     /// The catalogue as canonical JSON: products and prices sorted by name, no spaces. Comments, layout and order of the
-    /// RON file make no difference.
+    /// RON file make no difference, nor does how products are shown.
     pub fn canonical_json(&self) -> &str {
         &self.canonical
     }

@@ -25,6 +25,7 @@ pub struct NameError {
 
 const NAME_RULE: &str = "use 1 to 64 lower-case letters, digits, and _ - . : with a letter first";
 const ACCOUNT_RULE: &str = "use 1 to 64 letters, digits, _ and -";
+const LANGUAGE_RULE: &str = "use a language tag such as ko or pt-BR";
 const ID_RULE: &str = "use 32 lower-case hexadecimal digits";
 
 fn is_name(text: &str) -> bool {
@@ -35,6 +36,15 @@ fn is_name(text: &str) -> bool {
 fn is_account(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     !text.is_empty() && text.len() <= MAX_NAME && text.bytes().all(allowed)
+}
+
+/// The shape of a BCP 47 tag (RFC 5646), of which only the language and what narrows it is used here.
+fn is_language(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let language = parts.next().unwrap_or_default();
+    let is_language = (2..=3).contains(&language.len()) && language.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_language && text.len() <= MAX_NAME && parts.all(is_part)
 }
 
 macro_rules! name {
@@ -118,6 +128,14 @@ name!(
 name!(
     /// The name of a countable thing, as asked for with `quantity`.
     ItemId, "item name", is_name, NAME_RULE
+);
+name!(
+    /// The name of a group of products that are shown together.
+    GroupId, "group name", is_name, NAME_RULE
+);
+name!(
+    /// A language, as a BCP 47 tag: `ko`, `pt-BR`.
+    LanguageId, "language", is_language, LANGUAGE_RULE
 );
 name!(
     /// Somebody who gets a share of a product's price.

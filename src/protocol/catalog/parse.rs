@@ -3,6 +3,8 @@
 //! The file is read in layers: each layer takes its members as raw RON, which keeps their place in the text, and reads
 //! them one by one. So a mistake in one product hides none in another.
 
+mod presentation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -12,9 +14,9 @@ use ron::value::RawValue;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{CatalogError, CatalogGrant, MAX_BYTES, Mistake, Product, ProductKind};
+use super::{CatalogError, CatalogGrant, Group, MAX_BYTES, Mistake, Product, ProductKind};
 use crate::protocol::money::{Currency, Micros};
-use crate::protocol::name::{CreatorId, GameId, ProductId};
+use crate::protocol::name::{CreatorId, GameId, GroupId, ProductId};
 use crate::protocol::shares::{self, Share};
 
 /// The longest title and description, in characters.
@@ -33,6 +35,8 @@ const MAX_HOURS: u32 = 87_600;
 struct RawCatalog<'a> {
     #[serde(borrow)]
     game: &'a RawValue,
+    #[serde(default)]
+    groups: Option<Entries<'a>>,
     products: Entries<'a>,
 }
 
@@ -58,6 +62,14 @@ struct RawProduct<'a> {
     grants: Option<&'a RawValue>,
     #[serde(default)]
     shares: Option<&'a RawValue>,
+    #[serde(default)]
+    group: Option<&'a RawValue>,
+    #[serde(default)]
+    icon: Option<&'a RawValue>,
+    #[serde(default)]
+    highlighted: Option<&'a RawValue>,
+    #[serde(default)]
+    translations: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -94,8 +106,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
-/// A game, and its products in the order of the file.
-type Parsed = (GameId, Vec<(ProductId, Product)>);
+/// A catalogue as it was written, in the order of the file.
+pub(super) struct Parsed {
+    pub(super) game: GameId,
+    pub(super) groups: Vec<(GroupId, Group)>,
+    pub(super) products: Vec<(ProductId, Product)>,
+}
 
 /// Reads the text, collecting every mistake.
 pub(super) fn parse(file: &str, text: &str) -> Result<Parsed, CatalogError> {
@@ -128,6 +144,7 @@ impl<'a> Reader<'a> {
         if raw.products.0.is_empty() {
             self.mistake(0, "there is no product; write at least one under `products`".to_owned());
         }
+        let groups = raw.groups.map_or_else(Vec::new, |groups| self.groups(groups));
         let mut products = Vec::new();
         let mut seen = BTreeSet::new();
         for (key, value) in raw.products.0 {
@@ -138,16 +155,16 @@ impl<'a> Reader<'a> {
             {
                 self.mistake(self.place(key), "there is another product of this name; rename one".to_owned());
             }
-            let product = name.as_ref().and_then(|name| self.product(name, value));
+            let product = name.as_ref().and_then(|name| self.product(name, value, &groups));
             if let (Some(name), Some(product)) = (name, product) {
                 products.push((name, product));
             }
             self.product = None;
         }
-        Some((game?, products))
+        Some(Parsed { game: game?, groups, products })
     }
 
-    fn product(&mut self, name: &ProductId, raw: &'a RawValue) -> Option<Product> {
+    fn product(&mut self, name: &ProductId, raw: &'a RawValue, groups: &[(GroupId, Group)]) -> Option<Product> {
         let (kind, raw_product) = match self.read::<RawKind<'a>>(raw)? {
             RawKind::Unlock(product) => (Some(ProductKind::Unlock), product),
             RawKind::Consumable(product) => (Some(ProductKind::Consumable), product),
@@ -158,11 +175,8 @@ impl<'a> Reader<'a> {
         {
             self.mistake(self.place(hours), "only a Pass has `hours`; remove them, or make it a Pass".to_owned());
         }
-        let title = self.words(raw_product.title);
-        if title.as_ref().is_some_and(|text| text.trim().is_empty()) {
-            let message = "the title is empty; write what players should read".to_owned();
-            self.mistake(self.place(raw_product.title), message);
-        }
+        let title = self.title(raw_product.title);
+        let presentation = self.presentation(&raw_product, groups);
         let description = match raw_product.description {
             Some(description) => self.words(description),
             None => Some(String::new()),
@@ -180,6 +194,7 @@ impl<'a> Reader<'a> {
             prices: prices?,
             grants: grants?,
             shares: shares?,
+            presentation: presentation?,
         })
     }
 
@@ -364,6 +379,17 @@ impl<'a> Reader<'a> {
             return None;
         }
         Some(number)
+    }
+
+    /// A text that says something.
+    fn title(&mut self, raw: &'a RawValue) -> Option<String> {
+        let title = self.words(raw)?;
+        if title.trim().is_empty() {
+            let message = "the title is empty; write what players should read".to_owned();
+            self.mistake(self.place(raw), message);
+            return None;
+        }
+        Some(title)
     }
 
     fn words(&mut self, raw: &'a RawValue) -> Option<String> {

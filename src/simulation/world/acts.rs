@@ -78,6 +78,7 @@ impl World {
             Act::Copy { client } => self.copy(client),
             Act::Keep { client } => {
                 let client = self.client_of(client);
+                self.clients[client].told.save_is_copied();
                 let kept = (self.clients[client].disk.content(), self.clients[client].told.clone());
                 self.clients[client].kept = Some(kept);
             }
@@ -192,7 +193,8 @@ impl World {
             return;
         }
         self.devices[device].copied = true;
-        let original = &self.clients[client];
+        let original = &mut self.clients[client];
+        original.told.save_is_copied();
         let (told, version) = (original.told.clone(), original.version);
         let disk = SimulatedDisk::of(original.disk.content().copied());
         let copy = self.add_client(device, disk);

@@ -25,12 +25,23 @@ pub(super) struct Told {
     pub(super) asked: BTreeSet<OrderId>,
     pub(super) queued: BTreeSet<OrderId>,
     pub(super) not_saved: BTreeSet<OrderId>,
+    /// Orders that were on their way to the disk when the save was copied: the copy may have them, whatever becomes of them
+    /// here.
+    pub(super) in_a_copy: BTreeSet<OrderId>,
     granted: BTreeSet<OrderId>,
     declined: BTreeSet<OrderId>,
     /// Orders that were given before their receipt, and when, by the world's clock in milliseconds.
     pub(super) given: BTreeMap<OrderId, u64>,
     /// What was said to be used up.
     pub(super) used: BTreeSet<ConsumptionId>,
+}
+
+impl Told {
+    /// The save is copied, with whatever was written of orders that nobody knows to be saved yet.
+    pub(super) fn save_is_copied(&mut self) {
+        let undecided = |id: &&OrderId| !self.queued.contains(id) && !self.not_saved.contains(id);
+        self.in_a_copy = self.asked.iter().filter(undecided).chain(&self.in_a_copy).copied().collect();
+    }
 }
 
 /// What the game would show, from the messages that it heard.
@@ -281,7 +292,9 @@ impl Client {
                 told.not_saved.insert(id);
                 None
             }
-            _ if told.not_saved.contains(&id) => Some("was said not to be saved, and is there"),
+            _ if told.not_saved.contains(&id) && !told.in_a_copy.contains(&id) => {
+                Some("was said not to be saved, and is there")
+            }
             OrderState::Queued if !told.asked.contains(&id) => Some("is queued, and was never asked for"),
             OrderState::Queued if told.granted.contains(&id) => Some("was granted, and is queued again"),
             OrderState::Queued => {

@@ -138,7 +138,8 @@ impl World {
                     return Err(format!("client {number}: the order {id} is another account's"));
                 }
             }
-            if let Some(id) = client.told.not_saved.iter().find(|id| books.orders.contains_key(id)) {
+            let mut not_saved = client.told.not_saved.difference(&client.told.in_a_copy);
+            if let Some(id) = not_saved.find(|id| books.orders.contains_key(id)) {
                 return Err(format!("client {number}: the order {id} was said not to be saved, and is in the books"));
             }
             let own = books.orders.iter().filter(|(_, order)| order.account == client.account.as_str());

@@ -65,3 +65,18 @@ fn something_can_be_ordered_again_when_a_disk_that_failed_is_well() {
     ];
     keeps_its_promises(Engine::Model, 250, 5, network, &steps);
 }
+
+#[test]
+fn order_that_was_being_written_when_the_save_was_copied_may_come_back_from_the_copy() {
+    let network = Network { loss: 17, copies: 45, late: 4, delay: 1 };
+    let steps = [
+        (0, Act::Copy { client: 232 }),
+        (0, Act::Copy { client: 61 }),
+        (0, Act::Fail { client: 182, kind: FaultKind::Interrupted, call: 1, for_ever: true }),
+        (0, Act::Buy { client: 117, product: 112, quantity: 3 }),
+        (0, Act::Copy { client: 212 }),
+        (0, Act::Fail { client: 224, kind: FaultKind::Quota, call: 0, for_ever: false }),
+        (81_806, Act::Consume { client: 95 }),
+    ];
+    keeps_its_promises(Engine::Model, 560, 3, network, &steps);
+}
