@@ -7,6 +7,7 @@
 //! | [`protocol`] | what a device, a server and anyone else agree on: money, catalogue, orders, receipts, signatures |
 //! | `client` | the purchasing client: a state machine without I/O, and the journal, transport and thread that run it |
 //! | `plugin` | the Bevy face: `IapPlugin`, `Store`, messages, run conditions |
+//! | `ui` | a finished shop, and its parts, on `bevy_ui` |
 //! | `server` | the store server, and `iap-server`'s command line |
 //!
 //! # Troubleshooting
@@ -29,6 +30,8 @@ pub mod protocol;
 pub mod server;
 #[cfg(all(test, feature = "client"))]
 mod simulation;
+#[cfg(feature = "ui")]
+pub mod ui;
 
 /// What a game that sells something usually names.
 #[cfg(feature = "plugin")]
