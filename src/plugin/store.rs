@@ -305,6 +305,12 @@ impl Store {
         Ok(())
     }
 
+    /// Whether a server is set.
+    #[cfg(feature = "ui")]
+    pub(crate) fn has_server(&self) -> bool {
+        self.has_server
+    }
+
     /// Whether the game set it offline.
     pub fn is_offline(&self) -> bool {
         self.offline

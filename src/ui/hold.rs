@@ -1,0 +1,202 @@
+//! The button that buys: it is held for about half a second, so that no stray press ever does.
+//!
+//! It is held by a pointer, by Enter or Space, or by a gamepad's lower button, and let go of by whatever ends that. A
+//! screen reader cannot hold: there the first press asks, and a second one within a few seconds buys.
+
+use bevy::input::ButtonState;
+use bevy::input::keyboard::KeyboardInput;
+use bevy::input_focus::tab_navigation::TabIndex;
+use bevy::input_focus::{FocusedInput, InputFocus};
+use bevy::picking::hover::Hovered;
+use bevy::picking::pointer::PointerId;
+use bevy::prelude::*;
+use bevy::time::Real;
+use bevy::ui::auto_directional_navigation::AutoDirectionalNavigation;
+use bevy::ui::{InteractionDisabled, Pressed};
+
+use super::parts::Part;
+use super::skin::{Ink, Size, Skin, Tone};
+use super::theme::Theme;
+use super::waits::Waits;
+use crate::plugin::Store;
+
+/// The shortest that a press must be held, in seconds, whatever the theme says.
+const SHORTEST_HOLD: f32 = 0.25;
+
+/// Buys a product when it is held.
+#[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[require(Node, Skin = Skin::Main, Hovered, TabIndex, AutoDirectionalNavigation)]
+pub struct BuyButton(
+    /// The product.
+    pub String,
+);
+
+/// How far a button is held down.
+#[derive(Component, Debug)]
+pub(super) struct Holding {
+    by: Holder,
+    seconds: f32,
+}
+
+/// What holds a button down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    Pointer(PointerId),
+    Key(KeyCode),
+    #[cfg(feature = "gamepad")]
+    Gamepad,
+}
+
+/// What grows while the button is held.
+#[derive(Component, Debug)]
+pub(super) struct Progress;
+
+/// The button that buys `product` when it is held; it says its price, and is disabled while nothing can be bought.
+///
+/// Spawn it anywhere in a `bevy_ui` tree. [`outcome_label`](super::outcome_label) says what became of it.
+pub fn buy_button(product: &str) -> impl Bundle {
+    let node = Node {
+        justify_content: JustifyContent::Center,
+        align_items: AlignItems::Center,
+        overflow: Overflow::clip(),
+        ..default()
+    };
+    let bar = Node {
+        position_type: PositionType::Absolute,
+        left: px(0),
+        top: px(0),
+        width: percent(0),
+        height: percent(100),
+        ..default()
+    };
+    (
+        BuyButton(product.to_owned()),
+        node,
+        children![
+            (Progress, Skin::Progress, bar, Pickable::IGNORE),
+            (Part::Buy(product.to_owned()), Ink::new(Size::Large, Tone::Plain), Pickable::IGNORE),
+        ],
+    )
+}
+
+pub(super) fn register(app: &mut App) {
+    app.add_observer(press)
+        .add_observer(|release: On<Pointer<Release>>, held: Held, commands: Commands| {
+            held.pointer_ends(release.entity, release.pointer_id, commands);
+        })
+        .add_observer(|out: On<Pointer<Out>>, held: Held, commands: Commands| {
+            held.pointer_ends(out.entity, out.pointer_id, commands);
+        })
+        .add_observer(|cancel: On<Pointer<Cancel>>, held: Held, commands: Commands| {
+            held.pointer_ends(cancel.entity, cancel.pointer_id, commands);
+        })
+        .add_observer(key)
+        .add_systems(Update, hold.run_if(any_with_component::<Holding>));
+}
+
+/// The buttons that are held.
+#[derive(bevy::ecs::system::SystemParam)]
+struct Held<'w, 's> {
+    holding: Query<'w, 's, &'static Holding>,
+}
+
+impl Held<'_, '_> {
+    fn pointer_ends(&self, button: Entity, pointer: PointerId, mut commands: Commands) {
+        if self.holding.get(button).is_ok_and(|holding| holding.by == Holder::Pointer(pointer)) {
+            let_go(button, &mut commands);
+        }
+    }
+}
+
+fn press(
+    mut press: On<Pointer<Press>>,
+    buttons: Query<Has<InteractionDisabled>, With<BuyButton>>,
+    mut commands: Commands,
+) {
+    let Ok(is_disabled) = buttons.get(press.entity) else { return };
+    press.propagate(false);
+    if !is_disabled && press.button == PointerButton::Primary {
+        take_hold(press.entity, Holder::Pointer(press.pointer_id), &mut commands);
+    }
+}
+
+fn key(
+    mut event: On<FocusedInput<KeyboardInput>>,
+    buttons: Query<Has<InteractionDisabled>, With<BuyButton>>,
+    holding: Query<&Holding>,
+    mut commands: Commands,
+) {
+    let Ok(is_disabled) = buttons.get(event.focused_entity) else { return };
+    let (button, code) = (event.focused_entity, event.input.key_code);
+    if !matches!(code, KeyCode::Enter | KeyCode::NumpadEnter | KeyCode::Space) {
+        return;
+    }
+    event.propagate(false);
+    match event.input.state {
+        ButtonState::Pressed if !event.input.repeat && !is_disabled && !holding.contains(button) => {
+            take_hold(button, Holder::Key(code), &mut commands);
+        }
+        ButtonState::Released if holding.get(button).is_ok_and(|it| it.by == Holder::Key(code)) => {
+            let_go(button, &mut commands);
+        }
+        _ => {}
+    }
+}
+
+/// A button begins to be held.
+pub(super) fn take_hold(button: Entity, by: Holder, commands: &mut Commands) {
+    commands.entity(button).insert((Holding { by, seconds: 0.0 }, Pressed));
+}
+
+/// A button is let go of.
+pub(super) fn let_go(button: Entity, commands: &mut Commands) {
+    commands.entity(button).try_remove::<(Holding, Pressed)>();
+}
+
+/// Buys what is held long enough.
+fn hold(
+    time: Res<Time<Real>>,
+    theme: Res<Theme>,
+    focus: Res<InputFocus>,
+    mut store: ResMut<Store>,
+    mut waits: ResMut<Waits>,
+    mut held: Query<(Entity, &BuyButton, &mut Holding, Has<InteractionDisabled>)>,
+    mut commands: Commands,
+) {
+    let longest = theme.hold.max(SHORTEST_HOLD);
+    for (button, BuyButton(product), mut holding, is_disabled) in &mut held {
+        // A slow frame is no long press.
+        holding.seconds += time.delta_secs().min(SHORTEST_HOLD / 2.0);
+        let lost_focus = !matches!(holding.by, Holder::Pointer(_)) && focus.get() != Some(button);
+        if is_disabled || lost_focus {
+            let_go(button, &mut commands);
+        } else if holding.seconds >= longest {
+            let_go(button, &mut commands);
+            waits.tried(product, store.purchase(product));
+        }
+    }
+}
+
+/// Shows how long a button is held.
+pub(super) fn show_progress(
+    theme: Res<Theme>,
+    held: Query<Option<&Holding>, With<BuyButton>>,
+    mut bars: Query<(&ChildOf, &mut Node), With<Progress>>,
+) {
+    for (parent, mut node) in &mut bars {
+        let seconds = held.get(parent.parent()).ok().flatten().map_or(0.0, |holding| holding.seconds);
+        let width = percent((seconds / theme.hold.max(SHORTEST_HOLD)).min(1.0) * 100.0);
+        if node.width != width {
+            node.width = width;
+        }
+    }
+}
+
+/// A press by somebody who cannot hold: the first asks, the second buys.
+pub(super) fn press_without_holding(product: &str, store: &mut Store, waits: &mut Waits, time: &Time<Real>) {
+    if waits.is_confirming(product) {
+        waits.tried(product, store.purchase(product));
+    } else {
+        waits.confirm(product, time.elapsed());
+    }
+}

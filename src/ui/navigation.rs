@@ -1,0 +1,230 @@
+//! The shop by keyboard, gamepad and screen reader: where the focus goes, and what it is called.
+
+use bevy::a11y::{AccessibilityNode, ActionRequest};
+use bevy::input_focus::{FocusCause, InputFocus, InputFocusVisible};
+use bevy::math::CompassOctant;
+use bevy::prelude::*;
+use bevy::time::Real;
+use bevy::ui::InteractionDisabled;
+use bevy::ui::auto_directional_navigation::{AutoDirectionalNavigation, AutoDirectionalNavigator};
+use bevy::ui_widgets::{Activate, Button, ScrollIntoView};
+
+use super::hold::{BuyButton, press_without_holding};
+use super::panel::Does;
+use super::parts::{Part, Truth};
+use super::shop::{Shop, ShopCommand};
+use super::waits::Waits;
+use super::words::{Words, arguments};
+use crate::plugin::{PurchaseUpdated, Store};
+
+/// Says what happened to those who do not see it.
+#[derive(Component, Debug)]
+#[require(Node, AccessibilityNode = live())]
+pub struct Announcer;
+
+fn live() -> AccessibilityNode {
+    let mut node = accesskit::Node::new(accesskit::Role::Status);
+    node.set_live(accesskit::Live::Polite);
+    AccessibilityNode(node)
+}
+
+/// Where a player wants to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Go(CompassOctant),
+    Leave,
+}
+
+/// What keys and gamepads wish for in this frame.
+#[derive(bevy::ecs::system::SystemParam)]
+pub(super) struct Wishes<'w, 's> {
+    keys: Option<Res<'w, ButtonInput<KeyCode>>>,
+    #[cfg(feature = "gamepad")]
+    gamepads: Query<'w, 's, &'static Gamepad>,
+    #[cfg(not(feature = "gamepad"))]
+    _gamepads: Query<'w, 's, ()>,
+}
+
+impl Wishes<'_, '_> {
+    fn wish(&self) -> Option<Wish> {
+        use CompassOctant::{East, North, South, West};
+        let keys = [
+            (KeyCode::ArrowUp, Wish::Go(North)),
+            (KeyCode::ArrowDown, Wish::Go(South)),
+            (KeyCode::ArrowLeft, Wish::Go(West)),
+            (KeyCode::ArrowRight, Wish::Go(East)),
+            (KeyCode::Escape, Wish::Leave),
+        ];
+        let by_key = self.keys.as_ref().and_then(|pressed| keys.iter().find(|(key, _)| pressed.just_pressed(*key)));
+        by_key.map(|(_, wish)| *wish).or_else(|| self.by_gamepad())
+    }
+
+    #[cfg(feature = "gamepad")]
+    fn by_gamepad(&self) -> Option<Wish> {
+        let buttons = [
+            (GamepadButton::DPadUp, Wish::Go(CompassOctant::North)),
+            (GamepadButton::DPadDown, Wish::Go(CompassOctant::South)),
+            (GamepadButton::DPadLeft, Wish::Go(CompassOctant::West)),
+            (GamepadButton::DPadRight, Wish::Go(CompassOctant::East)),
+            (GamepadButton::East, Wish::Leave),
+        ];
+        let pressed = |button| self.gamepads.iter().any(|gamepad| gamepad.just_pressed(button));
+        buttons.iter().find(|(button, _)| pressed(*button)).map(|(_, wish)| *wish)
+    }
+
+    #[cfg(not(feature = "gamepad"))]
+    fn by_gamepad(&self) -> Option<Wish> {
+        None
+    }
+}
+
+/// Moves the focus, and leaves the shop.
+pub(super) fn navigate(
+    wishes: Wishes<'_, '_>,
+    shop: Res<Shop>,
+    mut navigator: AutoDirectionalNavigator,
+    controls: Query<Entity, (With<AutoDirectionalNavigation>, Or<(With<Does>, With<BuyButton>)>)>,
+    mut visible: ResMut<InputFocusVisible>,
+    mut commands: MessageWriter<ShopCommand>,
+) {
+    let Some(wish) = wishes.wish() else { return };
+    let focus = navigator.input_focus().filter(|focus| controls.contains(*focus));
+    match wish {
+        Wish::Leave if shop.is_open() => {
+            commands.write(shop.back());
+        }
+        Wish::Leave => {}
+        Wish::Go(_) if focus.is_none() && !shop.is_open() => {}
+        Wish::Go(direction) => {
+            visible.0 = true;
+            if focus.is_some() {
+                // At the edge there is nowhere to go.
+                let _ = navigator.navigate(direction);
+            } else if let Some(first) = controls.iter().next() {
+                navigator.manual_directional_navigation.focus.set(first, FocusCause::Navigated);
+            }
+        }
+    }
+}
+
+/// A gamepad's lower button presses what has the focus, and holds what is to be held.
+#[cfg(feature = "gamepad")]
+pub(super) fn press_by_gamepad(
+    gamepads: Query<&Gamepad>,
+    focus: Res<InputFocus>,
+    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Does>)>,
+    buying: Query<Has<InteractionDisabled>, With<BuyButton>>,
+    holding: Query<Entity, With<super::hold::Holding>>,
+    mut commands: Commands,
+) {
+    let is_down = |gamepad: &Gamepad| gamepad.pressed(GamepadButton::South);
+    if !gamepads.iter().any(is_down) {
+        if gamepads.iter().any(|gamepad| gamepad.just_released(GamepadButton::South)) {
+            holding.iter().for_each(|button| super::hold::let_go(button, &mut commands));
+        }
+        return;
+    }
+    let Some(focus) = focus.get() else { return };
+    if !gamepads.iter().any(|gamepad| gamepad.just_pressed(GamepadButton::South)) {
+        return;
+    }
+    if plain.get(focus) == Ok(false) {
+        commands.trigger(Activate { entity: focus });
+    } else if buying.get(focus) == Ok(false) {
+        super::hold::take_hold(focus, super::hold::Holder::Gamepad, &mut commands);
+    }
+}
+
+/// What has the focus is brought into view.
+pub(super) fn scroll_to_focus(
+    focus: Res<InputFocus>,
+    visible: Res<InputFocusVisible>,
+    controls: Query<(), Or<(With<Does>, With<BuyButton>)>>,
+    mut commands: Commands,
+) {
+    if let Some(entity) = focus.get().filter(|entity| visible.0 && controls.contains(*entity)) {
+        commands.trigger(ScrollIntoView { entity });
+    }
+}
+
+/// What a screen reader asks for.
+pub(super) fn answer_screen_reader(
+    mut requests: MessageReader<ActionRequest>,
+    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Does>)>,
+    buying: Query<(&BuyButton, Has<InteractionDisabled>)>,
+    mut focus: ResMut<InputFocus>,
+    mut store: ResMut<Store>,
+    mut waits: ResMut<Waits>,
+    time: Res<Time<Real>>,
+    mut commands: Commands,
+) {
+    for request in requests.read() {
+        let Some(target) = Entity::try_from_bits(request.target_node.0) else { continue };
+        match request.action {
+            accesskit::Action::Focus if plain.contains(target) || buying.contains(target) => {
+                focus.set(target, FocusCause::Navigated);
+            }
+            accesskit::Action::Click if plain.get(target) == Ok(false) => commands.trigger(Activate { entity: target }),
+            accesskit::Action::Click => {
+                if let Ok((BuyButton(product), false)) = buying.get(target) {
+                    press_without_holding(product, &mut store, &mut waits, &time);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Gives controls and texts the names by which a screen reader calls them.
+pub(super) fn name(
+    store: Res<Store>,
+    words: Res<Words>,
+    waits: Res<Waits>,
+    mut controls: Query<
+        (Option<&Does>, Option<&BuyButton>, Has<InteractionDisabled>, &mut AccessibilityNode),
+        Or<(With<Does>, With<BuyButton>)>,
+    >,
+    mut texts: Query<(&Text, &mut AccessibilityNode), (With<Part>, Without<Does>, Without<BuyButton>)>,
+) {
+    let truth = Truth { store: &store, words: &words, waits: &waits };
+    for (does, buys, is_disabled, mut node) in &mut controls {
+        let label = match (does, buys) {
+            (Some(does), _) => does.label(truth),
+            (None, Some(BuyButton(product))) => truth.buy_label(product),
+            (None, None) => continue,
+        };
+        let (labelled, disabled) = (node.label() == Some(label.as_str()), node.is_disabled() == is_disabled);
+        if labelled && disabled && node.role() == accesskit::Role::Button {
+            continue;
+        }
+        node.set_role(accesskit::Role::Button);
+        node.set_label(label);
+        if is_disabled { node.set_disabled() } else { node.clear_disabled() }
+    }
+    for (text, mut node) in &mut texts {
+        if node.value() != Some(text.0.as_str()) {
+            node.set_role(accesskit::Role::Label);
+            node.set_value(text.0.as_str());
+        }
+    }
+}
+
+/// Says aloud what becomes of orders.
+pub(super) fn announce(
+    mut updates: MessageReader<PurchaseUpdated>,
+    store: Res<Store>,
+    words: Res<Words>,
+    waits: Res<Waits>,
+    mut announcers: Query<&mut AccessibilityNode, With<Announcer>>,
+) {
+    let truth = Truth { store: &store, words: &words, waits: &waits };
+    for update in updates.read() {
+        let Some(order) = store.order(update.order) else { continue };
+        let title = truth.title(order.product.as_str());
+        let outcome = truth.progress(order).text;
+        let said = words.say_with("announce-order", &arguments([("title", title.into()), ("outcome", outcome.into())]));
+        for mut node in &mut announcers {
+            node.set_value(said.as_str());
+        }
+    }
+}
