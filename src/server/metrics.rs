@@ -177,7 +177,7 @@ impl Default for Metrics {
         for status in ["granted", "declined", "replayed", "conflict", "failed", "refused"] {
             drop(metrics.orders.get_or_create(&StatusLabel { status }));
         }
-        for status in ["consumed", "refused", "replayed", "undecided", "conflict", "failed"] {
+        for status in ["consumed", "refused", "replayed", "undecided", "conflict", "not_member", "failed"] {
             drop(metrics.consumptions.get_or_create(&StatusLabel { status }));
         }
         for limit in Refused::ALL {
@@ -272,6 +272,7 @@ impl Metrics {
             ConsumptionOutcome::Replayed => "replayed",
             ConsumptionOutcome::Undecided => "undecided",
             ConsumptionOutcome::Conflict => "conflict",
+            ConsumptionOutcome::NotMember => "not_member",
             ConsumptionOutcome::Failed => "failed",
         };
         self.consumptions.get_or_create(&StatusLabel { status }).inc();

@@ -1,10 +1,15 @@
 //! Using up what was bought, over HTTP, and what the operator sees of it.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use bevy_iap::protocol::sync::{SyncRequest, SyncResponse, Wait};
 use bevy_iap::protocol::{Consumption, ConsumptionReceipt, ConsumptionStatus, FeedReceipt, SecretKey, Token};
+use bevy_iap::server::AccountRules;
+use bevy_iap::server::ledger::{AccountChange, AccountWish, Ledger as _, Membership, SqliteLedger};
+use bevy_iap::server::signing::Signer;
 use rusqlite::Connection;
 
 use crate::audit::audit_after;
@@ -237,4 +242,48 @@ fn what_is_counted_is_counted_again_when_it_is_gone() {
     assert_eq!(consumed(&shop, &device, &response)[0].status, ConsumptionStatus::Consumed);
     assert_eq!(counted().len(), 1);
     assert!(shop.server.audit().expect("audits").is_clean());
+}
+
+#[test]
+fn consumption_of_a_device_that_was_revoked_or_has_moved_is_refused_for_what_it_is() {
+    let shop = Shop::open();
+    let (host, mut device) = (shop.device(), shop.device());
+    device.sync(&shop, 0, &[device.clone().order("shield", 2)]);
+    let late = signed(&device, &device.consumption(1, "shield", 1));
+    let guest = device.clone();
+    // Another server sees to it, so that this one remembers the device as it was.
+    let mut elsewhere = Elsewhere::beside(&shop);
+    let code = elsewhere.ask(&host, AccountChange::LinkCode).link_code.expect("is told").code;
+    device.joined = Some(elsewhere.ask(&device, AccountChange::JoinByCode(code)).account);
+    let (_, answer) = send(&shop, &guest, 0, &[], std::slice::from_ref(&late));
+    answer.assert_refused("/problems/wrong-account", 422);
+    sync(&shop, &device, 0, &[], &[]);
+    elsewhere.ask(&host, AccountChange::RevokeDevice(device.id()));
+    let late = signed(&device, &device.consumption(1, "shield", 1));
+    for _ in 0..2 {
+        let (_, answer) = send(&shop, &device, 0, &[], std::slice::from_ref(&late));
+        answer.assert_refused("/problems/device-revoked", 403);
+    }
+    assert!(shop.server.audit().expect("audits").is_clean());
+}
+
+/// Another server with the same books.
+struct Elsewhere {
+    ledger: SqliteLedger,
+    signer: Signer,
+}
+
+impl Elsewhere {
+    fn beside(shop: &Shop) -> Self {
+        let ledger = SqliteLedger::open(&shop.folder.path().join("store.sqlite"), &game()).expect("opens");
+        let text = std::fs::read_to_string(shop.folder.path().join("server.key")).expect("reads");
+        let seed = Base64UrlUnpadded::decode_vec(text.trim()).expect("base64url").try_into().expect("32 bytes");
+        Self { ledger, signer: Signer::new(Arc::new(SecretKey::from_seed(&seed)), game()) }
+    }
+
+    fn ask(&mut self, device: &Device, change: AccountChange) -> Membership {
+        let wish = AccountWish { device: device.id(), change };
+        let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs().cast_signed();
+        self.ledger.manage(&wish, &AccountRules::default(), &mut self.signer, now).expect("it is done")
+    }
 }
