@@ -1,6 +1,8 @@
 //! Which device belongs to which account, in memory, as the documents tell it.
 
-use super::super::membership::{self, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, Member, Move};
+use std::collections::BTreeSet;
+
+use super::super::membership::{self, Arrivals, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, Member, Move};
 use super::super::{AccountChange, AccountRules, AccountWish, Denied, ManageError, Membership};
 use super::*;
 use crate::protocol::Sha256;
@@ -64,7 +66,10 @@ impl ModelLedger {
                 return Ok(self.told(asker.id));
             }
             AccountChange::ReplaceKey { key, .. } if asker.replaced_by == Some(key.id()) => {
-                return Ok(self.told(key.id()));
+                let mut told = Membership { account, ..self.told(key.id()) };
+                told.devices.retain(|entry| entry.id == key.id());
+                told.signed_in = self.members.login_of(&told.account).is_some();
+                return Ok(told);
             }
             _ if asker.is_revoked() => return Err(Denied::Revoked(asker.id).into()),
             _ => {}
@@ -186,7 +191,7 @@ impl ModelLedger {
         let joined = Move {
             device: asker.id,
             number: 1 + self.members.moves.iter().filter(|one| one.device == asker.id).count() as i64,
-            place: 1 + self.moved_into(&to) as i64,
+            place: 1 + self.arrivals(&to).moves as i64,
             sequence: asker.sequence,
             closing: alone && self.members.login_of(&from).is_none(),
             from: from.clone(),
@@ -311,12 +316,14 @@ impl ModelLedger {
         all.filter(|member| member.account == *account).collect()
     }
 
-    fn moved_into(&self, account: &AccountId) -> u64 {
-        self.members.moves.iter().filter(|one| one.to == *account).count() as u64
+    fn arrivals(&self, account: &AccountId) -> Arrivals {
+        let arrived = || self.members.moves.iter().filter(|one| one.to == *account);
+        let devices: BTreeSet<KeyId> = arrived().map(|one| one.device).collect();
+        Arrivals { moves: arrived().count() as u64, devices: devices.len() as u64 }
     }
 
     fn ever(&self, account: &AccountId) -> u64 {
-        membership::ever(self.moved_into(account), &self.members_of(account))
+        membership::ever(self.arrivals(account), &self.members_of(account))
     }
 
     /// What a device is told of its account.

@@ -8,7 +8,7 @@ use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
-    self, AccountChange, AccountRules, AccountWish, Belongings, Denied, LinkCodeRecord, Login, MOST_MOVED, ManageError,
+    self, AccountChange, AccountRules, AccountWish, Arrivals, Belongings, Denied, LinkCodeRecord, Login, MOST_MOVED, ManageError,
     Member, Membership, Move, Successor,
 };
 use super::super::transfer::{Transfer, TransferKind};
@@ -38,8 +38,8 @@ pub(crate) trait AccountFacts: Facts {
     /// The last move of a device.
     fn last_move(&mut self, device: KeyId) -> Result<Option<Move>, LedgerError>;
 
-    /// How many devices have moved into an account.
-    fn moved_into(&mut self, account: &AccountId) -> Result<u64, LedgerError>;
+    /// What has moved into an account.
+    fn arrivals(&mut self, account: &AccountId) -> Result<Arrivals, LedgerError>;
 
     /// The orders of an account of which something is granted, in the order of its feed, each with the last receipt
     /// that the account got for it; none if there are too many, or its feed is too long to look at.
@@ -91,7 +91,9 @@ impl<F: AccountFacts> Plan<'_, F> {
             AccountChange::ReplaceKey { key, .. } if member.replaced_by == Some(key.id()) => {
                 let successor = self.facts.member(key.id())?;
                 let successor = successor.ok_or_else(|| LedgerError::damaged("a device's successor is missing"))?;
-                self.as_it_is(&successor)
+                // The old key hears no more of it than that it was done.
+                let successor = Member { account: member.account.clone(), ..successor };
+                self.told(&successor, vec![successor.clone()])
             }
             _ if member.is_revoked() => Err(Denied::Revoked(member.id).into()),
             AccountChange::LinkCode => self.make_link_code(member, signer),
@@ -213,7 +215,7 @@ impl<F: AccountFacts> Plan<'_, F> {
             return Err(Denied::KeyTaken(key.id()).into());
         }
         let mut members = self.facts.members(account)?;
-        if !rules.allow_another(membership::ever(self.facts.moved_into(account)?, &members)) {
+        if !rules.allow_another(membership::ever(self.facts.arrivals(account)?, &members)) {
             return Err(Denied::TooManyEver.into());
         }
         self.touch(account)?;
@@ -240,11 +242,11 @@ impl<F: AccountFacts> Plan<'_, F> {
             return Err(Denied::Frozen(member.id).into());
         }
         let mut members = self.facts.members(&to)?;
-        let moved_in = self.facts.moved_into(&to)?;
+        let arrivals = self.facts.arrivals(&to)?;
         if !rules.have_room(&members) {
             return Err(Denied::TooManyDevices.into());
         }
-        if !rules.allow_another(membership::ever(moved_in, &members)) {
+        if !rules.allow_another(membership::ever(arrivals, &members)) {
             return Err(Denied::TooManyEver.into());
         }
         self.touch(&from)?;
@@ -259,7 +261,7 @@ impl<F: AccountFacts> Plan<'_, F> {
             number: last.map_or(1, |last| last.number.saturating_add(1)),
             from: from.clone(),
             to: to.clone(),
-            place: i64::try_from(moved_in).unwrap_or(i64::MAX).saturating_add(1),
+            place: i64::try_from(arrivals.moves).unwrap_or(i64::MAX).saturating_add(1),
             sequence: member.sequence,
             closing,
             code,

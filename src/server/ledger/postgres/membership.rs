@@ -8,7 +8,7 @@ use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
-    AccountChange, AccountRules, AccountWish, Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED,
+    AccountChange, AccountRules, AccountWish, Arrivals, Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED,
     ManageError, Member, Membership, MembershipChanges, Move, Successor,
 };
 use super::super::plan::{self, AccountFacts, Facts as _};
@@ -33,7 +33,7 @@ statements! {
     link_code = "SELECT account, expires_at FROM link_codes WHERE sha256 = $1";
     last_move = "SELECT number, source, target, place, sequence, closing, code, moved_at FROM moves WHERE device = $1
         ORDER BY number DESC LIMIT 1";
-    moved_into = "SELECT COUNT(*) FROM moves WHERE target = $1";
+    arrivals = "SELECT COUNT(*), COUNT(DISTINCT device) FROM moves WHERE target = $1";
     moved_to = "SELECT target FROM moves WHERE source = $1 AND closing";
     left = "SELECT 1 FROM moves WHERE source = $1 LIMIT 1";
     feed_length = "SELECT MAX(feed) FROM receipts WHERE account = $1";
@@ -234,9 +234,10 @@ impl AccountFacts for Books<'_> {
         rows.first().map(last).transpose()
     }
 
-    fn moved_into(&mut self, account: &AccountId) -> Result<u64, LedgerError> {
-        let rows = self.by_text(&self.session.membership.moved_into, account.as_str())?;
-        rows.first().map_or(Ok(0), |row| values::count(row.try_get(0)?))
+    fn arrivals(&mut self, account: &AccountId) -> Result<Arrivals, LedgerError> {
+        let rows = self.by_text(&self.session.membership.arrivals, account.as_str())?;
+        let row = rows.first().ok_or_else(|| LedgerError::damaged("nothing was counted"))?;
+        Ok(Arrivals { moves: values::count(row.try_get(0)?)?, devices: values::count(row.try_get(1)?)? })
     }
 
     fn purchases(&mut self, account: &AccountId) -> Result<Option<Vec<(OrderId, Token)>>, LedgerError> {

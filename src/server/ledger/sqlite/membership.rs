@@ -6,7 +6,7 @@ use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
-    Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, Member, MembershipChanges, Move, Successor,
+    Arrivals, Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, Member, MembershipChanges, Move, Successor,
 };
 use super::super::plan::{AccountFacts, ConsumptionFacts, Facts as _};
 use super::super::{LedgerError, TransferId, books, values};
@@ -95,9 +95,11 @@ impl AccountFacts for Books<'_> {
         rows.next()?.map(last).transpose()
     }
 
-    fn moved_into(&mut self, account: &AccountId) -> Result<u64, LedgerError> {
-        let mut statement = self.0.prepare_cached("SELECT COUNT(*) FROM moves WHERE target = ?1")?;
-        values::count(statement.query_row([account.as_str()], |row| row.get(0))?)
+    fn arrivals(&mut self, account: &AccountId) -> Result<Arrivals, LedgerError> {
+        let mut statement =
+            self.0.prepare_cached("SELECT COUNT(*), COUNT(DISTINCT device) FROM moves WHERE target = ?1")?;
+        let (moves, devices) = statement.query_row([account.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Arrivals { moves: values::count(moves)?, devices: values::count(devices)? })
     }
 
     fn purchases(&mut self, account: &AccountId) -> Result<Option<Vec<(OrderId, Token)>>, LedgerError> {
