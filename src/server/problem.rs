@@ -76,7 +76,7 @@ impl Refusal {
             Denied::TooManyPurchases => ProblemType::TooManyPurchases,
             Denied::WrongLinkCode => ProblemType::WrongLinkCode,
             Denied::WrongAccount { .. } => ProblemType::WrongAccount,
-            Denied::Frozen(_) | Denied::OtherLogin | Denied::KeyTaken(_) => ProblemType::Conflict,
+            Denied::AskedBefore | Denied::Frozen(_) | Denied::OtherLogin | Denied::KeyTaken(_) => ProblemType::Conflict,
         };
         Self::new(kind, denied.to_string())
     }

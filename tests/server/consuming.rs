@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use bevy_iap::protocol::sync::{SyncRequest, SyncResponse, Wait};
-use bevy_iap::protocol::{Consumption, ConsumptionReceipt, ConsumptionStatus, FeedReceipt, SecretKey, Token};
+use bevy_iap::protocol::{Consumption, ConsumptionReceipt, ConsumptionStatus, FeedReceipt, SecretKey, Sha256, Token};
 use bevy_iap::server::AccountRules;
 use bevy_iap::server::ledger::{AccountChange, AccountWish, Ledger as _, Membership, SqliteLedger};
 use bevy_iap::server::signing::Signer;
 use rusqlite::Connection;
 
 use crate::audit::audit_after;
-use crate::support::{Answer, Device, Shop, game, get, send_sync};
+use crate::support::{Answer, Device, Shop, fresh_id, game, get, send_sync};
 
 fn signed(device: &Device, consumption: &Consumption) -> Token {
     consumption.sign(&device.key).expect("signs")
@@ -282,7 +282,7 @@ impl Elsewhere {
     }
 
     fn ask(&mut self, device: &Device, change: AccountChange) -> Membership {
-        let wish = AccountWish { device: device.id(), change };
+        let wish = AccountWish { device: device.id(), question: Sha256::of(fresh_id()), change };
         let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs().cast_signed();
         self.ledger.manage(&wish, &AccountRules::default(), &mut self.signer, now).expect("it is done")
     }

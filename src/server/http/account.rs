@@ -52,7 +52,7 @@ pub(super) async fn account(State(app): State<Arc<App>>, request: Request) -> Re
         AccountChange::RevokeDevice(other) => Some(*other),
         _ => None,
     };
-    let done = app.pipeline.manage(AccountWish { device, change }).await;
+    let done = app.pipeline.manage(AccountWish { device, question: sha256, change }).await;
     // Whatever was known of it may be another now.
     [Some(device), other].iter().flatten().for_each(|device| app.devices.forget(device));
     let done = done?;

@@ -78,6 +78,8 @@ impl Login {
 pub struct AccountWish {
     /// The device.
     pub device: KeyId,
+    /// The digest of the question's token, by which it is known when it is sent again.
+    pub question: Sha256,
     /// What it asks.
     pub change: AccountChange,
 }
@@ -127,6 +129,9 @@ pub struct Membership {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Denied {
+    /// The question was asked before, and would change something now.
+    #[error("this was asked before and is not done again, whatever became of it; ask anew")]
+    AskedBefore,
     /// The device was revoked.
     #[error("the device {0} was revoked; it buys nothing and hears nothing any more")]
     Revoked(KeyId),
@@ -301,6 +306,8 @@ pub(crate) struct MembershipChanges {
     pub(crate) link_code: Option<LinkCodeRecord>,
     /// How long the feeds of accounts are whose devices have changed.
     pub(crate) feeds: Vec<(AccountId, u64)>,
+    /// The question that was asked, which changes nothing from now on.
+    pub(crate) question: Option<Sha256>,
 }
 
 /// The receipt, not yet signed, that tells an account that an order is its own now. `last` is what the account from

@@ -4,12 +4,13 @@ mod joining;
 mod moving;
 
 use bevy_iap::protocol::account::{DeviceEntry, DeviceName, LINK_CODE_LIFE, LinkCode};
-use bevy_iap::protocol::{AccountId, KeyId, SecretKey, Status};
+use bevy_iap::protocol::{AccountId, KeyId, SecretKey, Sha256, Status};
 use bevy_iap::server::AccountRules;
 use bevy_iap::server::ledger::operation::{FreezeDevice, NameDevice, RevokeDevice};
 use bevy_iap::server::ledger::{AccountChange, AccountWish, Denied, Login, ManageError, Membership};
 
 use super::*;
+use crate::support::fresh_id;
 
 impl Desk {
     fn ask(&mut self, device: &Device, change: AccountChange) -> Result<Membership, Denied> {
@@ -17,8 +18,12 @@ impl Desk {
     }
 
     fn ask_by(&mut self, device: &Device, change: AccountChange, rules: &AccountRules) -> Result<Membership, Denied> {
-        let wish = AccountWish { device: device.id(), change };
-        match self.ledger.manage(&wish, rules, &mut self.signer, self.now) {
+        let wish = AccountWish { device: device.id(), question: Sha256::of(fresh_id()), change };
+        self.asked(&wish, rules)
+    }
+
+    fn asked(&mut self, wish: &AccountWish, rules: &AccountRules) -> Result<Membership, Denied> {
+        match self.ledger.manage(wish, rules, &mut self.signer, self.now) {
             Ok(told) => Ok(told),
             Err(ManageError::Denied(denied)) => Err(denied),
             Err(error) => panic!("{error}"),
@@ -82,7 +87,7 @@ fn device_is_told_its_account_and_its_devices_in_the_order_in_which_they_joined(
     let told = desk.ask(&others[2], AccountChange::Show).expect("shows");
     let expected: Vec<KeyId> = std::iter::once(device.id()).chain(others.iter().map(Device::id)).collect();
     assert_eq!((told.account.clone(), ids(&told)), (device.account(), expected));
-    let stranger = AccountWish { device: Device::new().id(), change: AccountChange::Show };
+    let stranger = AccountWish { device: Device::new().id(), question: Sha256::of("x"), change: AccountChange::Show };
     let asked = desk.ledger.manage(&stranger, &AccountRules::default(), &mut desk.signer, desk.now);
     assert!(matches!(asked, Err(ManageError::Ledger(LedgerError::UnknownDevice(_)))), "{asked:?}");
 }
@@ -237,6 +242,45 @@ fn frozen_device_takes_nothing_along_and_revokes_nobody_else(desk: &mut Desk, de
     assert!(desk.ask(device, AccountChange::RevokeDevice(device.id())).is_ok(), "itself it may");
 }
 
+fn question_sent_again_changes_nothing_ever(desk: &mut Desk, device: &mut Device) {
+    let (mut second, rules) = (desk.newcomer(), AccountRules::default());
+    let wish = |device: &Device, change| AccountWish { device: device.id(), question: Sha256::of(fresh_id()), change };
+    let name = |text: &str| AccountChange::NameDevice(device.id(), DeviceName::new(text).ok());
+    // What was asked and refused: too early, and then too late.
+    let too_early = wish(device, AccountChange::RevokeDevice(second.id()));
+    assert_eq!(desk.asked(&too_early, &rules), Err(Denied::NotYourDevice(second.id())));
+    let (code, named) = (wish(device, AccountChange::LinkCode), wish(device, name("the phone")));
+    let made = desk.asked(&code, &rules).expect("makes one").link_code.expect("is told").code;
+    let join = wish(&second, AccountChange::JoinByCode(made));
+    second.joined = Some(desk.asked(&join, &rules).expect("joins").account);
+    let sign_in = wish(device, AccountChange::SignIn(ann()));
+    for wish in [&named, &sign_in] {
+        assert!(desk.asked(wish, &rules).expect("is done").changed);
+    }
+    desk.now += 1_000_000;
+    if desk.engine != Engine::Model {
+        desk.reopen();
+    }
+    // What is done already is answered alike.
+    for wish in [&join, &named, &sign_in] {
+        assert!(!desk.asked(wish, &rules).expect("is answered").changed);
+    }
+    desk.ask(device, name("the old phone")).expect("names");
+    let host = desk.newcomer();
+    desk.join(&mut second, &host);
+    let before = format!("{:?}", rows::Rows::of(&mut *desk.ledger));
+    for wish in [&code, &named, &too_early] {
+        for _ in 0..2 {
+            let denied = desk.asked(wish, &rules).expect_err("it is not done again");
+            assert!(matches!(denied, Denied::AskedBefore | Denied::NotYourDevice(_)), "{denied}");
+        }
+    }
+    assert_eq!(desk.asked(&join, &rules), Err(Denied::WrongLinkCode), "it has left again");
+    assert_eq!(format!("{:?}", rows::Rows::of(&mut *desk.ledger)), before);
+    // A new question is never in the way, whatever was asked before.
+    desk.ask(device, name("the phone")).expect("names");
+}
+
 fn operator_revokes_and_names_devices(desk: &mut Desk, device: &mut Device) {
     let stranger = Device::new().id();
     assert_eq!(desk.refused(1, RevokeDevice { device: stranger }), Refused::UnknownDevice(stranger));
@@ -267,5 +311,6 @@ suite!(
     key_that_is_enrolled_or_names_another_account_takes_no_place,
     frozen_device_is_frozen_under_its_new_key,
     frozen_device_takes_nothing_along_and_revokes_nobody_else,
+    question_sent_again_changes_nothing_ever,
     operator_revokes_and_names_devices,
 );

@@ -32,6 +32,8 @@ pub(super) struct Members {
     pub(super) moves: Vec<Move>,
     pub(super) logins: BTreeMap<Login, (AccountId, UnixSeconds)>,
     pub(super) link_codes: BTreeMap<AccountId, LinkCodeRecord>,
+    /// What was asked that may have changed something.
+    questions: BTreeSet<Sha256>,
 }
 
 impl Members {
@@ -51,7 +53,28 @@ impl Members {
 }
 
 impl ModelLedger {
-    pub(super) fn manage_one(
+    /// Does what was not asked before, and remembers that it was, whatever becomes of it.
+    pub(super) fn manage_once(
+        &mut self,
+        wish: &AccountWish,
+        rules: &AccountRules,
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Membership, ManageError> {
+        let asker = self.member(wish.device).ok_or(LedgerError::UnknownDevice(wish.device))?;
+        let may_change = wish.change != AccountChange::Show && !asker.is_revoked();
+        let is_known = may_change && self.members.questions.contains(&wish.question);
+        let done = self.transaction(|books| match books.manage_one(wish, rules, signer, now) {
+            Ok(told) if told.changed && is_known => Err(Denied::AskedBefore.into()),
+            done => done,
+        });
+        if may_change && !matches!(done, Err(ManageError::Ledger(_))) {
+            self.members.questions.insert(wish.question);
+        }
+        done
+    }
+
+    fn manage_one(
         &mut self,
         wish: &AccountWish,
         rules: &AccountRules,
@@ -120,9 +143,9 @@ impl ModelLedger {
                 Ok(changed(self.told(asker.id)))
             }
             AccountChange::NameDevice(device, name) => {
-                let own = self.members_of(&account).into_iter().any(|one| one.id == *device && !one.is_revoked());
-                if !own {
-                    return Err(Denied::NotYourDevice(*device).into());
+                let own = self.members_of(&account).into_iter().find(|one| one.id == *device && !one.is_revoked());
+                if own.ok_or(Denied::NotYourDevice(*device))?.name == *name {
+                    return Ok(self.told(asker.id));
                 }
                 self.name(*device, name.clone());
                 Ok(changed(self.told(asker.id)))

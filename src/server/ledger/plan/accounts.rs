@@ -8,8 +8,8 @@ use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
-    self, AccountChange, AccountRules, AccountWish, Arrivals, Belongings, Denied, LinkCodeRecord, Login, MOST_MOVED, ManageError,
-    Member, Membership, Move, Successor,
+    self, AccountChange, AccountRules, AccountWish, Arrivals, Belongings, Denied, LinkCodeRecord, Login, MOST_MOVED,
+    ManageError, Member, Membership, Move, Successor,
 };
 use super::super::transfer::{Transfer, TransferKind};
 use super::super::{LedgerError, TransferId, books};
@@ -35,6 +35,9 @@ pub(crate) trait AccountFacts: Facts {
     /// The link code with this digest, if there is one; those that have ended too.
     fn link_code(&mut self, sha256: Sha256) -> Result<Option<LinkCodeRecord>, LedgerError>;
 
+    /// Whether a question was asked before.
+    fn is_asked(&mut self, question: Sha256) -> Result<bool, LedgerError>;
+
     /// The last move of a device.
     fn last_move(&mut self, device: KeyId) -> Result<Option<Move>, LedgerError>;
 
@@ -55,10 +58,13 @@ pub(crate) trait AccountFacts: Facts {
     fn operators_holds(&mut self, account: &AccountId) -> Result<Vec<HoldRecord>, LedgerError>;
 }
 
-/// Decides what becomes of what a device asks about its account. The changes are to be written only if it is done.
+/// Decides what becomes of what a device asks about its account. Where the changes remember the question they are to be
+/// written, also if it is not to be done; otherwise there are none.
+///
+/// A question is done once, or refused once: whoever has overheard one and sends it again changes nothing by it.
 ///
 /// # Errors
-/// It is not to be done, or the books cannot be read.
+/// The books cannot be read.
 pub(crate) fn manage(
     facts: &mut impl AccountFacts,
     wish: &AccountWish,
@@ -66,12 +72,22 @@ pub(crate) fn manage(
     game: &GameId,
     signer: &mut Signer,
     now: UnixSeconds,
-) -> Result<(Changes, Membership), ManageError> {
+) -> Result<(Changes, Result<Membership, Denied>), LedgerError> {
     let member = facts.member(wish.device)?.ok_or(LedgerError::UnknownDevice(wish.device))?;
+    // A revoked device changes nothing anyway, for ever.
+    let may_change = wish.change != AccountChange::Show && !member.is_revoked();
+    let is_known = may_change && facts.is_asked(wish.question)?;
     let mut plan = Plan::new(facts, game, now);
     let asker = Asker { member, rules: *rules };
-    let told = plan.manage(asker, &wish.change, signer)?;
-    Ok((plan.changes, told))
+    let (mut changes, told) = match plan.manage(asker, &wish.change, signer) {
+        Ok(told) if !told.changed => (Changes::default(), Ok(told)),
+        Ok(_) if is_known => (Changes::default(), Err(Denied::AskedBefore)),
+        Ok(told) => (plan.changes, Ok(told)),
+        Err(ManageError::Denied(denied)) => (Changes::default(), Err(denied)),
+        Err(ManageError::Ledger(error)) => return Err(error),
+    };
+    changes.membership.question = (may_change && !is_known).then_some(wish.question);
+    Ok((changes, told))
 }
 
 /// Whoever asks, and by which rules.
@@ -183,6 +199,9 @@ impl<F: AccountFacts> Plan<'_, F> {
         let mut members = self.facts.members(&member.account)?;
         let named = members.iter_mut().find(|one| one.id == device && !one.is_revoked());
         let named = named.ok_or(Denied::NotYourDevice(device))?;
+        if named.name.as_ref() == name {
+            return self.told(member, members);
+        }
         named.name = name.cloned();
         self.changes.membership.named.push((device, name.cloned()));
         let told = self.told(member, members)?;

@@ -8,8 +8,8 @@ use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
-    AccountChange, AccountRules, AccountWish, Arrivals, Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED,
-    ManageError, Member, Membership, MembershipChanges, Move, Successor,
+    AccountChange, AccountRules, AccountWish, Arrivals, Belongings, Denied, LinkCodeRecord, Login, MOST_LOOKED_AT,
+    MOST_MOVED, Member, Membership, MembershipChanges, Move, Successor,
 };
 use super::super::plan::{self, AccountFacts, Facts as _};
 use super::super::{LedgerError, TransferId, values};
@@ -31,6 +31,7 @@ statements! {
     login_of = "SELECT sha256 FROM logins WHERE account = $1";
     account_of_login = "SELECT account FROM logins WHERE sha256 = $1";
     link_code = "SELECT account, expires_at FROM link_codes WHERE sha256 = $1";
+    asked = "SELECT 1 FROM questions WHERE sha256 = $1";
     last_move = "SELECT number, source, target, place, sequence, closing, code, moved_at FROM moves WHERE device = $1
         ORDER BY number DESC LIMIT 1";
     arrivals = "SELECT COUNT(*), COUNT(DISTINCT device) FROM moves WHERE target = $1";
@@ -90,12 +91,13 @@ statements! {
 pub(super) fn manage(
     session: &Session,
     game: &GameId,
+    remember = "INSERT INTO questions (sha256) VALUES ($1)";
     stripe: i64,
     wish: &AccountWish,
     rules: &AccountRules,
     signer: &mut Signer,
     now: UnixSeconds,
-) -> Result<Membership, ManageError> {
+) -> Result<Result<Membership, Denied>, LedgerError> {
     if wish.change == AccountChange::Show {
         session.client.wait(async { Ok(session.client.batch_execute(SNAPSHOT).await?) })?;
         let told = plan::manage(&mut Books::nothing(session), wish, rules, game, signer, now);
@@ -109,13 +111,13 @@ pub(super) fn manage(
         if accounts_of(session, wish)? == accounts {
             match plan::manage(&mut books, wish, rules, game, signer, now) {
                 // Somebody else has just signed in as the same player: theirs is the account, and it is not locked.
-                Err(ManageError::Ledger(LedgerError::Damaged(_))) if accounts_of(session, wish)? != accounts => {}
+                Err(LedgerError::Damaged(_)) if accounts_of(session, wish)? != accounts => {}
                 done => break done?,
             }
         }
         session.roll_back()?;
     };
-    match (told.changed, changes.receipts.is_empty()) {
+    match (changes.membership.question.is_some(), changes.receipts.is_empty()) {
         (false, _) => session.roll_back()?,
         (true, true) => drop(writing::write_and_commit(session, &changes, stripe, nothing_to_sign)?),
         (true, false) => drop(written(session, &changes, signer, stripe)?),
@@ -224,6 +226,10 @@ impl AccountFacts for Books<'_> {
                 number: row.try_get(0)?,
                 from: text(row, 1)?,
                 to: text(row, 2)?,
+    fn is_asked(&mut self, question: Sha256) -> Result<bool, LedgerError> {
+        Ok(self.by_digest(&self.session.membership.asked, question)?.is_some())
+    }
+
                 place: row.try_get(3)?,
                 sequence: values::count(row.try_get(4)?)?,
                 closing: row.try_get(5)?,
@@ -380,3 +386,6 @@ pub(super) fn write<'a>(
         send(Write { statement: &statements.feeds, columns });
     }
 }
+    if let Some(question) = &changes.question {
+        send(Write { statement: &statements.remember, columns: vec![Box::new(&question.0[..])] });
+    }

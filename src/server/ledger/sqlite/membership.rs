@@ -73,6 +73,11 @@ impl AccountFacts for Books<'_> {
         rows.next()?.map(record).transpose()
     }
 
+    fn is_asked(&mut self, question: Sha256) -> Result<bool, LedgerError> {
+        let mut statement = self.0.prepare_cached("SELECT 1 FROM questions WHERE sha256 = ?1")?;
+        Ok(statement.exists([question.0])?)
+    }
+
     fn last_move(&mut self, device: KeyId) -> Result<Option<Move>, LedgerError> {
         let mut statement = self.0.prepare_cached(
             "SELECT number, source, target, place, sequence, closing, code, moved_at FROM moves WHERE device = ?1
@@ -119,8 +124,7 @@ impl AccountFacts for Books<'_> {
                                AND consumptions.account = later.account AND consumptions.feed = later.feed)) END
              WHERE receipts.account = ?1 ORDER BY receipts.feed LIMIT ?2",
         )?;
-        let most = MOST_MOVED as i64 + 1;
-        let mut rows = statement.query(params![account.as_str(), most])?;
+        let mut rows = statement.query([account.as_str()])?;
         let mut purchases = Vec::new();
         while let Some(row) = rows.next()? {
             let token = Token::from_text(row.get_ref(1)?.as_str().map_err(LedgerError::damaged)?);
@@ -232,6 +236,9 @@ fn write_move(connection: &Connection, joined: &Move) -> Result<(), LedgerError>
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
+    if let Some(question) = changes.question {
+        connection.prepare_cached("INSERT INTO questions (sha256) VALUES (?1)")?.execute([question.0])?;
+    }
             device,
             number,
             from.as_str(),
