@@ -2,6 +2,7 @@
 
 mod operator;
 mod overheard;
+mod questions;
 mod sign_in;
 
 use bevy_iap::protocol::account::{AccountAsk, AccountRequest, AccountResponse, DeviceName, LinkCode};

@@ -82,7 +82,7 @@ pub(super) async fn account(State(app): State<Arc<App>>, request: Request) -> Re
 fn verified(app: &App, token: &Token, key: PublicKey, caller: Caller) -> Result<AccountAsk, Refusal> {
     let request = AccountRequest::verify(token, key, &app.catalog.game)?;
     // Only now is it known that the device itself asks, and nobody who would use up its rate.
-    app.rates.orders(request.device, caller, 1)?;
+    app.rates.question(request.device, caller)?;
     match &request.ask {
         AccountAsk::LinkCode => app.rates.makes_code(request.device)?,
         AccountAsk::JoinByCode { .. } => app.rates.tries_code(request.device, caller)?,
