@@ -131,7 +131,7 @@ impl From<SyncError> for Refusal {
     fn from(error: SyncError) -> Self {
         let kind = match error {
             SyncError::Envelope(error) => return error.into(),
-            SyncError::Key(_) => ProblemType::MalformedBody,
+            SyncError::Key(_) | SyncError::TooManyBalances(_) => ProblemType::MalformedBody,
             SyncError::WrongAudience { .. } => ProblemType::WrongAudience,
             SyncError::WrongAccount { .. } => ProblemType::WrongAccount,
             SyncError::TooManyOrders(_) => ProblemType::TooManyOrders,
