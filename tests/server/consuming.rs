@@ -287,3 +287,30 @@ impl Elsewhere {
         self.ledger.manage(&wish, &AccountRules::default(), &mut self.signer, now).expect("it is done")
     }
 }
+
+/// A guest has used something up, has joined the second device's account, and used up more there.
+fn joined_shop() -> Shop {
+    let shop = Shop::open();
+    let (mut guest, host) = (shop.device(), shop.device());
+    let order = guest.order("shield", 3);
+    sync(&shop, &guest, 0, &[order], &[signed(&guest, &guest.consumption(1, "shield", 1))]);
+    crate::accounts::join(&shop, &mut guest, &host);
+    sync(&shop, &guest, 0, &[], &[signed(&guest, &guest.consumption(2, "shield", 1))]);
+    assert!(shop.server.audit().expect("audits").is_clean());
+    shop
+}
+
+#[test]
+fn consumption_of_a_device_that_was_never_one_of_the_account_is_found_by_the_audit() {
+    let report = audit_after(&joined_shop(), "DELETE FROM moves; UPDATE devices SET account = id");
+    assert!(report.to_string().contains("its device has never belonged to its account"), "{report}");
+}
+
+#[test]
+fn what_was_used_up_before_a_move_is_what_the_move_says_in_all() {
+    let shop = joined_shop();
+    for change in ["UPDATE moves SET moved_at = moved_at + 1", "UPDATE moves SET number = 2"] {
+        let report = audit_after(&shop, change);
+        assert!(report.to_string().contains("were used up before they came here"), "{change}: {report}");
+    }
+}
