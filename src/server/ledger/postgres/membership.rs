@@ -39,16 +39,24 @@ statements! {
     left = "SELECT 1 FROM moves WHERE source = $1 LIMIT 1";
     feed_length = "SELECT MAX(feed) FROM receipts WHERE account = $1";
     // A consumption may have the id of an order.
-    purchases = "SELECT receipts.order_id, last.token FROM receipts
+    purchases = "WITH parts AS (
+            SELECT later.order_id, MAX(later.feed) AS feed FROM receipts AS later
+            JOIN orders ON orders.id = later.order_id AND orders.account = later.account
+                AND orders.status = 'granted' AND orders.refunded_quantity > 0
+            WHERE later.account = $1 AND NOT EXISTS (SELECT 1 FROM consumptions
+                WHERE consumptions.id = later.order_id AND consumptions.account = later.account
+                    AND consumptions.feed = later.feed)
+            GROUP BY later.order_id)
+        SELECT receipts.order_id, last.token FROM receipts
         JOIN orders ON orders.id = receipts.order_id AND orders.account = receipts.account
             AND orders.feed = receipts.feed AND orders.status = 'granted'
-        JOIN receipts AS last ON last.account = receipts.account AND last.feed = CASE orders.refunded_quantity
-            WHEN 0 THEN receipts.feed
-            ELSE (SELECT MAX(feed) FROM receipts AS later
-                  WHERE later.account = receipts.account AND later.order_id = receipts.order_id
-                      AND NOT EXISTS (SELECT 1 FROM consumptions WHERE consumptions.id = later.order_id
-                          AND consumptions.account = later.account AND consumptions.feed = later.feed)) END
-        WHERE receipts.account = $1 ORDER BY receipts.feed LIMIT $2";
+        LEFT JOIN parts ON parts.order_id = receipts.order_id
+        JOIN receipts AS last ON last.account = receipts.account AND last.feed = COALESCE(parts.feed, receipts.feed)
+        WHERE receipts.account = $1 ORDER BY receipts.feed";
+    granted = "SELECT COUNT(*) FROM (
+            SELECT 1 FROM receipts JOIN orders ON orders.id = receipts.order_id
+                AND orders.account = receipts.account AND orders.feed = receipts.feed AND orders.status = 'granted'
+            WHERE receipts.account = $1 LIMIT $2) AS found";
     open_lots = format!("SELECT {LOT} FROM accounts WHERE kind = 'wallet' AND open AND owner = $1");
     paying = "SELECT id, debit_account FROM transfers WHERE id = ANY($1)";
     lots = format!("SELECT {LOT} FROM accounts WHERE id = ANY($1) AND stripe = 0 AND kind = 'wallet' AND owner = $2");
@@ -83,6 +91,7 @@ statements! {
     bind_login = "INSERT INTO logins (sha256, account, bound_at) VALUES ($1, $2, $3)";
     void_codes = "DELETE FROM link_codes WHERE account = ANY($1)";
     make_code = "INSERT INTO link_codes (account, sha256, expires_at) VALUES ($1, $2, $3)";
+    remember = "INSERT INTO questions (sha256) VALUES ($1)";
     feeds = "UPDATE devices SET feed = new.feed FROM unnest($1::text[], $2::bigint[]) AS new (account, feed)
         WHERE devices.account = new.account";
 }
@@ -91,7 +100,6 @@ statements! {
 pub(super) fn manage(
     session: &Session,
     game: &GameId,
-    remember = "INSERT INTO questions (sha256) VALUES ($1)";
     stripe: i64,
     wish: &AccountWish,
     rules: &AccountRules,
@@ -218,6 +226,10 @@ impl AccountFacts for Books<'_> {
         row.map(record).transpose()
     }
 
+    fn is_asked(&mut self, question: Sha256) -> Result<bool, LedgerError> {
+        Ok(self.by_digest(&self.session.membership.asked, question)?.is_some())
+    }
+
     fn last_move(&mut self, device: KeyId) -> Result<Option<Move>, LedgerError> {
         let rows = self.by_text(&self.session.membership.last_move, &device.to_string())?;
         let last = |row: &Row| {
@@ -226,10 +238,6 @@ impl AccountFacts for Books<'_> {
                 number: row.try_get(0)?,
                 from: text(row, 1)?,
                 to: text(row, 2)?,
-    fn is_asked(&mut self, question: Sha256) -> Result<bool, LedgerError> {
-        Ok(self.by_digest(&self.session.membership.asked, question)?.is_some())
-    }
-
                 place: row.try_get(3)?,
                 sequence: values::count(row.try_get(4)?)?,
                 closing: row.try_get(5)?,
@@ -250,9 +258,15 @@ impl AccountFacts for Books<'_> {
         if self.feed_length(account)? > MOST_LOOKED_AT {
             return Ok(None);
         }
-        let (client, statement) = (&self.session.client, &self.session.membership.purchases);
-        let most = MOST_MOVED as i64 + 1;
-        let rows = client.wait(async { Ok(client.query(statement, &[&account.as_str(), &most]).await?) })?;
+        let (client, statements) = (&self.session.client, &self.session.membership);
+        // Nothing of what is too much is read.
+        let most = MOST_MOVED as i64;
+        let (name, limit) = (account.as_str(), most + 1);
+        let granted = client.wait(async { Ok(client.query_one(&statements.granted, &[&name, &limit]).await?) })?;
+        if granted.try_get::<_, i64>(0)? > most {
+            return Ok(None);
+        }
+        let rows = self.by_text(&statements.purchases, account.as_str())?;
         rows.iter().map(|row| Ok((OrderId(bytes(row, 0)?), token(row, 1)?))).collect::<Result<_, _>>().map(Some)
     }
 
@@ -378,6 +392,9 @@ pub(super) fn write<'a>(
         let columns: Vec<Column<'a>> = vec![Box::new(account.as_str()), Box::new(&sha256.0[..]), Box::new(*expires_at)];
         send(Write { statement: &statements.make_code, columns });
     }
+    if let Some(question) = &changes.question {
+        send(Write { statement: &statements.remember, columns: vec![Box::new(&question.0[..])] });
+    }
     if !changes.feeds.is_empty() {
         let columns = vec![
             column(&changes.feeds, |(account, _)| account.as_str()),
@@ -386,6 +403,3 @@ pub(super) fn write<'a>(
         send(Write { statement: &statements.feeds, columns });
     }
 }
-    if let Some(question) = &changes.question {
-        send(Write { statement: &statements.remember, columns: vec![Box::new(&question.0[..])] });
-    }

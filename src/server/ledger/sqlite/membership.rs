@@ -111,18 +111,34 @@ impl AccountFacts for Books<'_> {
         if reading::feed_length(self.0, account)? > MOST_LOOKED_AT {
             return Ok(None);
         }
+        // Nothing of what is too much is read.
         let mut statement = self.0.prepare_cached(
-            "SELECT receipts.order_id, last.token FROM receipts
+            "SELECT COUNT(*) FROM (
+                 SELECT 1 FROM receipts JOIN orders ON orders.id = receipts.order_id
+                     AND orders.account = receipts.account AND orders.feed = receipts.feed AND orders.status = 'granted'
+                 WHERE receipts.account = ?1 LIMIT ?2)",
+        )?;
+        let granted: i64 = statement.query_row(params![account.as_str(), MOST_MOVED as i64 + 1], |row| row.get(0))?;
+        if granted > MOST_MOVED as i64 {
+            return Ok(None);
+        }
+        let mut statement = self.0.prepare_cached(
+            "WITH parts AS (
+                 SELECT later.order_id, MAX(later.feed) AS feed FROM receipts AS later
+                 JOIN orders ON orders.id = later.order_id AND orders.account = later.account
+                     AND orders.status = 'granted' AND orders.refunded_quantity > 0
+                 -- A consumption may have the id of an order.
+                 WHERE later.account = ?1 AND NOT EXISTS (SELECT 1 FROM consumptions
+                     WHERE consumptions.id = later.order_id AND consumptions.account = later.account
+                         AND consumptions.feed = later.feed)
+                 GROUP BY later.order_id)
+             SELECT receipts.order_id, last.token FROM receipts
              JOIN orders ON orders.id = receipts.order_id AND orders.account = receipts.account
                  AND orders.feed = receipts.feed AND orders.status = 'granted'
-             JOIN receipts AS last ON last.account = receipts.account AND last.feed = CASE orders.refunded_quantity
-                 WHEN 0 THEN receipts.feed
-                 ELSE (SELECT MAX(feed) FROM receipts AS later
-                       WHERE later.account = receipts.account AND later.order_id = receipts.order_id
-                           -- A consumption may have the id of an order.
-                           AND NOT EXISTS (SELECT 1 FROM consumptions WHERE consumptions.id = later.order_id
-                               AND consumptions.account = later.account AND consumptions.feed = later.feed)) END
-             WHERE receipts.account = ?1 ORDER BY receipts.feed LIMIT ?2",
+             LEFT JOIN parts ON parts.order_id = receipts.order_id
+             JOIN receipts AS last ON last.account = receipts.account
+                 AND last.feed = COALESCE(parts.feed, receipts.feed)
+             WHERE receipts.account = ?1 ORDER BY receipts.feed",
         )?;
         let mut rows = statement.query([account.as_str()])?;
         let mut purchases = Vec::new();
@@ -220,6 +236,9 @@ pub(super) fn write(connection: &Connection, changes: &MembershipChanges) -> Res
             .prepare_cached("INSERT INTO link_codes (account, sha256, expires_at) VALUES (?1, ?2, ?3)")?
             .execute(params![account.as_str(), sha256.0, expires_at])?;
     }
+    if let Some(question) = changes.question {
+        connection.prepare_cached("INSERT INTO questions (sha256) VALUES (?1)")?.execute([question.0])?;
+    }
     Ok(())
 }
 
@@ -236,9 +255,6 @@ fn write_move(connection: &Connection, joined: &Move) -> Result<(), LedgerError>
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
-    if let Some(question) = changes.question {
-        connection.prepare_cached("INSERT INTO questions (sha256) VALUES (?1)")?.execute([question.0])?;
-    }
             device,
             number,
             from.as_str(),
