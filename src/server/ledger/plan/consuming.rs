@@ -83,9 +83,9 @@ pub(crate) fn consume<F: ConsumptionFacts>(
         let consumption = verified.consumption();
         outcomes.push(match plan.consume_one(verified, signer, now) {
             // No trouble of the account, nor of its other devices.
-            Err(
-                LedgerError::DeviceRevoked(_) | LedgerError::WrongAccount { .. } | LedgerError::UnknownDevice(_),
-            ) => ConsumptionOutcome::NotMember,
+            Err(LedgerError::DeviceRevoked(_) | LedgerError::WrongAccount { .. } | LedgerError::UnknownDevice(_)) => {
+                ConsumptionOutcome::NotMember
+            }
             Err(error @ LedgerError::Damaged(_)) => {
                 tracing::error!("the consumption `{}` cannot be decided: `{error}`", consumption.id);
                 // A later one of the account would be decided before it.
