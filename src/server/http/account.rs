@@ -20,7 +20,7 @@ const JOSE: &str = "application/jose";
 /// Join an account, see to its devices
 ///
 /// The body is an `iap-account+jwt` of a device, the answer an `iap-account-response+jwt` with the account that the
-/// device belongs to from then on. What is asked again after it was done is answered alike.
+/// device belongs to from then on. The same question again changes nothing.
 #[utoipa::path(
     post,
     path = "/v1/account",
