@@ -145,7 +145,7 @@ pub struct AccountResponse {
     /// Whether the account belongs to somebody whom the game's login knows.
     pub signed_in: bool,
     /// The account's devices, in the order in which they joined it, that of the asker among them; of those that were
-    /// revoked, the asker alone.
+    /// revoked, the asker alone, which is told of no other then.
     pub devices: Vec<DeviceEntry>,
     /// The code that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

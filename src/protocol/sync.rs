@@ -19,6 +19,9 @@ pub const MAX_ORDERS: usize = 256;
 /// The most receipts of the feed in one answer; `more` says that there are others.
 pub const MAX_RECEIPTS: usize = 256;
 
+/// The most balances of a wallet that a device tells of.
+pub const MAX_BALANCES: usize = 256;
+
 /// The longest that a server holds an answer until there is news, in seconds.
 pub const LONGEST_WAIT: u64 = 30;
 
@@ -149,7 +152,7 @@ pub struct SyncRequest {
 pub struct Wait {
     /// The longest that it waits, in seconds; the server answers after [`LONGEST_WAIT`] at the latest.
     pub seconds: u64,
-    /// The wallet as the device last heard of it: another one is news.
+    /// The wallet as the device last heard of it: another one is news. At most [`MAX_BALANCES`].
     pub wallet: Vec<Balance>,
 }
 
@@ -174,8 +177,8 @@ impl SyncRequest {
     /// Verifies a request of the device with `key`, which belongs to `account`, for `game`.
     ///
     /// # Errors
-    /// The token does not verify, is another device's, account's or game's, or holds too many orders or
-    /// consumptions.
+    /// The token does not verify, is another device's, account's or game's, or holds too many orders, consumptions or
+    /// balances.
     pub fn verify(token: &Token, key: PublicKey, account: &AccountId, game: &GameId) -> Result<Self, SyncError> {
         let (kid, request) = envelope::verify::<Self>(token, &[key])?;
         check_parties(kid, request.device, game, &request.game, account, &request.account)?;
@@ -184,6 +187,9 @@ impl SyncRequest {
         }
         if request.consumptions.len() > MAX_CONSUMPTIONS {
             return Err(SyncError::TooManyConsumptions(request.consumptions.len()));
+        }
+        if let Some(wait) = request.wait.as_ref().filter(|wait| wait.wallet.len() > MAX_BALANCES) {
+            return Err(SyncError::TooManyBalances(wait.wallet.len()));
         }
         Ok(request)
     }
@@ -359,6 +365,9 @@ pub enum SyncError {
     /// It holds more consumptions than one sync may.
     #[error("the request holds {0} consumptions, and may hold {MAX_CONSUMPTIONS}; send the rest in the next one")]
     TooManyConsumptions(usize),
+    /// It tells of more balances than there are currencies.
+    #[error("the request tells of {0} balances, and may tell of {MAX_BALANCES}; send the wallet as it was answered")]
+    TooManyBalances(usize),
     /// It answers a request that was not this one.
     #[error("the response answers another request")]
     AnswersAnotherRequest,

@@ -168,7 +168,7 @@ impl BookReader for Auditor<'_> {
 
     fn consumption(&mut self, row: ConsumptionRow) {
         self.report.consumptions += 1;
-        self.consumptions.consumption(row, &mut self.report);
+        self.consumptions.consumption(row, &self.accounts, &mut self.report);
     }
 
     fn inventory(&mut self, row: InventoryRow) {

@@ -131,12 +131,12 @@ pub trait Ledger: fmt::Debug + Send {
         context: &mut Context<'_>,
     ) -> Result<Vec<Option<Token>>, LedgerError>;
 
-    /// Sees to what a device asks about its account, by `rules` and in one transaction. What is asked again after it was
-    /// done is answered alike, and changes nothing.
+    /// Sees to what a device asks about its account, by `rules` and in one transaction. The same question again changes
+    /// nothing: it is answered alike where that is so, and refused otherwise.
     ///
     /// # Errors
-    /// It is not to be done, the device is not enrolled, the books could not be read or written, or a receipt not
-    /// signed; nothing changed.
+    /// It is not to be done, and never will be by the same question; or the device is not enrolled, the books could not
+    /// be read or written, or a receipt not signed. Nothing changed.
     fn manage(
         &mut self,
         wish: &AccountWish,

@@ -38,6 +38,10 @@ pub struct Limits {
     pub requests_per_address: Option<Rate>,
     /// New devices from one address. 10 a minute, and 100 at once, unless it is set.
     pub enrolments_per_address: Option<Rate>,
+    /// Questions about accounts of one device. 20 a minute, and 30 at once, unless it is set.
+    pub questions_per_device: Option<Rate>,
+    /// Questions about accounts from one address. 120 a minute, and 120 at once, unless it is set.
+    pub questions_per_address: Option<Rate>,
     /// Link codes that one device makes. 5 a minute, and 10 at once, unless it is set.
     pub codes_made_per_device: Option<Rate>,
     /// Link codes that one device tries, right or wrong. 5 a minute, and 10 at once, unless it is set.
@@ -120,6 +124,8 @@ impl Default for Limits {
             orders_per_address: Rate::new(6_000, 8_192),
             requests_per_address: Rate::new(3_000, 1_000),
             enrolments_per_address: Rate::new(10, 100),
+            questions_per_device: Rate::new(20, 30),
+            questions_per_address: Rate::new(120, 120),
             codes_made_per_device: Rate::new(5, 10),
             codes_tried_per_device: Rate::new(5, 10),
             codes_tried_per_address: Rate::new(20, 20),

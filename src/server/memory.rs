@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How much of each body is not counted: as much as every connection has a buffer for. Most requests are smaller.
-const FREE: usize = 16 * 1024;
+pub(crate) const FREE: usize = 16 * 1024;
 
 /// The bytes that may be held.
 #[derive(Clone, Debug)]

@@ -49,6 +49,8 @@ pub(crate) enum Refused {
     OrdersPerAddress,
     RequestsPerAddress,
     EnrolmentsPerAddress,
+    QuestionsPerDevice,
+    QuestionsPerAddress,
     CodesMadePerDevice,
     CodesTriedPerDevice,
     CodesTriedPerAddress,
@@ -58,11 +60,13 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::OrdersPerDevice,
         Self::OrdersPerAddress,
         Self::RequestsPerAddress,
         Self::EnrolmentsPerAddress,
+        Self::QuestionsPerDevice,
+        Self::QuestionsPerAddress,
         Self::CodesMadePerDevice,
         Self::CodesTriedPerDevice,
         Self::CodesTriedPerAddress,
@@ -77,6 +81,8 @@ impl Refused {
             Self::OrdersPerAddress => "orders_per_address",
             Self::RequestsPerAddress => "requests_per_address",
             Self::EnrolmentsPerAddress => "enrolments_per_address",
+            Self::QuestionsPerDevice => "questions_per_device",
+            Self::QuestionsPerAddress => "questions_per_address",
             Self::CodesMadePerDevice => "codes_made_per_device",
             Self::CodesTriedPerDevice => "codes_tried_per_device",
             Self::CodesTriedPerAddress => "codes_tried_per_address",
@@ -177,7 +183,7 @@ impl Default for Metrics {
         for status in ["granted", "declined", "replayed", "conflict", "failed", "refused"] {
             drop(metrics.orders.get_or_create(&StatusLabel { status }));
         }
-        for status in ["consumed", "refused", "replayed", "undecided", "conflict", "failed"] {
+        for status in ["consumed", "refused", "replayed", "undecided", "conflict", "not_member", "failed"] {
             drop(metrics.consumptions.get_or_create(&StatusLabel { status }));
         }
         for limit in Refused::ALL {
@@ -272,6 +278,7 @@ impl Metrics {
             ConsumptionOutcome::Replayed => "replayed",
             ConsumptionOutcome::Undecided => "undecided",
             ConsumptionOutcome::Conflict => "conflict",
+            ConsumptionOutcome::NotMember => "not_member",
             ConsumptionOutcome::Failed => "failed",
         };
         self.consumptions.get_or_create(&StatusLabel { status }).inc();

@@ -5,6 +5,7 @@
 //! device should hear, for some devices at a time, and hands the answers to the workers to be signed, while it goes on
 //! with the next batch.
 
+mod batch;
 mod consuming;
 mod managing;
 mod telling;
@@ -17,8 +18,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub(crate) use self::batch::Batch;
+use self::batch::{Job, Queued};
 use self::telling::{after, fail, receipts};
 use super::clock::Clock;
 use super::ledger::{
@@ -78,32 +81,6 @@ pub(crate) struct Managed {
     /// The key that signs now.
     pub(crate) key: SigningKey,
     pub(crate) at: UnixSeconds,
-}
-
-enum Job {
-    Sync(SyncJob, Reply<Answer>),
-    Enrol(PublicKey, Reply<Enrolled>),
-    Manage(AccountWish, Reply<Managed>),
-    Operate(Operation),
-    Wake,
-    Stop,
-}
-
-impl Job {
-    /// How much work it is: that of its orders and consumptions, and that of the answer.
-    fn weight(&self) -> usize {
-        match self {
-            Self::Sync(job, _) => job.orders.len() + job.consumptions.len() + 1,
-            Self::Enrol(..) | Self::Manage(..) | Self::Operate(_) => 1,
-            Self::Wake | Self::Stop => 0,
-        }
-    }
-}
-
-/// A job, and its room in the queue.
-struct Queued {
-    job: Job,
-    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// The way to the writer thread.
@@ -168,13 +145,13 @@ impl Pipeline {
     /// Lets the writer do what is due, though nobody asks for anything.
     pub(crate) fn wake(&self) {
         // An error says that it has ended.
-        let _ = self.jobs.send(Queued { job: Job::Wake, _room: None });
+        let _ = self.jobs.send(Queued { job: Job::Wake, room: None });
     }
 
     /// Lets the writer finish what is queued, and end.
     pub(crate) fn stop(&self) {
         // An error says that it has ended already.
-        let _ = self.jobs.send(Queued { job: Job::Stop, _room: None });
+        let _ = self.jobs.send(Queued { job: Job::Stop, room: None });
     }
 
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Refusal> {
@@ -186,7 +163,7 @@ impl Pipeline {
             self.metrics.count_refused(Refused::Queue);
             Refusal::unavailable()
         })?;
-        self.jobs.send(Queued { job, _room: Some(room) }).map_err(|_| Refusal::unavailable())?;
+        self.jobs.send(Queued { job, room: Some(room) }).map_err(|_| Refusal::unavailable())?;
         answer.await.map_err(|_| Refusal::unavailable())
     }
 }
@@ -218,65 +195,42 @@ pub(crate) struct Writer {
     pub(crate) watch: Watch,
 }
 
-/// What was waiting.
-#[derive(Default)]
-pub(crate) struct Batch {
-    pub(crate) syncs: Vec<(SyncJob, Reply<Answer>)>,
-    pub(crate) enrolments: Vec<(PublicKey, Reply<Enrolled>)>,
-    pub(crate) wishes: Vec<(AccountWish, Reply<Managed>)>,
-    pub(crate) operations: Vec<Operation>,
-    /// How much work it is.
-    weight: usize,
-    stop: bool,
-}
-
-impl Batch {
-    /// Takes a job out of the queue, in which there is room for another one then.
-    fn add(&mut self, Queued { job, .. }: Queued) {
-        self.weight += job.weight();
-        match job {
-            Job::Sync(job, reply) => self.syncs.push((job, reply)),
-            Job::Enrol(key, reply) => self.enrolments.push((key, reply)),
-            Job::Manage(wish, reply) => self.wishes.push((wish, reply)),
-            Job::Operate(operation) => self.operations.push(operation),
-            Job::Wake => {}
-            Job::Stop => self.stop = true,
-        }
-    }
-}
-
 impl Writer {
     fn run(mut self, mut waiting: mpsc::UnboundedReceiver<Queued>) {
-        while let Some(first) = waiting.blocking_recv() {
-            let mut batch = Batch::default();
-            batch.add(first);
+        let mut batch = Batch::default();
+        loop {
+            // What is left of the last one waits for nobody.
+            if batch.is_empty() {
+                let Some(first) = waiting.blocking_recv() else { return };
+                batch.add(first);
+            }
             while batch.weight < self.batch && !batch.stop {
                 let Ok(job) = waiting.try_recv() else { break };
                 batch.add(job);
             }
-            let stop = batch.stop;
-            self.work(batch);
-            if stop {
+            self.work(&mut batch);
+            if batch.stop && batch.is_empty() {
                 return;
             }
         }
     }
 
-    /// Does the work of a batch, with the keys and at the time of now.
-    pub(crate) fn work(&mut self, batch: Batch) {
+    /// Does the work of a batch, with the keys and at the time of now. Leaves what there are too many of.
+    pub(crate) fn work(&mut self, batch: &mut Batch) {
         self.signer.change(&self.keys.get());
         self.expire();
-        self.enrol(batch.enrolments);
-        for (wish, reply) in batch.wishes {
+        self.enrol(std::mem::take(&mut batch.enrolments));
+        for (wish, reply, _room) in batch.next_wishes() {
             self.manage(&wish, reply);
         }
         if !batch.operations.is_empty() {
-            for operation in batch.operations {
+            for operation in batch.operations.drain(..) {
                 operation(&mut *self.ledger, &mut self.signer);
             }
             self.watch.changed_somewhere();
         }
-        self.settle(batch.syncs);
+        self.settle(std::mem::take(&mut batch.syncs));
+        batch.weight = 0;
         self.look_elsewhere();
     }
 

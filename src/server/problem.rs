@@ -76,7 +76,7 @@ impl Refusal {
             Denied::TooManyPurchases => ProblemType::TooManyPurchases,
             Denied::WrongLinkCode => ProblemType::WrongLinkCode,
             Denied::WrongAccount { .. } => ProblemType::WrongAccount,
-            Denied::Frozen(_) | Denied::OtherLogin | Denied::KeyTaken(_) => ProblemType::Conflict,
+            Denied::AskedBefore | Denied::Frozen(_) | Denied::OtherLogin | Denied::KeyTaken(_) => ProblemType::Conflict,
         };
         Self::new(kind, denied.to_string())
     }
@@ -131,7 +131,7 @@ impl From<SyncError> for Refusal {
     fn from(error: SyncError) -> Self {
         let kind = match error {
             SyncError::Envelope(error) => return error.into(),
-            SyncError::Key(_) => ProblemType::MalformedBody,
+            SyncError::Key(_) | SyncError::TooManyBalances(_) => ProblemType::MalformedBody,
             SyncError::WrongAudience { .. } => ProblemType::WrongAudience,
             SyncError::WrongAccount { .. } => ProblemType::WrongAccount,
             SyncError::TooManyOrders(_) => ProblemType::TooManyOrders,

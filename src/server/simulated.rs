@@ -179,7 +179,7 @@ impl SimulatedServer {
     pub(crate) fn answer(&mut self, arrived: &[Arrived]) -> Vec<Answered> {
         let mut batch = Batch::default();
         let fates: Vec<_> = arrived.iter().map(|arrived| self.take(arrived, &mut batch)).collect();
-        self.writer.work(batch);
+        self.writer.work(&mut batch);
         fates.into_iter().map(|fate| self.tell(fate)).collect()
     }
 
@@ -192,7 +192,7 @@ impl SimulatedServer {
         };
         let mut batch = Batch::default();
         batch.operations.push(Box::new(operate));
-        self.writer.work(batch);
+        self.writer.work(&mut batch);
         done.try_recv().expect("it is done when the work is")
     }
 

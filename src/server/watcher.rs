@@ -121,6 +121,12 @@ impl Watcher {
         let (mut somewhere, mut left) = (false, 0);
         loop {
             let due = self.looked_at_all.map_or(Duration::ZERO, |at| LOOK_AT_ALL.saturating_sub(at.elapsed()));
+            // Also where events never run out.
+            if somewhere && due.is_zero() {
+                somewhere = false;
+                self.looked_at_all = Some(Instant::now());
+                self.look(self.waiting.keys().cloned().collect());
+            }
             let event = match somewhere {
                 true => inbox.recv_timeout(due),
                 false => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
@@ -138,11 +144,7 @@ impl Watcher {
                 }
                 Ok(Event::Changed(accounts)) => self.look(accounts),
                 Ok(Event::ChangedSomewhere) => somewhere = true,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    somewhere = false;
-                    self.looked_at_all = Some(Instant::now());
-                    self.look(self.waiting.keys().cloned().collect());
-                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
                 // Those that wait are let go with the map.
                 Ok(Event::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
@@ -193,5 +195,69 @@ impl Watcher {
         let left = self.waiting.values().map(Vec::len).sum();
         self.count.store(left, Ordering::SeqCst);
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+    use crate::protocol::{GameId, SecretKey};
+    use crate::server::ledger::{Credit, Operation, OperationId, SqliteLedger};
+    use crate::server::signing::Signer;
+
+    #[tokio::test]
+    async fn what_was_written_elsewhere_is_found_also_while_there_is_always_news_of_somebody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let game = GameId::new("arcade").expect("a name");
+        let open = || Box::new(SqliteLedger::open(&folder.path().join("store.sqlite"), &game).expect("opens"));
+        let mut elsewhere = open();
+        let keys = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]).public());
+        elsewhere.enrol(&keys, None, 0).expect("enrols");
+        let known = keys.map(|key| {
+            let (device, account) = (key.id(), key.id().guest_account());
+            Known { place: Place { device, account, cursor: 0 }, wallet: Vec::new() }
+        });
+        let (watch, thread) = Watch::start(open()).expect("starts");
+        let [waits, busy] = known;
+        let account = waits.place.account.clone();
+        let always = tokio::spawn({
+            let (watch, busy) = (watch.clone(), busy.clone());
+            async move { watch.news(busy, Duration::from_secs(LONGEST_WAIT)).await }
+        });
+        let ended = Arc::new(AtomicBool::new(false));
+        let flood = thread::spawn({
+            let (watch, ended) = (watch.clone(), Arc::clone(&ended));
+            move || {
+                let mut key = Signer::new(Arc::new(SecretKey::from_seed(&[3; 32])), game);
+                while watch.waiting() < 2 {
+                    thread::yield_now();
+                }
+                let credit = Credit::paid(account, "1EUR".parse().expect("money")).expect("a good source");
+                let credit = Operation::new(OperationId([1; 16]), credit);
+                for number in 0.. {
+                    watch.changed(std::iter::once(&busy.place.account));
+                    if number == 100 {
+                        elsewhere.operate(&credit, &mut key, 0).expect("credits");
+                        watch.changed_somewhere();
+                    }
+                    if ended.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    thread::sleep(Duration::from_micros(20));
+                }
+            }
+        });
+        let started = Instant::now();
+        watch.news(waits, Duration::from_secs(10)).await;
+        let time = started.elapsed();
+        ended.store(true, Ordering::SeqCst);
+        flood.join().expect("ends");
+        watch.stop();
+        always.await.expect("ends");
+        thread.join().expect("ends");
+        assert!(time < Duration::from_secs(8), "{time:?}");
     }
 }

@@ -1,6 +1,8 @@
 //! What a player asks about their account, over HTTP: signed both ways, counted, and answered alike again.
 
 mod operator;
+mod overheard;
+mod questions;
 mod sign_in;
 
 use bevy_iap::protocol::account::{AccountAsk, AccountRequest, AccountResponse, DeviceName, LinkCode};

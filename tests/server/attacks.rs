@@ -11,7 +11,7 @@ mod copied;
 mod edited;
 mod floods;
 mod forged;
-mod forgery;
+pub mod forgery;
 mod items;
 mod keys;
 mod lies;

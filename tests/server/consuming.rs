@@ -1,14 +1,19 @@
 //! Using up what was bought, over HTTP, and what the operator sees of it.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64ct::{Base64UrlUnpadded, Encoding as _};
 use bevy_iap::protocol::sync::{SyncRequest, SyncResponse, Wait};
-use bevy_iap::protocol::{Consumption, ConsumptionReceipt, ConsumptionStatus, FeedReceipt, SecretKey, Token};
+use bevy_iap::protocol::{Consumption, ConsumptionReceipt, ConsumptionStatus, FeedReceipt, SecretKey, Sha256, Token};
+use bevy_iap::server::AccountRules;
+use bevy_iap::server::ledger::{AccountChange, AccountWish, Ledger as _, Membership, SqliteLedger};
+use bevy_iap::server::signing::Signer;
 use rusqlite::Connection;
 
 use crate::audit::audit_after;
-use crate::support::{Answer, Device, Shop, game, get, send_sync};
+use crate::support::{Answer, Device, Shop, fresh_id, game, get, send_sync};
 
 fn signed(device: &Device, consumption: &Consumption) -> Token {
     consumption.sign(&device.key).expect("signs")
@@ -237,4 +242,75 @@ fn what_is_counted_is_counted_again_when_it_is_gone() {
     assert_eq!(consumed(&shop, &device, &response)[0].status, ConsumptionStatus::Consumed);
     assert_eq!(counted().len(), 1);
     assert!(shop.server.audit().expect("audits").is_clean());
+}
+
+#[test]
+fn consumption_of_a_device_that_was_revoked_or_has_moved_is_refused_for_what_it_is() {
+    let shop = Shop::open();
+    let (host, mut device) = (shop.device(), shop.device());
+    device.sync(&shop, 0, &[device.clone().order("shield", 2)]);
+    let late = signed(&device, &device.consumption(1, "shield", 1));
+    let guest = device.clone();
+    // Another server sees to it, so that this one remembers the device as it was.
+    let mut elsewhere = Elsewhere::beside(&shop);
+    let code = elsewhere.ask(&host, AccountChange::LinkCode).link_code.expect("is told").code;
+    device.joined = Some(elsewhere.ask(&device, AccountChange::JoinByCode(code)).account);
+    let (_, answer) = send(&shop, &guest, 0, &[], std::slice::from_ref(&late));
+    answer.assert_refused("/problems/wrong-account", 422);
+    sync(&shop, &device, 0, &[], &[]);
+    elsewhere.ask(&host, AccountChange::RevokeDevice(device.id()));
+    let late = signed(&device, &device.consumption(1, "shield", 1));
+    for _ in 0..2 {
+        let (_, answer) = send(&shop, &device, 0, &[], std::slice::from_ref(&late));
+        answer.assert_refused("/problems/device-revoked", 403);
+    }
+    assert!(shop.server.audit().expect("audits").is_clean());
+}
+
+/// Another server with the same books.
+struct Elsewhere {
+    ledger: SqliteLedger,
+    signer: Signer,
+}
+
+impl Elsewhere {
+    fn beside(shop: &Shop) -> Self {
+        let ledger = SqliteLedger::open(&shop.folder.path().join("store.sqlite"), &game()).expect("opens");
+        let text = std::fs::read_to_string(shop.folder.path().join("server.key")).expect("reads");
+        let seed = Base64UrlUnpadded::decode_vec(text.trim()).expect("base64url").try_into().expect("32 bytes");
+        Self { ledger, signer: Signer::new(Arc::new(SecretKey::from_seed(&seed)), game()) }
+    }
+
+    fn ask(&mut self, device: &Device, change: AccountChange) -> Membership {
+        let wish = AccountWish { device: device.id(), question: Sha256::of(fresh_id()), change };
+        let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs().cast_signed();
+        self.ledger.manage(&wish, &AccountRules::default(), &mut self.signer, now).expect("it is done")
+    }
+}
+
+/// A guest has used something up, has joined the second device's account, and used up more there.
+fn joined_shop() -> Shop {
+    let shop = Shop::open();
+    let (mut guest, host) = (shop.device(), shop.device());
+    let order = guest.order("shield", 3);
+    sync(&shop, &guest, 0, &[order], &[signed(&guest, &guest.consumption(1, "shield", 1))]);
+    crate::accounts::join(&shop, &mut guest, &host);
+    sync(&shop, &guest, 0, &[], &[signed(&guest, &guest.consumption(2, "shield", 1))]);
+    assert!(shop.server.audit().expect("audits").is_clean());
+    shop
+}
+
+#[test]
+fn consumption_of_a_device_that_was_never_one_of_the_account_is_found_by_the_audit() {
+    let report = audit_after(&joined_shop(), "DELETE FROM moves; UPDATE devices SET account = id");
+    assert!(report.to_string().contains("its device has never belonged to its account"), "{report}");
+}
+
+#[test]
+fn what_was_used_up_before_a_move_is_what_the_move_says_in_all() {
+    let shop = joined_shop();
+    for change in ["UPDATE moves SET moved_at = moved_at + 1", "UPDATE moves SET number = 2"] {
+        let report = audit_after(&shop, change);
+        assert!(report.to_string().contains("were used up before they came here"), "{change}: {report}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::thread;
 
-use bevy_iap::protocol::{AllowanceRequest, ConsumptionStatus, Currency, Receipt, Status};
+use bevy_iap::protocol::{AllowanceRequest, ConsumptionStatus, Currency, Receipt, Sha256, Status};
 use bevy_iap::server::audit::audit;
 use bevy_iap::server::ledger::operation::RefundOrder;
 use bevy_iap::server::ledger::{
@@ -171,6 +171,12 @@ fn older(path: &Path, undo: &[&str]) {
     Connection::open(path).expect("opens").execute_batch(&undo.concat()).expect("undoes");
 }
 
+/// What questions that are remembered have changed, undone.
+const VERSION_6: &str = "
+    DROP TABLE questions;
+    PRAGMA user_version = 6;
+";
+
 /// What accounts of several devices have changed, undone.
 const VERSION_5: &str = "
     DROP TABLE logins;
@@ -207,7 +213,7 @@ fn books_of_version_3_give_allowances_from_then_on() {
     let path = folder.path().join("store.sqlite");
     let (device, _, mut signer) = version_1(&path);
     drop(SqliteLedger::open(&path, &game()).expect("opens"));
-    older(&path, &[VERSION_5, VERSION_4, VERSION_3]);
+    older(&path, &[VERSION_6, VERSION_5, VERSION_4, VERSION_3]);
     let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
     assert_right(&mut ledger, &signer);
     assert_eq!(euros(&mut ledger, &device), 450_000);
@@ -226,7 +232,7 @@ fn books_of_version_4_use_up_what_was_bought_before() {
     let path = folder.path().join("store.sqlite");
     let (device, _, mut signer) = version_1(&path);
     drop(SqliteLedger::open(&path, &game()).expect("opens"));
-    older(&path, &[VERSION_5, VERSION_4]);
+    older(&path, &[VERSION_6, VERSION_5, VERSION_4]);
     let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
     assert_right(&mut ledger, &signer);
     // 210 were bought, and nothing that was refunded counts.
@@ -248,15 +254,31 @@ fn books_of_version_5_let_devices_join_from_then_on() {
     let path = folder.path().join("store.sqlite");
     let (device, _, mut signer) = version_1(&path);
     drop(SqliteLedger::open(&path, &game()).expect("opens"));
-    older(&path, &[VERSION_5]);
+    older(&path, &[VERSION_6, VERSION_5]);
     let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
     let other = Device::new();
     ledger.enrol(&[other.key.public()], None, 50).expect("enrols");
     let mut ask = |device: &Device, change| {
-        let wish = AccountWish { device: device.id(), change };
+        let question = Sha256::of(crate::support::fresh_id());
+        let wish = AccountWish { device: device.id(), question, change };
         ledger.manage(&wish, &AccountRules::default(), &mut signer, 50).expect("is done")
     };
     let code = ask(&other, AccountChange::LinkCode).link_code.expect("is made").code;
     assert_eq!(ask(&device, AccountChange::JoinByCode(code)).account, other.account());
+    assert_right(&mut ledger, &signer);
+}
+
+#[test]
+fn books_of_version_6_do_nothing_twice_from_then_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store.sqlite");
+    let (device, _, mut signer) = version_1(&path);
+    drop(SqliteLedger::open(&path, &game()).expect("opens"));
+    older(&path, &[VERSION_6]);
+    let mut ledger = SqliteLedger::open(&path, &game()).expect("opens");
+    let wish = AccountWish { device: device.id(), question: Sha256::of("a"), change: AccountChange::LinkCode };
+    let rules = AccountRules::default();
+    assert!(ledger.manage(&wish, &rules, &mut signer, 50).expect("is done").link_code.is_some());
+    assert!(ledger.manage(&wish, &rules, &mut signer, 50).is_err());
     assert_right(&mut ledger, &signer);
 }

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bevy_iap::protocol::Token;
 use bevy_iap::protocol::sync::{SyncRequest, SyncResponse, Wait};
+use bevy_iap::protocol::{SecretKey, Token};
 use bevy_iap::server::Limits;
+use serde_json::json;
 
+use crate::attacks::forgery::{self, RawKey};
 use crate::support::{Answer, Device, Shop, get, send_sync, try_send};
 
 /// A request under way, and how long it took to be answered.
@@ -145,6 +147,34 @@ fn orders_are_never_held() {
     let started = Instant::now();
     let answer = send_sync(shop.address(), &request.sign(&device.key).expect("signs"));
     assert!(answer.status == 200 && is_at_once(started.elapsed()));
+}
+
+#[test]
+fn request_that_is_large_is_answered_and_not_held() {
+    let shop = Shop::open();
+    let seed = [9; 32];
+    let device = Device { key: SecretKey::from_seed(&seed), ..Device::new() };
+    device.enrol(shop.address());
+    let known = device.sync(&shop, 0, &[]);
+    let wait = Some(Wait { seconds: 30, wallet: known.wallet.clone() });
+    let mut claims = forgery::claims(&SyncRequest { wait, ..device.request(known.cursor, &[]) });
+    claims["padding"] = json!("a".repeat(20_000));
+    let raw = RawKey::new(&seed);
+    let token = raw.token(&raw.header("iap-sync+jwt").to_string(), &claims.to_string());
+    let started = Instant::now();
+    let answer = send_sync(shop.address(), &token);
+    assert!(answer.status == 200 && is_at_once(started.elapsed()), "{}: {:?}", answer.status, started.elapsed());
+}
+
+#[test]
+fn wallet_that_nobody_can_have_is_no_wallet_to_wait_for() {
+    let shop = Shop::open();
+    let device = shop.device();
+    let known = device.sync(&shop, 0, &[]);
+    let wait = Some(Wait { seconds: 1, wallet: vec![known.wallet[0]; 257] });
+    let request = SyncRequest { wait, ..device.request(known.cursor, &[]) };
+    let answer = send_sync(shop.address(), &request.sign(&device.key).expect("signs"));
+    answer.assert_refused("/problems/malformed-body", 400);
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn what_is_shown_can_be_read_again() {
         requests_per_address: "3:4", enrolments_per_address: "5:6", limit_loopback: true, memory: 2,
         allowance_percent: 0, allowance_most: "0.50", allowance_days: 3, allowance_grace_days: 0, allowance_orders: 9,
         codes_made_per_device: "1:1", codes_tried_per_device: "off", codes_tried_per_address: "2:2", codes_tried: "3:3",
+        questions_per_device: "4:4", questions_per_address: "off",
         devices_per_account: 4, login_issuer: "https://login.example", login_audience: "arcade-game",
         login_keys: "keys.json", login_max_age: 60, login_nonce: "optional")"#;
     let shown = printed(all, &[], &[]).expect("works");

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::AuditReport;
+use super::accounts::AccountAudit;
 use crate::protocol::consumption::{ConsumptionReason, ConsumptionReceipt, ConsumptionStatus, FeedReceipt};
 use crate::protocol::{
     ConsumptionId, GameId, ItemId, OrderId, PublicKey, Receipt, ReceiptId, Sha256, Token, TrustedKeys,
@@ -20,8 +21,8 @@ pub(super) struct ConsumptionAudit<'a> {
     devices: BTreeMap<String, Device>,
     decided: BTreeMap<ConsumptionId, Decided>,
     counted: BTreeMap<String, InventoryRow>,
-    /// The accounts of which everything has moved to another one: where to, by which device, and its move's number.
-    closed: BTreeMap<String, (String, String, i64)>,
+    /// The accounts of which everything has moved to another one, and by which move.
+    closed: BTreeMap<String, MoveRow>,
     /// What was used up before such moves, by the account that it has come to: as it should be told, and as it is.
     expected: BTreeSet<Before>,
     told: BTreeSet<Before>,
@@ -33,8 +34,17 @@ pub(super) struct ConsumptionAudit<'a> {
     first: BTreeMap<OrderId, Receipt>,
 }
 
-/// How many of an item were used up before everything has moved to an account, and what names them.
-type Before = (String, ConsumptionId, ItemId, u64);
+/// How many of an item were used up before everything has moved to an account, as a receipt says it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Before {
+    account: String,
+    consumption: (ConsumptionId, [u8; 32]),
+    device: String,
+    item: ItemId,
+    quantity: u64,
+    is_consumed: bool,
+    at: i64,
+}
 
 struct Device {
     key: Option<PublicKey>,
@@ -68,14 +78,14 @@ impl<'a> ConsumptionAudit<'a> {
         self.devices.insert(row.id.clone(), Device { key, numbers, found: 0, highest: 0 });
     }
 
-    pub(super) fn consumption(&mut self, row: ConsumptionRow, report: &mut AuditReport) {
+    pub(super) fn consumption(&mut self, row: ConsumptionRow, accounts: &AccountAudit, report: &mut AuditReport) {
         let id = ConsumptionId(row.id);
         let token = Token::from_text(&row.token);
         let sha256 = token.sha256();
         if row.sha256 != sha256.0 {
             report.differs(format_args!("consumption {id}: its digest is not that of its token"));
         }
-        if let Err(what) = self.verify(&row, token) {
+        if let Err(what) = self.verify(&row, token, accounts) {
             report.differs(format_args!("consumption {id}: {what}"));
         }
         if let Some(device) = self.devices.get_mut(&row.device) {
@@ -85,13 +95,16 @@ impl<'a> ConsumptionAudit<'a> {
         self.decided.insert(id, Decided { row, sha256, answered: false });
     }
 
-    fn verify(&self, row: &ConsumptionRow, token: Token) -> Result<(), String> {
+    fn verify(&self, row: &ConsumptionRow, token: Token, accounts: &AccountAudit) -> Result<(), String> {
         let device = self.devices.get(&row.device).ok_or("its device is missing")?;
         let key = device.key.ok_or("its device has no key")?;
         let account = row.account.parse().map_err(|_| "its account is none")?;
         let verified =
             VerifiedConsumption::verify(token, key, &account, self.game).map_err(|error| error.to_string())?;
         let signed = verified.consumption();
+        if !accounts.has_belonged(signed.device, &signed.account, None) {
+            return Err("its device has never belonged to its account".to_owned());
+        }
         let same = signed.id == ConsumptionId(row.id)
             && signed.sequence.cast_signed() == row.sequence
             && signed.item == *row.item.as_str()
@@ -101,19 +114,24 @@ impl<'a> ConsumptionAudit<'a> {
 
     pub(super) fn moved(&mut self, row: &MoveRow) {
         if row.closing {
-            self.closed.insert(row.source.clone(), (row.target.clone(), row.device.clone(), row.number));
+            self.closed.insert(row.source.clone(), row.clone());
         }
     }
 
     /// Remembers what was used up in the account whose feed was read, if everything has moved from it.
     fn end_feed(&mut self) {
-        let (Some((target, device, number)), Some(inventory)) = (self.closed.get(&self.account), &self.inventory)
-        else {
-            return;
-        };
+        let (Some(closing), Some(inventory)) = (self.closed.get(&self.account), &self.inventory) else { return };
         for (item, quantity) in inventory.used().into_iter().filter(|(_, quantity)| *quantity > 0) {
-            let (id, _) = used_before(device, *number, &item);
-            self.expected.insert((target.clone(), id, item, quantity));
+            let (id, sha256) = used_before(&closing.device, closing.number, &item);
+            self.expected.insert(Before {
+                account: closing.target.clone(),
+                consumption: (id, sha256.0),
+                device: closing.device.clone(),
+                item,
+                quantity,
+                is_consumed: true,
+                at: closing.moved_at,
+            });
         }
     }
 
@@ -175,7 +193,15 @@ impl<'a> ConsumptionAudit<'a> {
             return Err("it is not the one that was signed".to_owned());
         }
         if claims.reason == Some(ConsumptionReason::Moved) {
-            self.told.insert((row.account.clone(), claims.consumption, claims.item.clone(), claims.quantity));
+            self.told.insert(Before {
+                account: row.account.clone(),
+                consumption: (claims.consumption, claims.consumption_sha256.0),
+                device: claims.device.to_string(),
+                item: claims.item.clone(),
+                quantity: claims.quantity,
+                is_consumed: claims.status == ConsumptionStatus::Consumed,
+                at: claims.issued_at,
+            });
             return Ok(());
         }
         let decided = self.decided.get_mut(&claims.consumption).ok_or("its consumption is missing")?;
@@ -207,7 +233,7 @@ impl<'a> ConsumptionAudit<'a> {
 
     pub(super) fn finish(mut self, report: &mut AuditReport) {
         self.end_feed();
-        for (account, _, item, quantity) in self.expected.symmetric_difference(&self.told) {
+        for Before { account, item, quantity, .. } in self.expected.symmetric_difference(&self.told) {
             report.differs(format_args!(
                 "account {account}: {quantity} of {item} were used up before they came here, and its feed says otherwise"
             ));

@@ -156,6 +156,10 @@ settings! {
     requests_per_address: RateOrOff, "RATE", "IAP_REQUESTS_PER_ADDRESS";
     /// New devices from one address; each gets the welcome credit [default: 10:100]
     enrolments_per_address: RateOrOff, "RATE", "IAP_ENROLMENTS_PER_ADDRESS";
+    /// Questions about accounts of one device: to join, to name, to revoke, to be told [default: 20:30]
+    questions_per_device: RateOrOff, "RATE", "IAP_QUESTIONS_PER_DEVICE";
+    /// Questions about accounts from one address [default: 120:120]
+    questions_per_address: RateOrOff, "RATE", "IAP_QUESTIONS_PER_ADDRESS";
     /// Link codes that one device makes [default: 5:10]
     codes_made_per_device: RateOrOff, "RATE", "IAP_CODES_MADE_PER_DEVICE";
     /// Link codes that one device tries, right or wrong [default: 5:10]
@@ -238,6 +242,8 @@ impl Settings {
             orders_per_address: rate(self.orders_per_address, default.orders_per_address),
             requests_per_address: rate(self.requests_per_address, default.requests_per_address),
             enrolments_per_address: rate(self.enrolments_per_address, default.enrolments_per_address),
+            questions_per_device: rate(self.questions_per_device, default.questions_per_device),
+            questions_per_address: rate(self.questions_per_address, default.questions_per_address),
             codes_made_per_device: rate(self.codes_made_per_device, default.codes_made_per_device),
             codes_tried_per_device: rate(self.codes_tried_per_device, default.codes_tried_per_device),
             codes_tried_per_address: rate(self.codes_tried_per_address, default.codes_tried_per_address),
@@ -311,6 +317,8 @@ impl Settings {
                 "allowance_most" => text(Some(allowances.most.to_string())),
                 "allowance_days" => Some(allowances.days.to_string()),
                 "allowance_grace_days" => Some(allowances.grace_days.to_string()),
+                "questions_per_device" => rate(limits.questions_per_device),
+                "questions_per_address" => rate(limits.questions_per_address),
                 "codes_made_per_device" => rate(limits.codes_made_per_device),
                 "codes_tried_per_device" => rate(limits.codes_tried_per_device),
                 "codes_tried_per_address" => rate(limits.codes_tried_per_address),

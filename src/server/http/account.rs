@@ -20,7 +20,7 @@ const JOSE: &str = "application/jose";
 /// Join an account, see to its devices
 ///
 /// The body is an `iap-account+jwt` of a device, the answer an `iap-account-response+jwt` with the account that the
-/// device belongs to from then on. What is asked again after it was done is answered alike.
+/// device belongs to from then on. The same question again changes nothing.
 #[utoipa::path(
     post,
     path = "/v1/account",
@@ -52,7 +52,7 @@ pub(super) async fn account(State(app): State<Arc<App>>, request: Request) -> Re
         AccountChange::RevokeDevice(other) => Some(*other),
         _ => None,
     };
-    let done = app.pipeline.manage(AccountWish { device, change }).await;
+    let done = app.pipeline.manage(AccountWish { device, question: sha256, change }).await;
     // Whatever was known of it may be another now.
     [Some(device), other].iter().flatten().for_each(|device| app.devices.forget(device));
     let done = done?;
@@ -82,7 +82,7 @@ pub(super) async fn account(State(app): State<Arc<App>>, request: Request) -> Re
 fn verified(app: &App, token: &Token, key: PublicKey, caller: Caller) -> Result<AccountAsk, Refusal> {
     let request = AccountRequest::verify(token, key, &app.catalog.game)?;
     // Only now is it known that the device itself asks, and nobody who would use up its rate.
-    app.rates.orders(request.device, caller, 1)?;
+    app.rates.question(request.device, caller)?;
     match &request.ask {
         AccountAsk::LinkCode => app.rates.makes_code(request.device)?,
         AccountAsk::JoinByCode { .. } => app.rates.tries_code(request.device, caller)?,

@@ -23,6 +23,8 @@ pub(crate) struct RateLimits {
     enrolments_per_address: Rates<IpAddr>,
     /// Requests of devices that are not enrolled: those who will enrol send one each.
     strangers_per_address: Rates<IpAddr>,
+    questions_per_device: Rates<KeyId>,
+    questions_per_address: Rates<IpAddr>,
     codes_made_per_device: Rates<KeyId>,
     codes_tried_per_device: Rates<KeyId>,
     codes_tried_per_address: Rates<IpAddr>,
@@ -39,6 +41,8 @@ impl RateLimits {
             requests_per_address: Rates::new(limits.requests_per_address),
             enrolments_per_address: Rates::new(limits.enrolments_per_address),
             strangers_per_address: Rates::new(limits.enrolments_per_address),
+            questions_per_device: Rates::new(limits.questions_per_device),
+            questions_per_address: Rates::new(limits.questions_per_address),
             codes_made_per_device: Rates::new(limits.codes_made_per_device),
             codes_tried_per_device: Rates::new(limits.codes_tried_per_device),
             codes_tried_per_address: Rates::new(limits.codes_tried_per_address),
@@ -84,6 +88,14 @@ impl RateLimits {
         self.refuse(counted, Refused::OrdersPerDevice, "orders of this device")?;
         let counted = self.count(&self.orders_per_address, caller, orders);
         self.refuse(counted, Refused::OrdersPerAddress, "orders from this address")
+    }
+
+    /// Counts what a device asks about its account: each is a transaction of its own.
+    pub(super) fn question(&self, device: KeyId, caller: Caller) -> Result<(), Refusal> {
+        let counted = self.questions_per_device.count(&device, 1);
+        self.refuse(counted, Refused::QuestionsPerDevice, "questions of this device")?;
+        let counted = self.count(&self.questions_per_address, caller, 1);
+        self.refuse(counted, Refused::QuestionsPerAddress, "questions from this address")
     }
 
     /// Counts a link code that a device wants.

@@ -15,6 +15,7 @@ use crate::protocol::Token;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::sync::SyncRequest;
 use crate::server::known_devices::KnownDevice;
+use crate::server::memory;
 use crate::server::pipeline::Answer;
 use crate::server::problem::Refusal;
 use crate::server::request::verified;
@@ -46,8 +47,11 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
     let caller = app.caller(&request);
     let seat = request.extensions().get::<Arc<Seat>>().cloned();
     let (body, held) = body::read(&app, request, JOSE).await?;
+    // What takes up room is not held for longer than it takes to work on it.
+    let may_wait = body.len() <= memory::FREE;
     let text = std::str::from_utf8(&body).map_err(|_| Refusal::malformed("the body is not a compact JWS"))?;
     let token = Token::from_text(text);
+    drop(body);
     let id = SyncRequest::claimed_device(&token)?;
     let Some(device) = app.devices.find(id).await? else {
         app.rates.stranger(caller);
@@ -72,7 +76,8 @@ pub(super) async fn sync(State(app): State<Arc<App>>, request: Request) -> Resul
         verified => verified,
     };
     let (known, wait, job) = verified?.into_job(&token, held);
-    let wait = wait.filter(|_| job.has_nothing_to_decide() && app.keys.get().list_after(known).is_none());
+    drop(token);
+    let wait = wait.filter(|_| may_wait && job.has_nothing_to_decide() && app.keys.get().list_after(known).is_none());
     let was_held = wait.as_ref().map(|_| WasHeld);
     if let Some(wait) = wait {
         // Nobody works on it meanwhile, so it makes room for whoever needs it.

@@ -76,8 +76,10 @@ pub enum ConsumptionOutcome {
     Conflict,
     /// There was too much to count. What was counted is kept, so the same may be sent again at once.
     Undecided,
-    /// The books are damaged where they speak of its account, or do not know its device as one of that account. Nothing
-    /// was decided.
+    /// Its device was revoked, or belongs to another account, or is not in the books. Nothing was decided; whoever asks
+    /// how the device stands is told which.
+    NotMember,
+    /// The books are damaged where they speak of its account. Nothing was decided.
     Failed,
 }
 

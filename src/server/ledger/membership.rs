@@ -78,6 +78,8 @@ impl Login {
 pub struct AccountWish {
     /// The device.
     pub device: KeyId,
+    /// The digest of the question's token, by which it is known when it is sent again.
+    pub question: Sha256,
     /// What it asks.
     pub change: AccountChange,
 }
@@ -127,6 +129,9 @@ pub struct Membership {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Denied {
+    /// The question was asked before, and would change something now.
+    #[error("this was asked before and is not done again, whatever became of it; ask anew")]
+    AskedBefore,
     /// The device was revoked.
     #[error("the device {0} was revoked; it buys nothing and hears nothing any more")]
     Revoked(KeyId),
@@ -208,18 +213,28 @@ impl Member {
     }
 }
 
-/// The list of an account's devices that `asker` is told.
+/// The list of an account's devices that `asker` is told: one that was revoked is told of itself alone.
 pub(crate) fn told(asker: KeyId, mut members: Vec<Member>) -> Vec<DeviceEntry> {
-    members.retain(|member| member.id == asker || !member.is_revoked());
+    let alone = members.iter().any(|member| member.id == asker && member.is_revoked());
+    members.retain(|member| member.id == asker || !alone && !member.is_revoked());
     members.sort_by_key(|member| (member.place, member.revoked_at.is_none(), member.enrolled_at, member.id));
     members.iter().map(Member::entry).collect()
 }
 
-/// How many devices have ever joined an account: the one that opened it, so many that moved into it, and those that
-/// took the place of another.
-pub(crate) fn ever(moved_in: u64, members: &[Member]) -> u64 {
+/// What has moved into an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrivals {
+    /// How many moves led into it.
+    pub(crate) moves: u64,
+    /// How many devices these were of.
+    pub(crate) devices: u64,
+}
+
+/// How many devices have ever joined an account: the one that opened it, those that moved into it, and those that took
+/// the place of another. Nobody uses up more than one place by coming and going.
+pub(crate) fn ever(arrivals: Arrivals, members: &[Member]) -> u64 {
     let replaced = members.iter().filter(|member| member.replaced_by.is_some()).count();
-    moved_in.saturating_add(1).saturating_add(replaced as u64)
+    arrivals.devices.saturating_add(1).saturating_add(replaced as u64)
 }
 
 /// A link code that lives, or has ended by itself.
@@ -291,6 +306,8 @@ pub(crate) struct MembershipChanges {
     pub(crate) link_code: Option<LinkCodeRecord>,
     /// How long the feeds of accounts are whose devices have changed.
     pub(crate) feeds: Vec<(AccountId, u64)>,
+    /// The question that was asked, which changes nothing from now on.
+    pub(crate) question: Option<Sha256>,
 }
 
 /// The receipt, not yet signed, that tells an account that an order is its own now. `last` is what the account from

@@ -329,7 +329,7 @@ impl Ledger for ModelLedger {
         signer: &mut Signer,
         now: UnixSeconds,
     ) -> Result<super::Membership, ManageError> {
-        self.transaction(|books| books.manage_one(wish, rules, signer, now))
+        self.manage_once(wish, rules, signer, now)
     }
 
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {

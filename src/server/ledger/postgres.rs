@@ -154,13 +154,8 @@ impl Ledger for PostgresLedger {
         now: UnixSeconds,
     ) -> Result<Membership, ManageError> {
         let (game, stripe) = (&self.game, self.stripe);
-        self.database.run(game, |session| {
-            match membership::manage(session, game, stripe, wish, rules, signer, now) {
-                Err(ManageError::Ledger(error)) => Err(error),
-                Err(denied) => session.roll_back().map(|()| Err(denied)),
-                Ok(told) => Ok(Ok(told)),
-            }
-        })?
+        let manage = |session: &Session| membership::manage(session, game, stripe, wish, rules, signer, now);
+        Ok(self.database.run(game, manage)??)
     }
 
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {

@@ -1,4 +1,5 @@
-//! Why an operation is refused. It stays refused for ever under its id, with the same words.
+//! Why an operation is refused. It stays refused for ever under its id, with the same words, but where the account was
+//! closed: the id, which may be that of a payment, is free to be used for the account that has everything.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -9,7 +10,8 @@ use super::hold::HoldStatus;
 use super::money::LedgerMoney;
 use crate::protocol::{AccountId, KeyId, Money, OrderId, UnixSeconds};
 
-/// Why an operation was refused. Nothing was done, and nothing ever will be under its id.
+/// Why an operation was refused. Nothing was done, and nothing ever will be under its id, unless it is
+/// [`Refused::AccountMoved`].
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[serde(tag = "refused", content = "with", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -127,6 +129,13 @@ pub enum Refused {
         /// What is owed to the creator; below zero after refunds of what was paid out already.
         payable: LedgerMoney,
     },
+}
+
+impl Refused {
+    /// Whether that is the decision of the operation's id for ever.
+    pub(crate) fn is_final(&self) -> bool {
+        !matches!(self, Self::AccountMoved { .. })
+    }
 }
 
 /// Why an operation was not done.

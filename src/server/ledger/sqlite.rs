@@ -225,10 +225,10 @@ impl Ledger for SqliteLedger {
             _ => self.begin()?,
         };
         let (changes, told) = plan::manage(&mut Books(&transaction), wish, rules, &game, signer, now)?;
-        if told.changed {
+        if changes.membership.question.is_some() {
             written(transaction, &changes, signer)?;
         }
-        Ok(told)
+        Ok(told?)
     }
 
     fn standings(&mut self, asked: &[Place]) -> Result<Vec<Standing>, LedgerError> {

@@ -46,6 +46,10 @@ fn refusal(outcomes: &[ConsumptionOutcome]) -> Option<Refusal> {
             Some(Refusal::new(ProblemType::ConsumptionConflict, detail))
         }
         ConsumptionOutcome::Failed => Some(Refusal::internal()),
-        ConsumptionOutcome::Settled { .. } | ConsumptionOutcome::Replayed | ConsumptionOutcome::Undecided => None,
+        // Why nothing is decided for the device is told when it is asked how it stands.
+        ConsumptionOutcome::Settled { .. }
+        | ConsumptionOutcome::Replayed
+        | ConsumptionOutcome::Undecided
+        | ConsumptionOutcome::NotMember => None,
     })
 }

@@ -4,12 +4,13 @@ mod joining;
 mod moving;
 
 use bevy_iap::protocol::account::{DeviceEntry, DeviceName, LINK_CODE_LIFE, LinkCode};
-use bevy_iap::protocol::{AccountId, KeyId, SecretKey, Status};
+use bevy_iap::protocol::{AccountId, KeyId, SecretKey, Sha256, Status};
 use bevy_iap::server::AccountRules;
 use bevy_iap::server::ledger::operation::{FreezeDevice, NameDevice, RevokeDevice};
 use bevy_iap::server::ledger::{AccountChange, AccountWish, Denied, Login, ManageError, Membership};
 
 use super::*;
+use crate::support::fresh_id;
 
 impl Desk {
     fn ask(&mut self, device: &Device, change: AccountChange) -> Result<Membership, Denied> {
@@ -17,8 +18,12 @@ impl Desk {
     }
 
     fn ask_by(&mut self, device: &Device, change: AccountChange, rules: &AccountRules) -> Result<Membership, Denied> {
-        let wish = AccountWish { device: device.id(), change };
-        match self.ledger.manage(&wish, rules, &mut self.signer, self.now) {
+        let wish = AccountWish { device: device.id(), question: Sha256::of(fresh_id()), change };
+        self.asked(&wish, rules)
+    }
+
+    fn asked(&mut self, wish: &AccountWish, rules: &AccountRules) -> Result<Membership, Denied> {
+        match self.ledger.manage(wish, rules, &mut self.signer, self.now) {
             Ok(told) => Ok(told),
             Err(ManageError::Denied(denied)) => Err(denied),
             Err(error) => panic!("{error}"),
@@ -82,7 +87,7 @@ fn device_is_told_its_account_and_its_devices_in_the_order_in_which_they_joined(
     let told = desk.ask(&others[2], AccountChange::Show).expect("shows");
     let expected: Vec<KeyId> = std::iter::once(device.id()).chain(others.iter().map(Device::id)).collect();
     assert_eq!((told.account.clone(), ids(&told)), (device.account(), expected));
-    let stranger = AccountWish { device: Device::new().id(), change: AccountChange::Show };
+    let stranger = AccountWish { device: Device::new().id(), question: Sha256::of("x"), change: AccountChange::Show };
     let asked = desk.ledger.manage(&stranger, &AccountRules::default(), &mut desk.signer, desk.now);
     assert!(matches!(asked, Err(ManageError::Ledger(LedgerError::UnknownDevice(_)))), "{asked:?}");
 }
@@ -120,9 +125,9 @@ fn revoked_device_buys_nothing_and_hears_nothing_for_ever(desk: &mut Desk, devic
     let heard = desk.ledger.standings(&[place]);
     assert!(matches!(heard, Err(LedgerError::DeviceRevoked(id)) if id == second.id()), "{heard:?}");
     assert!(desk.ledger.device(second.id()).expect("reads").expect("is there").revoked);
-    // It is told that it was, and does nothing else.
+    // It is told that it was, of itself alone, and does nothing else.
     let told = desk.ask(&second, AccountChange::Show).expect("shows");
-    assert!(told.devices.iter().any(|entry| entry.id == second.id() && entry.revoked));
+    assert!(ids(&told) == [second.id()] && told.devices[0].revoked);
     for change in [
         AccountChange::LinkCode,
         AccountChange::SignIn(ann()),
@@ -147,8 +152,8 @@ fn device_that_revokes_itself_is_answered_alike_again(desk: &mut Desk, device: &
     desk.join(&mut second, device);
     for _ in 0..2 {
         let told = desk.ask(&second, AccountChange::RevokeDevice(second.id())).expect("revokes");
-        assert_eq!(ids(&told), [device.id(), second.id()]);
-        assert!(told.devices[1].revoked);
+        assert_eq!(ids(&told), [second.id()]);
+        assert!(told.devices[0].revoked);
     }
     let stranger = desk.newcomer();
     let denied = Err(Denied::NotYourDevice(stranger.id()));
@@ -185,9 +190,9 @@ fn new_key_takes_the_place_of_the_old_one(desk: &mut Desk, device: &mut Device) 
     );
     assert_eq!((told.devices[0].name.clone(), told.devices[0].enrolled_at), (Some(name), desk.now));
     assert!(told.changed);
-    // The same again is the same; another key is not.
+    // The same again is the same, but that the old key hears of no other device; another key is not.
     let again = desk.ask(device, replace()).expect("is answered alike");
-    assert_eq!(again, Membership { changed: false, ..told });
+    assert_eq!(again, Membership { changed: false, devices: told.devices[..1].to_vec(), ..told });
     let other = AccountChange::ReplaceKey { key: Device::new().key.public(), account: device.account() };
     assert_eq!(desk.ask(device, other), Err(Denied::Revoked(device.id())));
     // The old key is worth nothing, and the new one begins a chain of its own.
@@ -237,6 +242,45 @@ fn frozen_device_takes_nothing_along_and_revokes_nobody_else(desk: &mut Desk, de
     assert!(desk.ask(device, AccountChange::RevokeDevice(device.id())).is_ok(), "itself it may");
 }
 
+fn question_sent_again_changes_nothing_ever(desk: &mut Desk, device: &mut Device) {
+    let (mut second, rules) = (desk.newcomer(), AccountRules::default());
+    let wish = |device: &Device, change| AccountWish { device: device.id(), question: Sha256::of(fresh_id()), change };
+    let name = |text: &str| AccountChange::NameDevice(device.id(), DeviceName::new(text).ok());
+    // What was asked and refused: too early, and then too late.
+    let too_early = wish(device, AccountChange::RevokeDevice(second.id()));
+    assert_eq!(desk.asked(&too_early, &rules), Err(Denied::NotYourDevice(second.id())));
+    let (code, named) = (wish(device, AccountChange::LinkCode), wish(device, name("the phone")));
+    let made = desk.asked(&code, &rules).expect("makes one").link_code.expect("is told").code;
+    let join = wish(&second, AccountChange::JoinByCode(made));
+    second.joined = Some(desk.asked(&join, &rules).expect("joins").account);
+    let sign_in = wish(device, AccountChange::SignIn(ann()));
+    for wish in [&named, &sign_in] {
+        assert!(desk.asked(wish, &rules).expect("is done").changed);
+    }
+    desk.now += 1_000_000;
+    if desk.engine != Engine::Model {
+        desk.reopen();
+    }
+    // What is done already is answered alike.
+    for wish in [&join, &named, &sign_in] {
+        assert!(!desk.asked(wish, &rules).expect("is answered").changed);
+    }
+    desk.ask(device, name("the old phone")).expect("names");
+    let host = desk.newcomer();
+    desk.join(&mut second, &host);
+    let before = format!("{:?}", rows::Rows::of(&mut *desk.ledger));
+    for wish in [&code, &named, &too_early] {
+        for _ in 0..2 {
+            let denied = desk.asked(wish, &rules).expect_err("it is not done again");
+            assert!(matches!(denied, Denied::AskedBefore | Denied::NotYourDevice(_)), "{denied}");
+        }
+    }
+    assert_eq!(desk.asked(&join, &rules), Err(Denied::WrongLinkCode), "it has left again");
+    assert_eq!(format!("{:?}", rows::Rows::of(&mut *desk.ledger)), before);
+    // A new question is never in the way, whatever was asked before.
+    desk.ask(device, name("the phone")).expect("names");
+}
+
 fn operator_revokes_and_names_devices(desk: &mut Desk, device: &mut Device) {
     let stranger = Device::new().id();
     assert_eq!(desk.refused(1, RevokeDevice { device: stranger }), Refused::UnknownDevice(stranger));
@@ -267,5 +311,6 @@ suite!(
     key_that_is_enrolled_or_names_another_account_takes_no_place,
     frozen_device_is_frozen_under_its_new_key,
     frozen_device_takes_nothing_along_and_revokes_nobody_else,
+    question_sent_again_changes_nothing_ever,
     operator_revokes_and_names_devices,
 );

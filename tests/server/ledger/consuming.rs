@@ -3,7 +3,7 @@
 use bevy_iap::protocol::{
     Consumption, ConsumptionId, ConsumptionReason, ConsumptionReceipt, ConsumptionStatus, FeedReceipt, Status,
 };
-use bevy_iap::server::ledger::operation::RefundOrder;
+use bevy_iap::server::ledger::operation::{RefundOrder, RevokeDevice};
 use bevy_iap::server::ledger::{ConsumptionNumbers, ConsumptionOutcome, VerifiedConsumption};
 
 use super::rows::Rows;
@@ -24,6 +24,7 @@ suite!(
     consumptions_of_a_batch_are_decided_in_their_order,
     sums_of_the_largest_quantities_do_not_wrap,
     what_a_guest_has_used_up_stays_used_up_wherever_it_moves,
+    device_that_has_left_or_was_revoked_uses_up_nothing_and_hinders_nobody,
 );
 
 const CONSUMED: ConsumptionOutcome =
@@ -207,7 +208,7 @@ fn device_that_is_not_in_the_books_uses_up_nothing_and_hinders_nobody(desk: &mut
         signed(&stranger, &consumption(&stranger, 1, "shield", 1)),
         signed(device, &consumption(device, 1, "shield", 1)),
     ];
-    assert_eq!(desk.consume_all(&batch), [ConsumptionOutcome::Failed, CONSUMED]);
+    assert_eq!(desk.consume_all(&batch), [ConsumptionOutcome::NotMember, CONSUMED]);
     // It can join, and send the same again.
     desk.enrol(&stranger);
     assert_eq!(desk.consume_all(&batch), [REFUSED, ConsumptionOutcome::Replayed]);
@@ -317,4 +318,20 @@ fn what_a_guest_has_used_up_stays_used_up_wherever_it_moves(desk: &mut Desk, dev
     let moved: Vec<_> = told.iter().map(|receipt| (receipt.item.as_str(), receipt.quantity)).collect();
     assert_eq!(moved, [("shield", 12), ("skin", 3)]);
     assert_eq!(desk.consume(&last, 1, "shield", 1), REFUSED);
+}
+
+fn device_that_has_left_or_was_revoked_uses_up_nothing_and_hinders_nobody(desk: &mut Desk, device: &mut Device) {
+    desk.buy(device, "shield", 9);
+    let (mut leaver, mut revoked, host) = (desk.newcomer(), desk.newcomer(), desk.newcomer());
+    desk.join(&mut leaver, device);
+    desk.join(&mut revoked, device);
+    let late = [&leaver, &revoked].map(|former| signed(former, &consumption(former, 1, "shield", 1)));
+    desk.join(&mut leaver, &host);
+    desk.operate(1, RevokeDevice { device: revoked.id() }).expect("revokes");
+    let [left, revoked] = late;
+    let own = signed(device, &consumption(device, 1, "shield", 1));
+    let outcomes = desk.consume_all(&[left.clone(), revoked, own.clone(), left.clone()]);
+    let former = ConsumptionOutcome::NotMember;
+    assert_eq!(outcomes, [former, former, CONSUMED, former]);
+    assert_eq!(desk.consumed(device).len(), 1);
 }

@@ -16,8 +16,8 @@ use bevy_iap::server::ledger::operation::{
     FreezeDevice, Hold, NameDevice, Payout, Post, RefundCredit, RefundOrder, RevokeDevice, ThawDevice, Void,
 };
 use bevy_iap::server::ledger::{
-    Action, AllowanceRules, AllowanceWish, Context, Credit, Operation, OperationId, Origin, Place, VerifiedConsumption,
-    VerifiedOrder,
+    AccountWish, Action, AllowanceRules, AllowanceWish, Context, Credit, Operation, OperationId, Origin, Place,
+    VerifiedConsumption, VerifiedOrder,
 };
 
 use super::rows::Rows;
@@ -87,6 +87,8 @@ struct Life {
     numbers: [u64; PLAYERS],
     /// The link codes that were made.
     codes: Vec<LinkCode>,
+    /// What was asked about accounts.
+    asked: Vec<AccountWish>,
 }
 
 impl Life {
@@ -105,6 +107,7 @@ impl Life {
             consumptions: Vec::new(),
             numbers: [0; PLAYERS],
             codes: Vec::new(),
+            asked: Vec::new(),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use bevy_iap::protocol::KeyId;
 use bevy_iap::protocol::account::LinkCode;
+use bevy_iap::protocol::{KeyId, Sha256};
 use bevy_iap::server::AccountRules;
 use bevy_iap::server::ledger::{
     AccountChange, AccountWish, Denied, Ledger as _, Login, ManageError, Membership, Place,
@@ -12,11 +12,12 @@ use bevy_iap::server::ledger::{
 
 use super::*;
 use crate::cluster;
+use crate::support::fresh_id;
 
 const ROUNDS: usize = 12;
 
 fn ask(till: &mut Till, device: KeyId, change: AccountChange) -> Result<Membership, Denied> {
-    let wish = AccountWish { device, change };
+    let wish = AccountWish { device, question: Sha256::of(fresh_id()), change };
     match till.ledger.manage(&wish, &AccountRules::default(), &mut till.signer, 1_000_000) {
         Ok(told) => Ok(told),
         Err(ManageError::Denied(denied)) => Err(denied),

@@ -125,7 +125,7 @@ fn servers_that_make_the_tables_at_once_all_start() {
         for server in servers {
             server.join().expect("ends").expect("starts");
         }
-        assert_eq!(cluster.admin_at(&schema, "SELECT value FROM meta WHERE name = 'version'"), ["5"]);
+        assert_eq!(cluster.admin_at(&schema, "SELECT value FROM meta WHERE name = 'version'"), ["6"]);
     }
 }
 
@@ -190,10 +190,10 @@ fn books_of_a_newer_version_another_game_or_none_are_refused_unharmed() {
     let other = GameId::new("chess").expect("a name");
     let error = PostgresLedger::open(&url, &other).expect_err("another game");
     assert!(matches!(error, LedgerError::OtherGame { .. }), "{error}");
-    cluster.admin_at(&schema, "UPDATE meta SET value = '6' WHERE name = 'version'");
+    cluster.admin_at(&schema, "UPDATE meta SET value = '7' WHERE name = 'version'");
     let error = PostgresLedger::open(&url, &game()).expect_err("a newer version");
-    assert!(matches!(error, LedgerError::NewerVersion { found: 6, known: 5 }), "{error}");
-    cluster.admin_at(&schema, "UPDATE meta SET value = '5' WHERE name = 'version'");
+    assert!(matches!(error, LedgerError::NewerVersion { found: 7, known: 6 }), "{error}");
+    cluster.admin_at(&schema, "UPDATE meta SET value = '6' WHERE name = 'version'");
     assert_eq!(Till::at(&url).euros(&device), 1_000_000);
 }
 

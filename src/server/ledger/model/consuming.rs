@@ -35,7 +35,7 @@ impl ModelLedger {
         }
         let is_member = |device: &Device| device.account == consumption.account && !device.revoked;
         if !self.devices.get(&consumption.device).is_some_and(is_member) {
-            return Ok(ConsumptionOutcome::Failed);
+            return Ok(ConsumptionOutcome::NotMember);
         }
         let consumed = self.left(&consumption.account, &consumption.item)? >= consumption.quantity;
         let status = if consumed { ConsumptionStatus::Consumed } else { ConsumptionStatus::Refused };

@@ -1,6 +1,8 @@
 //! Which device belongs to which account, in memory, as the documents tell it.
 
-use super::super::membership::{self, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, Member, Move};
+use std::collections::BTreeSet;
+
+use super::super::membership::{self, Arrivals, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, Member, Move};
 use super::super::{AccountChange, AccountRules, AccountWish, Denied, ManageError, Membership};
 use super::*;
 use crate::protocol::Sha256;
@@ -30,6 +32,8 @@ pub(super) struct Members {
     pub(super) moves: Vec<Move>,
     pub(super) logins: BTreeMap<Login, (AccountId, UnixSeconds)>,
     pub(super) link_codes: BTreeMap<AccountId, LinkCodeRecord>,
+    /// What was asked that may have changed something.
+    questions: BTreeSet<Sha256>,
 }
 
 impl Members {
@@ -49,7 +53,28 @@ impl Members {
 }
 
 impl ModelLedger {
-    pub(super) fn manage_one(
+    /// Does what was not asked before, and remembers that it was, whatever becomes of it.
+    pub(super) fn manage_once(
+        &mut self,
+        wish: &AccountWish,
+        rules: &AccountRules,
+        signer: &mut Signer,
+        now: UnixSeconds,
+    ) -> Result<Membership, ManageError> {
+        let asker = self.member(wish.device).ok_or(LedgerError::UnknownDevice(wish.device))?;
+        let may_change = wish.change != AccountChange::Show && !asker.is_revoked();
+        let is_known = may_change && self.members.questions.contains(&wish.question);
+        let done = self.transaction(|books| match books.manage_one(wish, rules, signer, now) {
+            Ok(told) if told.changed && is_known => Err(Denied::AskedBefore.into()),
+            done => done,
+        });
+        if may_change && !matches!(done, Err(ManageError::Ledger(_))) {
+            self.members.questions.insert(wish.question);
+        }
+        done
+    }
+
+    fn manage_one(
         &mut self,
         wish: &AccountWish,
         rules: &AccountRules,
@@ -64,7 +89,10 @@ impl ModelLedger {
                 return Ok(self.told(asker.id));
             }
             AccountChange::ReplaceKey { key, .. } if asker.replaced_by == Some(key.id()) => {
-                return Ok(self.told(key.id()));
+                let mut told = Membership { account, ..self.told(key.id()) };
+                told.devices.retain(|entry| entry.id == key.id());
+                told.signed_in = self.members.login_of(&told.account).is_some();
+                return Ok(told);
             }
             _ if asker.is_revoked() => return Err(Denied::Revoked(asker.id).into()),
             _ => {}
@@ -115,9 +143,9 @@ impl ModelLedger {
                 Ok(changed(self.told(asker.id)))
             }
             AccountChange::NameDevice(device, name) => {
-                let own = self.members_of(&account).into_iter().any(|one| one.id == *device && !one.is_revoked());
-                if !own {
-                    return Err(Denied::NotYourDevice(*device).into());
+                let own = self.members_of(&account).into_iter().find(|one| one.id == *device && !one.is_revoked());
+                if own.ok_or(Denied::NotYourDevice(*device))?.name == *name {
+                    return Ok(self.told(asker.id));
                 }
                 self.name(*device, name.clone());
                 Ok(changed(self.told(asker.id)))
@@ -186,7 +214,7 @@ impl ModelLedger {
         let joined = Move {
             device: asker.id,
             number: 1 + self.members.moves.iter().filter(|one| one.device == asker.id).count() as i64,
-            place: 1 + self.moved_into(&to) as i64,
+            place: 1 + self.arrivals(&to).moves as i64,
             sequence: asker.sequence,
             closing: alone && self.members.login_of(&from).is_none(),
             from: from.clone(),
@@ -311,12 +339,14 @@ impl ModelLedger {
         all.filter(|member| member.account == *account).collect()
     }
 
-    fn moved_into(&self, account: &AccountId) -> u64 {
-        self.members.moves.iter().filter(|one| one.to == *account).count() as u64
+    fn arrivals(&self, account: &AccountId) -> Arrivals {
+        let arrived = || self.members.moves.iter().filter(|one| one.to == *account);
+        let devices: BTreeSet<KeyId> = arrived().map(|one| one.device).collect();
+        Arrivals { moves: arrived().count() as u64, devices: devices.len() as u64 }
     }
 
     fn ever(&self, account: &AccountId) -> u64 {
-        membership::ever(self.moved_into(account), &self.members_of(account))
+        membership::ever(self.arrivals(account), &self.members_of(account))
     }
 
     /// What a device is told of its account.

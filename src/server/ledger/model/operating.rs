@@ -51,7 +51,7 @@ impl ModelLedger {
             };
             let decision = match done {
                 Ok(answer) => Ok(answer),
-                Err(OperateError::Refused(refused)) => Err(refused),
+                Err(OperateError::Refused(refused)) if refused.is_final() => Err(refused),
                 Err(error) => return Err(error),
             };
             let (name, decision) = (action.name().to_owned(), decision);

@@ -8,8 +8,8 @@ use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
-    self, AccountChange, AccountRules, AccountWish, Belongings, Denied, LinkCodeRecord, Login, MOST_MOVED, ManageError,
-    Member, Membership, Move, Successor,
+    self, AccountChange, AccountRules, AccountWish, Arrivals, Belongings, Denied, LinkCodeRecord, Login, MOST_MOVED,
+    ManageError, Member, Membership, Move, Successor,
 };
 use super::super::transfer::{Transfer, TransferKind};
 use super::super::{LedgerError, TransferId, books};
@@ -35,11 +35,14 @@ pub(crate) trait AccountFacts: Facts {
     /// The link code with this digest, if there is one; those that have ended too.
     fn link_code(&mut self, sha256: Sha256) -> Result<Option<LinkCodeRecord>, LedgerError>;
 
+    /// Whether a question was asked before.
+    fn is_asked(&mut self, question: Sha256) -> Result<bool, LedgerError>;
+
     /// The last move of a device.
     fn last_move(&mut self, device: KeyId) -> Result<Option<Move>, LedgerError>;
 
-    /// How many devices have moved into an account.
-    fn moved_into(&mut self, account: &AccountId) -> Result<u64, LedgerError>;
+    /// What has moved into an account.
+    fn arrivals(&mut self, account: &AccountId) -> Result<Arrivals, LedgerError>;
 
     /// The orders of an account of which something is granted, in the order of its feed, each with the last receipt
     /// that the account got for it; none if there are too many, or its feed is too long to look at.
@@ -55,10 +58,13 @@ pub(crate) trait AccountFacts: Facts {
     fn operators_holds(&mut self, account: &AccountId) -> Result<Vec<HoldRecord>, LedgerError>;
 }
 
-/// Decides what becomes of what a device asks about its account. The changes are to be written only if it is done.
+/// Decides what becomes of what a device asks about its account. Where the changes remember the question they are to be
+/// written, also if it is not to be done; otherwise there are none.
+///
+/// A question is done once, or refused once: whoever has overheard one and sends it again changes nothing by it.
 ///
 /// # Errors
-/// It is not to be done, or the books cannot be read.
+/// The books cannot be read.
 pub(crate) fn manage(
     facts: &mut impl AccountFacts,
     wish: &AccountWish,
@@ -66,12 +72,22 @@ pub(crate) fn manage(
     game: &GameId,
     signer: &mut Signer,
     now: UnixSeconds,
-) -> Result<(Changes, Membership), ManageError> {
+) -> Result<(Changes, Result<Membership, Denied>), LedgerError> {
     let member = facts.member(wish.device)?.ok_or(LedgerError::UnknownDevice(wish.device))?;
+    // A revoked device changes nothing anyway, for ever.
+    let may_change = wish.change != AccountChange::Show && !member.is_revoked();
+    let is_known = may_change && facts.is_asked(wish.question)?;
     let mut plan = Plan::new(facts, game, now);
     let asker = Asker { member, rules: *rules };
-    let told = plan.manage(asker, &wish.change, signer)?;
-    Ok((plan.changes, told))
+    let (mut changes, told) = match plan.manage(asker, &wish.change, signer) {
+        Ok(told) if !told.changed => (Changes::default(), Ok(told)),
+        Ok(_) if is_known => (Changes::default(), Err(Denied::AskedBefore)),
+        Ok(told) => (plan.changes, Ok(told)),
+        Err(ManageError::Denied(denied)) => (Changes::default(), Err(denied)),
+        Err(ManageError::Ledger(error)) => return Err(error),
+    };
+    changes.membership.question = (may_change && !is_known).then_some(wish.question);
+    Ok((changes, told))
 }
 
 /// Whoever asks, and by which rules.
@@ -91,7 +107,9 @@ impl<F: AccountFacts> Plan<'_, F> {
             AccountChange::ReplaceKey { key, .. } if member.replaced_by == Some(key.id()) => {
                 let successor = self.facts.member(key.id())?;
                 let successor = successor.ok_or_else(|| LedgerError::damaged("a device's successor is missing"))?;
-                self.as_it_is(&successor)
+                // The old key hears no more of it than that it was done.
+                let successor = Member { account: member.account.clone(), ..successor };
+                self.told(&successor, vec![successor.clone()])
             }
             _ if member.is_revoked() => Err(Denied::Revoked(member.id).into()),
             AccountChange::LinkCode => self.make_link_code(member, signer),
@@ -181,6 +199,9 @@ impl<F: AccountFacts> Plan<'_, F> {
         let mut members = self.facts.members(&member.account)?;
         let named = members.iter_mut().find(|one| one.id == device && !one.is_revoked());
         let named = named.ok_or(Denied::NotYourDevice(device))?;
+        if named.name.as_ref() == name {
+            return self.told(member, members);
+        }
         named.name = name.cloned();
         self.changes.membership.named.push((device, name.cloned()));
         let told = self.told(member, members)?;
@@ -213,7 +234,7 @@ impl<F: AccountFacts> Plan<'_, F> {
             return Err(Denied::KeyTaken(key.id()).into());
         }
         let mut members = self.facts.members(account)?;
-        if !rules.allow_another(membership::ever(self.facts.moved_into(account)?, &members)) {
+        if !rules.allow_another(membership::ever(self.facts.arrivals(account)?, &members)) {
             return Err(Denied::TooManyEver.into());
         }
         self.touch(account)?;
@@ -240,11 +261,11 @@ impl<F: AccountFacts> Plan<'_, F> {
             return Err(Denied::Frozen(member.id).into());
         }
         let mut members = self.facts.members(&to)?;
-        let moved_in = self.facts.moved_into(&to)?;
+        let arrivals = self.facts.arrivals(&to)?;
         if !rules.have_room(&members) {
             return Err(Denied::TooManyDevices.into());
         }
-        if !rules.allow_another(membership::ever(moved_in, &members)) {
+        if !rules.allow_another(membership::ever(arrivals, &members)) {
             return Err(Denied::TooManyEver.into());
         }
         self.touch(&from)?;
@@ -259,7 +280,7 @@ impl<F: AccountFacts> Plan<'_, F> {
             number: last.map_or(1, |last| last.number.saturating_add(1)),
             from: from.clone(),
             to: to.clone(),
-            place: i64::try_from(moved_in).unwrap_or(i64::MAX).saturating_add(1),
+            place: i64::try_from(arrivals.moves).unwrap_or(i64::MAX).saturating_add(1),
             sequence: member.sequence,
             closing,
             code,

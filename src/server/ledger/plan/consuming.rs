@@ -13,7 +13,8 @@ pub(crate) trait ConsumptionFacts {
     /// The digest of the consumption of this id, if there is one.
     fn consumption_sha256(&mut self, id: ConsumptionId) -> Result<Option<Sha256>, LedgerError>;
 
-    /// The account of a device, which must be there and not be revoked, and its numbers.
+    /// The account of a device, which must be there and not be revoked, and its numbers. A device of none of the accounts
+    /// that the batch names may be missing.
     fn consumer(&mut self, device: KeyId) -> Result<(AccountId, ConsumptionNumbers), LedgerError>;
 
     /// How many receipts the account's feed holds.
@@ -63,8 +64,8 @@ enum Account {
 /// Decides what becomes of each consumption of a batch, in this order.
 ///
 /// # Errors
-/// The books cannot be read, or the random source failed. Books that are damaged for one account, or have lost its
-/// device, fail its consumptions.
+/// The books cannot be read, or the random source failed. Books that are damaged for one account fail its
+/// consumptions.
 pub(crate) fn consume<F: ConsumptionFacts>(
     facts: &mut F,
     batch: &[VerifiedConsumption],
@@ -82,8 +83,10 @@ pub(crate) fn consume<F: ConsumptionFacts>(
         let consumption = verified.consumption();
         outcomes.push(match plan.consume_one(verified, signer, now) {
             // No trouble of the account, nor of its other devices.
-            Err(LedgerError::DeviceRevoked(_) | LedgerError::WrongAccount { .. }) => ConsumptionOutcome::Failed,
-            Err(error @ (LedgerError::Damaged(_) | LedgerError::UnknownDevice(_))) => {
+            Err(LedgerError::DeviceRevoked(_) | LedgerError::WrongAccount { .. } | LedgerError::UnknownDevice(_)) => {
+                ConsumptionOutcome::NotMember
+            }
+            Err(error @ LedgerError::Damaged(_)) => {
                 tracing::error!("the consumption `{}` cannot be decided: `{error}`", consumption.id);
                 // A later one of the account would be decided before it.
                 plan.known.insert(consumption.account.clone(), Account::Failed);

@@ -22,7 +22,8 @@ type Decided = Result<Answer, OperateError>;
 /// Decides what becomes of an operation. The changes hold its record; there are none if it was decided before.
 ///
 /// # Errors
-/// The id was used for another operation, or the books cannot be read. A refusal is no error here: it is to be written.
+/// The id was used for another operation, or the books cannot be read. A refusal that is final is no error here: it is to
+/// be written.
 pub(crate) fn operate(
     facts: &mut impl Facts,
     operation: &Operation,
@@ -41,7 +42,7 @@ pub(crate) fn operate(
     let mut plan = Plan::new(facts, game, now);
     let decision = match plan.decide(*id, action, signer) {
         Ok(answer) => Ok(answer),
-        Err(OperateError::Refused(refused)) => Err(refused),
+        Err(OperateError::Refused(refused)) if refused.is_final() => Err(refused),
         Err(error) => return Err(error),
     };
     let name = action.name().to_owned();

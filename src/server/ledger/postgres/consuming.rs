@@ -158,7 +158,7 @@ impl ConsumptionFacts for Books<'_> {
     }
 
     fn consumer(&mut self, device: KeyId) -> Result<(AccountId, ConsumptionNumbers), LedgerError> {
-        // Its account was locked by its devices: one that is in the books was read.
+        // The accounts were locked by their devices, which were all read: whatever is missing belongs to none of them.
         let row = self.devices.get(&device.to_string()).ok_or(LedgerError::UnknownDevice(device))?;
         if row.try_get(6)? {
             return Err(LedgerError::DeviceRevoked(device));

@@ -8,8 +8,8 @@ use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
-    AccountChange, AccountRules, AccountWish, Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED,
-    ManageError, Member, Membership, MembershipChanges, Move, Successor,
+    AccountChange, AccountRules, AccountWish, Arrivals, Belongings, Denied, LinkCodeRecord, Login, MOST_LOOKED_AT,
+    MOST_MOVED, Member, Membership, MembershipChanges, Move, Successor,
 };
 use super::super::plan::{self, AccountFacts, Facts as _};
 use super::super::{LedgerError, TransferId, values};
@@ -31,23 +31,32 @@ statements! {
     login_of = "SELECT sha256 FROM logins WHERE account = $1";
     account_of_login = "SELECT account FROM logins WHERE sha256 = $1";
     link_code = "SELECT account, expires_at FROM link_codes WHERE sha256 = $1";
+    asked = "SELECT 1 FROM questions WHERE sha256 = $1";
     last_move = "SELECT number, source, target, place, sequence, closing, code, moved_at FROM moves WHERE device = $1
         ORDER BY number DESC LIMIT 1";
-    moved_into = "SELECT COUNT(*) FROM moves WHERE target = $1";
+    arrivals = "SELECT COUNT(*), COUNT(DISTINCT device) FROM moves WHERE target = $1";
     moved_to = "SELECT target FROM moves WHERE source = $1 AND closing";
     left = "SELECT 1 FROM moves WHERE source = $1 LIMIT 1";
     feed_length = "SELECT MAX(feed) FROM receipts WHERE account = $1";
     // A consumption may have the id of an order.
-    purchases = "SELECT receipts.order_id, last.token FROM receipts
+    purchases = "WITH parts AS (
+            SELECT later.order_id, MAX(later.feed) AS feed FROM receipts AS later
+            JOIN orders ON orders.id = later.order_id AND orders.account = later.account
+                AND orders.status = 'granted' AND orders.refunded_quantity > 0
+            WHERE later.account = $1 AND NOT EXISTS (SELECT 1 FROM consumptions
+                WHERE consumptions.id = later.order_id AND consumptions.account = later.account
+                    AND consumptions.feed = later.feed)
+            GROUP BY later.order_id)
+        SELECT receipts.order_id, last.token FROM receipts
         JOIN orders ON orders.id = receipts.order_id AND orders.account = receipts.account
             AND orders.feed = receipts.feed AND orders.status = 'granted'
-        JOIN receipts AS last ON last.account = receipts.account AND last.feed = CASE orders.refunded_quantity
-            WHEN 0 THEN receipts.feed
-            ELSE (SELECT MAX(feed) FROM receipts AS later
-                  WHERE later.account = receipts.account AND later.order_id = receipts.order_id
-                      AND NOT EXISTS (SELECT 1 FROM consumptions WHERE consumptions.id = later.order_id
-                          AND consumptions.account = later.account AND consumptions.feed = later.feed)) END
-        WHERE receipts.account = $1 ORDER BY receipts.feed LIMIT $2";
+        LEFT JOIN parts ON parts.order_id = receipts.order_id
+        JOIN receipts AS last ON last.account = receipts.account AND last.feed = COALESCE(parts.feed, receipts.feed)
+        WHERE receipts.account = $1 ORDER BY receipts.feed";
+    granted = "SELECT COUNT(*) FROM (
+            SELECT 1 FROM receipts JOIN orders ON orders.id = receipts.order_id
+                AND orders.account = receipts.account AND orders.feed = receipts.feed AND orders.status = 'granted'
+            WHERE receipts.account = $1 LIMIT $2) AS found";
     open_lots = format!("SELECT {LOT} FROM accounts WHERE kind = 'wallet' AND open AND owner = $1");
     paying = "SELECT id, debit_account FROM transfers WHERE id = ANY($1)";
     lots = format!("SELECT {LOT} FROM accounts WHERE id = ANY($1) AND stripe = 0 AND kind = 'wallet' AND owner = $2");
@@ -82,6 +91,7 @@ statements! {
     bind_login = "INSERT INTO logins (sha256, account, bound_at) VALUES ($1, $2, $3)";
     void_codes = "DELETE FROM link_codes WHERE account = ANY($1)";
     make_code = "INSERT INTO link_codes (account, sha256, expires_at) VALUES ($1, $2, $3)";
+    remember = "INSERT INTO questions (sha256) VALUES ($1)";
     feeds = "UPDATE devices SET feed = new.feed FROM unnest($1::text[], $2::bigint[]) AS new (account, feed)
         WHERE devices.account = new.account";
 }
@@ -95,7 +105,7 @@ pub(super) fn manage(
     rules: &AccountRules,
     signer: &mut Signer,
     now: UnixSeconds,
-) -> Result<Membership, ManageError> {
+) -> Result<Result<Membership, Denied>, LedgerError> {
     if wish.change == AccountChange::Show {
         session.client.wait(async { Ok(session.client.batch_execute(SNAPSHOT).await?) })?;
         let told = plan::manage(&mut Books::nothing(session), wish, rules, game, signer, now);
@@ -109,13 +119,13 @@ pub(super) fn manage(
         if accounts_of(session, wish)? == accounts {
             match plan::manage(&mut books, wish, rules, game, signer, now) {
                 // Somebody else has just signed in as the same player: theirs is the account, and it is not locked.
-                Err(ManageError::Ledger(LedgerError::Damaged(_))) if accounts_of(session, wish)? != accounts => {}
+                Err(LedgerError::Damaged(_)) if accounts_of(session, wish)? != accounts => {}
                 done => break done?,
             }
         }
         session.roll_back()?;
     };
-    match (told.changed, changes.receipts.is_empty()) {
+    match (changes.membership.question.is_some(), changes.receipts.is_empty()) {
         (false, _) => session.roll_back()?,
         (true, true) => drop(writing::write_and_commit(session, &changes, stripe, nothing_to_sign)?),
         (true, false) => drop(written(session, &changes, signer, stripe)?),
@@ -216,6 +226,10 @@ impl AccountFacts for Books<'_> {
         row.map(record).transpose()
     }
 
+    fn is_asked(&mut self, question: Sha256) -> Result<bool, LedgerError> {
+        Ok(self.by_digest(&self.session.membership.asked, question)?.is_some())
+    }
+
     fn last_move(&mut self, device: KeyId) -> Result<Option<Move>, LedgerError> {
         let rows = self.by_text(&self.session.membership.last_move, &device.to_string())?;
         let last = |row: &Row| {
@@ -234,18 +248,25 @@ impl AccountFacts for Books<'_> {
         rows.first().map(last).transpose()
     }
 
-    fn moved_into(&mut self, account: &AccountId) -> Result<u64, LedgerError> {
-        let rows = self.by_text(&self.session.membership.moved_into, account.as_str())?;
-        rows.first().map_or(Ok(0), |row| values::count(row.try_get(0)?))
+    fn arrivals(&mut self, account: &AccountId) -> Result<Arrivals, LedgerError> {
+        let rows = self.by_text(&self.session.membership.arrivals, account.as_str())?;
+        let row = rows.first().ok_or_else(|| LedgerError::damaged("nothing was counted"))?;
+        Ok(Arrivals { moves: values::count(row.try_get(0)?)?, devices: values::count(row.try_get(1)?)? })
     }
 
     fn purchases(&mut self, account: &AccountId) -> Result<Option<Vec<(OrderId, Token)>>, LedgerError> {
         if self.feed_length(account)? > MOST_LOOKED_AT {
             return Ok(None);
         }
-        let (client, statement) = (&self.session.client, &self.session.membership.purchases);
-        let most = MOST_MOVED as i64 + 1;
-        let rows = client.wait(async { Ok(client.query(statement, &[&account.as_str(), &most]).await?) })?;
+        let (client, statements) = (&self.session.client, &self.session.membership);
+        // Nothing of what is too much is read.
+        let most = MOST_MOVED as i64;
+        let (name, limit) = (account.as_str(), most + 1);
+        let granted = client.wait(async { Ok(client.query_one(&statements.granted, &[&name, &limit]).await?) })?;
+        if granted.try_get::<_, i64>(0)? > most {
+            return Ok(None);
+        }
+        let rows = self.by_text(&statements.purchases, account.as_str())?;
         rows.iter().map(|row| Ok((OrderId(bytes(row, 0)?), token(row, 1)?))).collect::<Result<_, _>>().map(Some)
     }
 
@@ -370,6 +391,9 @@ pub(super) fn write<'a>(
     if let Some(LinkCodeRecord { account, sha256, expires_at }) = &changes.link_code {
         let columns: Vec<Column<'a>> = vec![Box::new(account.as_str()), Box::new(&sha256.0[..]), Box::new(*expires_at)];
         send(Write { statement: &statements.make_code, columns });
+    }
+    if let Some(question) = &changes.question {
+        send(Write { statement: &statements.remember, columns: vec![Box::new(&question.0[..])] });
     }
     if !changes.feeds.is_empty() {
         let columns = vec![

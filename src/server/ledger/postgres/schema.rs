@@ -12,7 +12,7 @@ use crate::protocol::{GameId, PublicKey};
 
 /// From each version of the tables to the next. A step is never changed once a server has run it: what is wrong with
 /// one is put right by the next.
-const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, CONSUMPTIONS, ACCOUNTS];
+const STEPS: [&str; 6] = [VERSION_1, VERSION_2, VERSION_3, CONSUMPTIONS, ACCOUNTS, QUESTIONS];
 
 /// What says which version the tables are of, and which game's.
 const META: &str = r#"
@@ -260,6 +260,14 @@ CREATE TABLE moves (
 CREATE INDEX moves_by_source ON moves (source);
 CREATE INDEX moves_by_target ON moves (target);
 CREATE UNIQUE INDEX moves_closing ON moves (source) WHERE closing;
+"#;
+
+/// What devices have asked about their accounts.
+const QUESTIONS: &str = r#"
+-- The digests of all questions that may have changed something: sent again, they change nothing.
+CREATE TABLE questions (
+    sha256 BYTEA PRIMARY KEY CHECK (length(sha256) = 32)
+);
 "#;
 
 /// What the tables say about themselves.

@@ -6,7 +6,7 @@ use super::super::consumption::Items;
 use super::super::hold::HoldRecord;
 use super::super::lot::Lot;
 use super::super::membership::{
-    Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, Member, MembershipChanges, Move, Successor,
+    Arrivals, Belongings, LinkCodeRecord, Login, MOST_LOOKED_AT, MOST_MOVED, Member, MembershipChanges, Move, Successor,
 };
 use super::super::plan::{AccountFacts, ConsumptionFacts, Facts as _};
 use super::super::{LedgerError, TransferId, books, values};
@@ -73,6 +73,11 @@ impl AccountFacts for Books<'_> {
         rows.next()?.map(record).transpose()
     }
 
+    fn is_asked(&mut self, question: Sha256) -> Result<bool, LedgerError> {
+        let mut statement = self.0.prepare_cached("SELECT 1 FROM questions WHERE sha256 = ?1")?;
+        Ok(statement.exists([question.0])?)
+    }
+
     fn last_move(&mut self, device: KeyId) -> Result<Option<Move>, LedgerError> {
         let mut statement = self.0.prepare_cached(
             "SELECT number, source, target, place, sequence, closing, code, moved_at FROM moves WHERE device = ?1
@@ -95,30 +100,47 @@ impl AccountFacts for Books<'_> {
         rows.next()?.map(last).transpose()
     }
 
-    fn moved_into(&mut self, account: &AccountId) -> Result<u64, LedgerError> {
-        let mut statement = self.0.prepare_cached("SELECT COUNT(*) FROM moves WHERE target = ?1")?;
-        values::count(statement.query_row([account.as_str()], |row| row.get(0))?)
+    fn arrivals(&mut self, account: &AccountId) -> Result<Arrivals, LedgerError> {
+        let mut statement =
+            self.0.prepare_cached("SELECT COUNT(*), COUNT(DISTINCT device) FROM moves WHERE target = ?1")?;
+        let (moves, devices) = statement.query_row([account.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Arrivals { moves: values::count(moves)?, devices: values::count(devices)? })
     }
 
     fn purchases(&mut self, account: &AccountId) -> Result<Option<Vec<(OrderId, Token)>>, LedgerError> {
         if reading::feed_length(self.0, account)? > MOST_LOOKED_AT {
             return Ok(None);
         }
+        // Nothing of what is too much is read.
         let mut statement = self.0.prepare_cached(
-            "SELECT receipts.order_id, last.token FROM receipts
+            "SELECT COUNT(*) FROM (
+                 SELECT 1 FROM receipts JOIN orders ON orders.id = receipts.order_id
+                     AND orders.account = receipts.account AND orders.feed = receipts.feed AND orders.status = 'granted'
+                 WHERE receipts.account = ?1 LIMIT ?2)",
+        )?;
+        let granted: i64 = statement.query_row(params![account.as_str(), MOST_MOVED as i64 + 1], |row| row.get(0))?;
+        if granted > MOST_MOVED as i64 {
+            return Ok(None);
+        }
+        let mut statement = self.0.prepare_cached(
+            "WITH parts AS (
+                 SELECT later.order_id, MAX(later.feed) AS feed FROM receipts AS later
+                 JOIN orders ON orders.id = later.order_id AND orders.account = later.account
+                     AND orders.status = 'granted' AND orders.refunded_quantity > 0
+                 -- A consumption may have the id of an order.
+                 WHERE later.account = ?1 AND NOT EXISTS (SELECT 1 FROM consumptions
+                     WHERE consumptions.id = later.order_id AND consumptions.account = later.account
+                         AND consumptions.feed = later.feed)
+                 GROUP BY later.order_id)
+             SELECT receipts.order_id, last.token FROM receipts
              JOIN orders ON orders.id = receipts.order_id AND orders.account = receipts.account
                  AND orders.feed = receipts.feed AND orders.status = 'granted'
-             JOIN receipts AS last ON last.account = receipts.account AND last.feed = CASE orders.refunded_quantity
-                 WHEN 0 THEN receipts.feed
-                 ELSE (SELECT MAX(feed) FROM receipts AS later
-                       WHERE later.account = receipts.account AND later.order_id = receipts.order_id
-                           -- A consumption may have the id of an order.
-                           AND NOT EXISTS (SELECT 1 FROM consumptions WHERE consumptions.id = later.order_id
-                               AND consumptions.account = later.account AND consumptions.feed = later.feed)) END
-             WHERE receipts.account = ?1 ORDER BY receipts.feed LIMIT ?2",
+             LEFT JOIN parts ON parts.order_id = receipts.order_id
+             JOIN receipts AS last ON last.account = receipts.account
+                 AND last.feed = COALESCE(parts.feed, receipts.feed)
+             WHERE receipts.account = ?1 ORDER BY receipts.feed",
         )?;
-        let most = MOST_MOVED as i64 + 1;
-        let mut rows = statement.query(params![account.as_str(), most])?;
+        let mut rows = statement.query([account.as_str()])?;
         let mut purchases = Vec::new();
         while let Some(row) = rows.next()? {
             let token = Token::from_text(row.get_ref(1)?.as_str().map_err(LedgerError::damaged)?);
@@ -213,6 +235,9 @@ pub(super) fn write(connection: &Connection, changes: &MembershipChanges) -> Res
         connection
             .prepare_cached("INSERT INTO link_codes (account, sha256, expires_at) VALUES (?1, ?2, ?3)")?
             .execute(params![account.as_str(), sha256.0, expires_at])?;
+    }
+    if let Some(question) = changes.question {
+        connection.prepare_cached("INSERT INTO questions (sha256) VALUES (?1)")?.execute([question.0])?;
     }
     Ok(())
 }

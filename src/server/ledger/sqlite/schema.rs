@@ -12,7 +12,7 @@ type Step = fn(&Transaction<'_>) -> Result<(), LedgerError>;
 /// changed once a server has run it: what is wrong with one is put right by the next.
 ///
 /// Every table is STRICT, so that a sum that leaves the range of integers is an error and never a rounded number.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     |transaction| Ok(transaction.execute_batch(VERSION_1)?),
     |transaction| {
         transaction.execute_batch(VERSION_2)?;
@@ -23,6 +23,7 @@ const STEPS: [Step; 6] = [
     |transaction| Ok(transaction.execute_batch(VERSION_4)?),
     |transaction| Ok(transaction.execute_batch(CONSUMPTIONS)?),
     |transaction| Ok(transaction.execute_batch(ACCOUNTS)?),
+    |transaction| Ok(transaction.execute_batch(QUESTIONS)?),
 ];
 
 const VERSION_1: &str = "
@@ -334,6 +335,14 @@ CREATE TABLE moves (
 CREATE INDEX moves_by_source ON moves (source);
 CREATE INDEX moves_by_target ON moves (target);
 CREATE UNIQUE INDEX moves_closing ON moves (source) WHERE closing = 1;
+";
+
+/// What devices have asked about their accounts.
+const QUESTIONS: &str = "
+-- The digests of all questions that may have changed something: sent again, they change nothing.
+CREATE TABLE questions (
+    sha256 BLOB PRIMARY KEY NOT NULL CHECK (length(sha256) = 32)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Brings the file's tables up to this version, in one transaction: makes them in an empty file, for `game`. Checks that

@@ -133,6 +133,21 @@ fn account_has_so_many_devices_and_no_more(desk: &mut Desk, device: &mut Device)
     assert_eq!(desk.ask_by(&late, AccountChange::JoinByCode(code), &rules), Err(Denied::TooManyEver));
 }
 
+fn device_that_comes_and_goes_counts_once(desk: &mut Desk, device: &mut Device) {
+    let rules = AccountRules { devices: 2 };
+    let (mut restless, other) = (desk.newcomer(), desk.newcomer());
+    for _ in 0..12 {
+        for host in [&*device, &other] {
+            let code = desk.code(host);
+            let told = desk.ask_by(&restless, AccountChange::JoinByCode(code), &rules).expect("joins");
+            restless.joined = Some(told.account);
+        }
+    }
+    let (third, code) = (desk.newcomer(), desk.code(device));
+    let told = desk.ask_by(&third, AccountChange::JoinByCode(code), &rules).expect("joins");
+    assert_eq!(ids(&told), [device.id(), third.id()]);
+}
+
 suite!(
     code_lets_one_device_in_once_and_for_ten_minutes,
     newer_code_replaces_the_last_one_of_the_account,
@@ -142,4 +157,5 @@ suite!(
     account_of_somebody_is_not_given_to_somebody_else,
     account_without_devices_is_credited_like_any_other,
     account_has_so_many_devices_and_no_more,
+    device_that_comes_and_goes_counts_once,
 );

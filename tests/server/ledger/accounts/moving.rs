@@ -54,6 +54,9 @@ fn what_a_guest_bought_moves_along_once(desk: &mut Desk, device: &mut Device) {
     let guest = Device { key: device.key.clone(), chain: None, joined: None };
     let to = host.account();
     assert_eq!(desk.refused(4, paid(&guest, "1EUR")), Refused::AccountMoved { account: guest.account(), to });
+    // Money that was paid for it can be booked under the same id, which is the payment's, to where it went.
+    assert_eq!(desk.done(4, paid(&host, "1EUR")), (6_000_000 - 5_000 + 50_000, 0));
+    assert!(matches!(desk.operate(4, paid(&guest, "1EUR")), Err(OperateError::IdUsed(_))), "it is done once");
 }
 
 fn order_that_was_signed_for_the_account_before_is_never_settled(desk: &mut Desk, device: &mut Device) {

@@ -1,5 +1,6 @@
 //! What devices ask about their accounts, at random.
 
+use bevy_iap::protocol::Sha256;
 use bevy_iap::protocol::account::{DeviceName, LinkCode};
 use bevy_iap::server::AccountRules;
 use bevy_iap::server::ledger::{AccountChange, AccountWish, Login, ManageError};
@@ -11,6 +12,9 @@ impl Life {
     pub(super) fn manage(&mut self) {
         if self.enrolled == 0 {
             return self.enrol();
+        }
+        if self.random.one_in(8) {
+            return self.ask_again();
         }
         let number = self.random.below(self.enrolled as u64) as usize;
         let mut successor = None;
@@ -40,7 +44,8 @@ impl Life {
             return;
         }
         let rules = AccountRules { devices: 1 + self.random.below(4) as u32 };
-        let wish = AccountWish { device: self.players[number].id(), change };
+        let wish = AccountWish { device: self.players[number].id(), question: self.question(), change };
+        self.asked.push(wish.clone());
         let what = format!("{wish:?}");
         let told = self.each(&what, |desk| match desk.ledger.manage(&wish, &rules, &mut desk.signer, desk.now) {
             Ok(told) => Ok(told),
@@ -61,6 +66,24 @@ impl Life {
         if revokes {
             self.replace_revoked(number);
         }
+    }
+
+    fn question(&mut self) -> Sha256 {
+        Sha256::of(self.random.next().to_be_bytes())
+    }
+
+    /// Somebody sends again what a device has asked before.
+    fn ask_again(&mut self) {
+        let Some(wish) = self.random.pick(&self.asked).cloned() else { return };
+        let rules = AccountRules { devices: 4 };
+        let told = self.each(&format!("again {wish:?}"), |desk| {
+            match desk.ledger.manage(&wish, &rules, &mut desk.signer, desk.now) {
+                Ok(told) => Ok(told),
+                Err(ManageError::Denied(denied)) => Err(denied),
+                Err(error) => panic!("{error}"),
+            }
+        });
+        assert!(told.is_err() || told.is_ok_and(|told| !told.changed), "{wish:?}");
     }
 
     fn some_player(&mut self) -> KeyId {
