@@ -431,3 +431,18 @@ fn what_was_used_of_an_order_that_is_declined_is_refused_and_no_debt() {
     answer(&mut world, vec![granted], 3);
     assert_eq!(world.left("shield"), 1);
 }
+
+/// The order's record and what it gave before its receipt are left out, and the receipt comes after what was used of it.
+#[test]
+fn what_was_used_before_the_receipt_is_still_pending_after_the_journal_was_written_anew() {
+    let mut world = World::new(OfflineGrants::Provisional);
+    world.buy(1, "shield");
+    world.consume(1, "shield", 1);
+    let granted = world.receipt(1, Status::Granted, 1);
+    answer(&mut world, vec![granted], 1);
+    for _ in 0..2 {
+        world.compact();
+        world = world.restart();
+        assert_eq!((world.left("shield"), sent(&mut world).len()), (0, 1));
+    }
+}

@@ -7,7 +7,7 @@ use crate::client::record::{Consumed, Follow, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
-use crate::protocol::{Consumption, ConsumptionReceipt, Order, Receipt, ReceiptError, Token, envelope};
+use crate::protocol::{ConsumptionReceipt, Order, Receipt, ReceiptError, Token, envelope};
 
 /// How many records more than twice those that are needed there may be, so that a small journal is left alone.
 const SLACK: u64 = 512;
@@ -61,7 +61,8 @@ impl Machine {
             }
             // Their sums and last words are written after everything else.
             Record::Consumed(_) | Record::Synced(_) | Record::Allowance(_) | Record::Counted(_) => None,
-            Record::Consumption(token) => self.keep_consumption(token).map(Record::Consumption),
+            // Those without an answer are written after everything that can have given what they use up.
+            Record::Consumption(_) => None,
             Record::ConsumptionReceipt(token) => self.keep_consumption_receipt(token).map(Record::ConsumptionReceipt),
         }
     }
@@ -83,11 +84,6 @@ impl Machine {
             }
         };
         (!self.settled.contains_key(&id) && !seeded(Bug::CompactOrders)).then_some(signed)
-    }
-
-    fn keep_consumption(&self, token: Token) -> Option<Token> {
-        let claims = envelope::claims_of_stored::<Consumption>(&token).ok()?;
-        (self.consumptions.contains(claims.id) && !seeded(Bug::CompactConsumed)).then_some(token)
     }
 
     /// What is within the cursor is in the sums.
@@ -118,12 +114,16 @@ impl Machine {
         }
     }
 
-    /// The sums and last words that come at the end of a journal that is written anew.
+    /// The consumptions without an answer, the sums and the last words that come at the end of a journal that is written
+    /// anew.
     pub fn closing_records(&self, tick: Tick) -> Vec<Record> {
         let used = self.inventory.used().filter(|_| !seeded(Bug::CompactConsumed)).map(|(item, quantity)| {
             let item = item.clone();
             Record::Consumed(Consumed { item, quantity, at: tick.unix })
         });
+        // Before the sums: what is counted as used up by then was still there when they were signed.
+        let pending = self.consumptions.pending().filter(|_| !seeded(Bug::CompactConsumed));
+        let pending = pending.cloned().map(Record::Consumption);
         let counted = self.counted().map(Record::Counted);
         let heard = self.heard();
         let synced = (heard > 0).then(|| {
@@ -136,6 +136,6 @@ impl Machine {
             })
         });
         let allowance = self.allowance.as_ref().map(|spending| Record::Allowance(spending.saved()));
-        used.chain(counted).chain(allowance).chain(synced).collect()
+        used.chain(pending).chain(counted).chain(allowance).chain(synced).collect()
     }
 }

@@ -54,13 +54,14 @@ impl Consumptions {
         self.pending.len()
     }
 
-    pub(super) fn contains(&self, id: ConsumptionId) -> bool {
-        self.pending.iter().any(|pending| pending.id == id)
+    /// All of them, oldest first.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Token> {
+        self.pending.iter().map(|pending| &pending.token)
     }
 
     /// The first ones, which go into one request.
     pub(super) fn to_send(&self) -> impl Iterator<Item = &Token> {
-        self.pending.iter().take(MAX_CONSUMPTIONS).map(|pending| &pending.token)
+        self.pending().take(MAX_CONSUMPTIONS)
     }
 
     /// The last one that goes into one request.
