@@ -425,6 +425,7 @@ impl Machine {
         let device = self.device;
         self.enter(&learned.claims, &learned.token);
         self.link = Link::Idle;
+        self.end_what_a_revoked_device_asked(learned.asked);
         let is_elsewhere = self.account != account || self.device != device;
         self.sync_wanted |= is_elsewhere || learned.resume.is_some();
         if !is_elsewhere {
@@ -442,6 +443,15 @@ impl Machine {
         news.extend(orders.into_iter().map(|order| Output::Tell(Update::Order(order))));
         if had_wallet && self.wallet.is_empty() {
             news.push(Output::Tell(Update::Wallet(Vec::new())));
+        }
+    }
+
+    /// A device that turns out to be revoked sends no sync, so nothing would ever come of a question that waits for one.
+    /// It may still be asked how it stands with the devices.
+    fn end_what_a_revoked_device_asked(&mut self, answered: Asked) {
+        let waits = self.membership.asking.as_ref().map(|asking| asking.wish.asked());
+        if self.membership.is_revoked() && waits.is_some_and(|asked| asked != answered && asked != Asked::Devices) {
+            self.end_asking(AccountTrouble::DeviceRevoked);
         }
     }
 
