@@ -1,5 +1,6 @@
 //! Joining accounts, being revoked, and changing keys: nothing but the server's signed word counts, and every wait ends.
 
+mod failing;
 mod joining;
 mod keys;
 mod revoked;

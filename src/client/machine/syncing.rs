@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::account::Question;
 use super::appending::Answered;
-use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
+use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, Settings, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::transport::{Request, Response};
@@ -94,6 +94,7 @@ impl Machine {
         let body = sync.token.as_str().as_bytes().into();
         let hold = Self::hold(sync.waits);
         self.link = Link::Syncing(sync);
+        self.sync_sent();
         Ok(Request { path: "/v1/sync", content_type: "application/jose", body, hold })
     }
 
@@ -294,8 +295,10 @@ impl Machine {
 
     /// The request under way, if it was not given up, had no answer.
     pub(super) fn not_answered(&mut self, trouble: &str, tick: Tick) {
-        if matches!(self.link, Link::Enrolling { .. } | Link::Syncing(_) | Link::Asking(_)) {
-            self.failed(trouble, None, tick);
+        match &self.link {
+            Link::Enrolling { .. } | Link::Syncing(_) => self.failed(trouble, None, tick),
+            Link::Asking(question) => self.question_not_answered(question.clone(), trouble, tick),
+            Link::Idle | Link::Waiting { .. } | Link::Storing => {}
         }
     }
 
@@ -315,9 +318,7 @@ impl Machine {
             }
         };
         self.asking_failed(trouble);
-        let doubled = 2u32.saturating_pow(self.failures.min(16));
-        let longest = self.settings.first_retry.saturating_mul(doubled).min(self.settings.longest_retry);
-        let wait = jitter(longest, tick.random).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
+        let wait = wait_after(self.failures, &self.settings, retry_after, tick);
         self.failures = self.failures.saturating_add(1);
         self.link = Link::Waiting { until: tick.elapsed + wait, again, trouble: trouble.to_owned() };
     }
@@ -348,8 +349,11 @@ impl Machine {
             return None;
         }
         match &self.link {
-            Link::Idle => Some(self.next_poll),
-            Link::Syncing(_) if self.is_waiting_for_news() && self.next_poll < Duration::MAX => Some(self.next_poll),
+            Link::Idle => Some(self.next_question().map_or(self.next_poll, |at| at.min(self.next_poll))),
+            Link::Syncing(_) if self.is_waiting_for_news() => {
+                let next_poll = Some(self.next_poll).filter(|at| *at < Duration::MAX);
+                [next_poll, self.next_question()].into_iter().flatten().min()
+            }
             Link::Waiting { until, .. } => Some(*until),
             Link::Enrolling { .. } | Link::Syncing(_) | Link::Asking(_) | Link::Storing => None,
         }
@@ -378,6 +382,13 @@ impl Machine {
             _ => Connection::Connecting,
         }
     }
+}
+
+/// How long to wait after so many failures before this one.
+pub(super) fn wait_after(failures: u32, settings: &Settings, retry_after: Option<Duration>, tick: Tick) -> Duration {
+    let doubled = 2u32.saturating_pow(failures.min(16));
+    let longest = settings.first_retry.saturating_mul(doubled).min(settings.longest_retry);
+    jitter(longest, tick.random).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER))
 }
 
 /// A wait between nothing and `longest`, chosen by random bits: "full jitter".
