@@ -125,14 +125,15 @@ impl Machine {
 
     /// Sends the next question about the account, if its time has come. Says whether the way to the server is taken.
     pub(super) fn ask_next(&mut self, tick: Tick, outputs: &mut Vec<Output>) -> bool {
-        let resume = match &self.link {
-            Link::Idle => None,
-            Link::Waiting { until, trouble, .. } => Some((*until, trouble.clone())),
+        let (resume, is_time) = match &self.link {
+            Link::Idle => (None, true),
+            Link::Waiting { until, trouble, .. } => (Some((*until, trouble.clone())), tick.elapsed >= *until),
             _ => return false,
         };
         let question = match (self.membership.doubt.take(), resume) {
             (Some(doubt), resume @ Some(_)) => self.question_of(doubt, resume, tick),
-            (_, resume) => self.question_of_the_player(resume.is_none_or(|(until, _)| tick.elapsed >= until), tick),
+            _ if is_time && self.membership.is_revoked_beside_a_next_key() => self.question_of_the_next_key(tick),
+            _ => self.question_of_the_player(is_time, tick),
         };
         match question {
             Ok(None) => false,
@@ -226,6 +227,7 @@ impl Machine {
             Ok(key) if key.id() == self.device => {}
             Ok(key) => {
                 self.membership.next_key = Some(key);
+                self.membership.is_next_key_unknown = false;
                 if let Some(asking) = &mut self.membership.asking
                     && matches!(asking.stage, Stage::MakingKey)
                 {
@@ -258,6 +260,9 @@ impl Machine {
             return self.question_refused(question, response, tick);
         }
         match self.read_account(question.clone(), response) {
+            Ok(learned) if learned.claims.is_revoked() && self.is_next_key_to_be_asked_first(&question) => {
+                self.ask_the_next_key_first(learned, tick);
+            }
             Ok(learned) if self.is_account_news(&learned.claims) => {
                 self.link = Link::Storing;
                 self.waiting.push_front(Waiting::Account(Box::new(learned)));
@@ -302,6 +307,7 @@ impl Machine {
             // Nobody has signed the refusal: only that the server does not know the next key at all is worth asking by the
             // old one, whose place it may have taken otherwise.
             if question.by_next_key && kind == Some(&ProblemType::UnknownDevice) {
+                self.membership.is_next_key_unknown = true;
                 self.membership.doubt = Some(Doubt::ThisKey);
             }
             self.link = Link::Waiting { until, again: None, trouble };

@@ -344,7 +344,7 @@ impl Machine {
         if self.offline
             || self.settings.server_keys.is_empty()
             || !self.access.may_write()
-            || self.membership.is_revoked()
+            || self.membership.is_revoked() && !self.membership.is_revoked_beside_a_next_key()
         {
             return None;
         }

@@ -1,7 +1,7 @@
 //! Going on with another key: the new one is safe before it is asked for, and a lost answer is found again.
 
 use bevy_iap::client::machine::{Input, Output};
-use bevy_iap::client::{AccountTrouble, AccountWish, Asked, OfflineGrants, OrderState, Record};
+use bevy_iap::client::{AccountTrouble, AccountWish, Asked, OfflineGrants, OrderState, Record, Update};
 use bevy_iap::protocol::{AccountAsk, AccountRequest, AccountResponse, KeyId, SecretKey, Status};
 
 use super::{answer, answer_with, ask_after_a_sync, entry, last_told, problem, question};
@@ -139,6 +139,58 @@ fn a_server_that_is_busy_is_no_reason_to_doubt_the_next_key() {
         answer(&mut world, replaced_by(next));
         assert!(!world.machine.account_view().revoked && world.machine.device() == next, "{kind}");
     }
+}
+
+fn asked_by(world: &World) -> KeyId {
+    assert_eq!(world.path(), super::PATH);
+    AccountRequest::claimed_device(&world.request_token()).expect("a question")
+}
+
+#[test]
+fn what_the_old_key_is_told_is_not_saved_before_the_next_key_was_asked() {
+    let world = asking();
+    let next = world.next_key.clone();
+    let mut world = world.restart_with_next_key(next.clone());
+    let next = next.expect("a key").id();
+    world.random_byte = 0xff;
+    world.input(Input::NotAnswered("the network is gone".to_owned()));
+    world.input(Input::Account(AccountWish::Devices));
+    assert_eq!(asked_by(&world), world.machine.device());
+    let records = world.records.len();
+    answer(&mut world, |answer| answer.devices[0].revoked = true);
+    assert_eq!((world.records.len(), world.machine.account_view().revoked), (records, false));
+    assert_eq!(last_told(&world), (Asked::Devices, Err(AccountTrouble::Busy)));
+    assert_eq!(asked_by(&world), next);
+    answer(&mut world, replaced_by(next));
+    assert_eq!((world.machine.device(), world.left("shield")), (next, 1));
+    assert!(!world.machine.account_view().revoked);
+}
+
+#[test]
+fn a_journal_that_says_revoked_beside_a_next_key_asks_by_that_until_it_is_answered() {
+    let world = asking();
+    let next = world.next_key.clone();
+    let mut world = world.restart();
+    world.input(Input::Answered(problem("device-revoked", 403)));
+    answer(&mut world, |answer| answer.devices[0].revoked = true);
+    assert!(world.machine.account_view().revoked);
+    let mut world = world.restart_with_next_key(next.clone());
+    let next = next.expect("a key").id();
+    for kind in ["unavailable", "too-many-requests"] {
+        assert_eq!(asked_by(&world), next);
+        world.request = None;
+        world.input(Input::Answered(problem(kind, 503)));
+        assert_eq!(world.request, None, "not at once");
+        world.wait();
+    }
+    world.request = None;
+    world.input(Input::NotAnswered("the network is gone".to_owned()));
+    world.wait();
+    assert_eq!(asked_by(&world), next);
+    answer(&mut world, replaced_by(next));
+    assert_eq!((world.machine.device(), world.left("shield")), (next, 1));
+    assert!(!world.machine.account_view().revoked);
+    assert_eq!(world.path(), "/v1/sync");
 }
 
 #[test]

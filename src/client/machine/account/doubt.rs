@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Doubt, Question};
-use crate::client::account::Asked;
+use super::{Doubt, Learned, Question};
+use crate::client::account::{AccountTrouble, Asked};
 use crate::client::clock::Tick;
 use crate::client::machine::Machine;
+use crate::client::machine::syncing::{Link, wait_after};
 use crate::protocol::problem::Problem;
 use crate::protocol::{AccountAsk, ProblemType};
 
@@ -31,5 +32,29 @@ impl Machine {
         let next = self.membership.next_key.as_ref().filter(|_| doubt == Doubt::NextKey);
         let token = self.sign_question(AccountAsk::Show, next.unwrap_or(&self.key), tick)?;
         Ok(Some(Question { token, asked: Asked::Nothing, by_next_key: next.is_some(), resume }))
+    }
+
+    /// Whether the next key has the place of a device that was revoked. Nothing else is sent before that is answered, so
+    /// it is asked as slowly as a sync that fails.
+    pub(super) fn question_of_the_next_key(&mut self, tick: Tick) -> Result<Option<Question>, String> {
+        let wait = wait_after(self.failures, &self.settings, None, tick);
+        self.failures = self.failures.saturating_add(1);
+        self.question_of(Doubt::NextKey, Some((tick.elapsed + wait, String::new())), tick)
+    }
+
+    /// Whether that the asker was revoked may only mean that another key has its place, which was not asked yet.
+    pub(super) fn is_next_key_to_be_asked_first(&self, question: &Question) -> bool {
+        !question.by_next_key && self.membership.is_next_key_in_question()
+    }
+
+    /// Saves nothing of an answer that the old key was given, and asks by the next one.
+    pub(super) fn ask_the_next_key_first(&mut self, learned: Learned, tick: Tick) {
+        let (until, trouble) = learned.resume.unwrap_or((tick.elapsed, String::new()));
+        self.link = Link::Waiting { until, again: None, trouble };
+        self.sync_wanted = true;
+        self.membership.doubt = Some(Doubt::NextKey);
+        if learned.asked != Asked::Nothing {
+            self.end_asking(AccountTrouble::Busy);
+        }
     }
 }

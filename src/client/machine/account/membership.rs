@@ -28,6 +28,8 @@ pub(in crate::client::machine) struct Membership {
     former_orders: Vec<PlacedOrder>,
     /// The key that is to take the place of the device's.
     pub(in crate::client::machine) next_key: Option<SecretKey>,
+    /// Whether the server has said that it does not know that key.
+    pub(super) is_next_key_unknown: bool,
     /// Whether that key is the device's already, and the storage has yet to put it there.
     pub(super) is_key_to_take: bool,
     pub(super) asking: Option<Asking>,
@@ -62,6 +64,15 @@ impl Known {
 impl Membership {
     pub(in crate::client::machine) fn is_revoked(&self) -> bool {
         self.known.revoked
+    }
+
+    /// Whether this device was revoked while there is a key that the server may know in its place.
+    pub(in crate::client::machine) fn is_revoked_beside_a_next_key(&self) -> bool {
+        self.is_revoked() && self.is_next_key_in_question()
+    }
+
+    pub(super) fn is_next_key_in_question(&self) -> bool {
+        self.next_key.is_some() && !self.is_next_key_unknown
     }
 
     /// Whether a journal needs this answer at the next start.
