@@ -194,6 +194,19 @@ fn a_journal_that_says_revoked_beside_a_next_key_asks_by_that_until_it_is_answer
 }
 
 #[test]
+fn what_the_old_key_used_up_and_nobody_was_sent_is_told_as_refused() {
+    let world = asking();
+    let next = world.next_key.clone();
+    let mut world = world.restart_with_next_key(next.clone());
+    world.consume(1, "shield", 1);
+    assert_eq!(world.left("shield"), 0);
+    world.input(Input::Answered(problem("device-revoked", 403)));
+    answer(&mut world, replaced_by(next.expect("a key").id()));
+    let refused = world.updates.iter().filter(|update| matches!(update, Update::ConsumeRefused { quantity: 1, .. }));
+    assert_eq!((refused.count(), world.left("shield")), (1, 1));
+}
+
+#[test]
 fn a_second_replacement_waits_until_the_first_has_its_place() {
     let mut world = asking();
     let next = world.next_key.clone().expect("a key");

@@ -136,7 +136,7 @@ impl Machine {
         }
         self.membership.former_devices.insert(mem::replace(&mut self.device, device));
         self.leave_orders();
-        self.drop_pending(|_| true);
+        self.refuse_pending();
         self.consumptions.last = 0;
         self.chain = None;
         self.allowance = None;
@@ -148,7 +148,7 @@ impl Machine {
         self.leave_orders();
         self.orders = OpenOrders::default();
         self.settled.clear();
-        self.drop_pending(|_| true);
+        self.refuse_pending();
         self.uncounted.clear();
         self.inventory = Inventory::default();
         self.withheld.clear();
@@ -173,6 +173,13 @@ impl Machine {
                 Some("it was ordered for another account than that of now, and is not sent".to_owned());
             self.membership.former_orders.push(open.order);
         }
+    }
+
+    /// Drops what was used up and not answered: it was signed for another account, or by another key, so the server would
+    /// refuse it, and it is told as if it had.
+    fn refuse_pending(&mut self) {
+        let refused = self.drop_pending(|_| true);
+        self.membership.news.extend(refused.into_iter().map(Output::Tell));
     }
 
     /// Says of the orders that are to be sent that they cannot be any more, if this device was revoked.
