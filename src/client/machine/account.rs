@@ -313,11 +313,12 @@ impl Machine {
             self.link = Link::Waiting { until, again: None, trouble };
             return;
         }
-        let enrols = self.membership.asking.as_mut().filter(|asking| !asking.is_enrolled);
-        if let (Some(ProblemType::UnknownDevice), Some(asking)) = (kind, enrols) {
-            asking.is_enrolled = true;
-            asking.is_synced = true;
-            self.enrolled = false;
+        let is_first = self.membership.asking.as_ref().is_some_and(|asking| !asking.is_enrolled);
+        if kind == Some(&ProblemType::UnknownDevice) && is_first && self.enrol_again() {
+            if let Some(asking) = &mut self.membership.asking {
+                asking.is_enrolled = true;
+                asking.is_synced = true;
+            }
             self.link = Link::Idle;
             return self.sync_now();
         }

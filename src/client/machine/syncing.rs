@@ -18,6 +18,9 @@ use crate::protocol::{
 /// The longest that a server's `Retry-After` is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
+/// The shortest wait before a server is asked again that does not know a device of an account which it joined.
+const SELDOM: Duration = Duration::from_secs(600);
+
 /// In seconds.
 const DAY: UnixSeconds = 86_400;
 
@@ -138,10 +141,8 @@ impl Machine {
         }
         if !(200..300).contains(&response.status) {
             let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
-            if problem.as_ref().is_some_and(|problem| problem.kind == ProblemType::UnknownDevice.as_str()) {
-                // Enrolling again does no harm, so an unsigned word is enough for it.
-                self.enrolled = false;
-            }
+            let is_unknown = problem.as_ref().is_some_and(|it| it.kind == ProblemType::UnknownDevice.as_str());
+            let seldom = (is_unknown && !self.enrol_again()).then_some(SELDOM);
             if seeded(Bug::TrustRefusals) && matches!(response.status, 402 | 403) {
                 self.orders.forget_unanswered();
             }
@@ -153,7 +154,7 @@ impl Machine {
             }
             let detail = problem.map_or(String::new(), |problem| format!(": {}", problem.detail));
             let trouble = format!("the server answered with status {}{detail}", response.status);
-            return self.failed(&trouble, response.retry_after, tick);
+            return self.failed(&trouble, seldom.max(response.retry_after), tick);
         }
         match std::mem::replace(&mut self.link, Link::Idle) {
             Link::Enrolling { then } => {

@@ -193,6 +193,33 @@ fn a_journal_written_anew_before_the_feed_is_read_keeps_the_orders_that_nothing_
     assert_eq!((world.state(1), world.state(2)), (Some(OrderState::NotSaved), Some(OrderState::NotSaved)));
 }
 
+/// The server's books were put back from before it took this device in.
+#[test]
+fn a_device_that_the_server_does_not_know_any_more_keeps_the_account_that_it_joined() {
+    let mut world = joined();
+    let receipt = of_the_account(&world, 9);
+    let response = world.respond(vec![receipt], 9);
+    world.input(Input::Answered(response));
+    world.input(Input::SyncNow);
+    for _ in 0..3 {
+        world.input(Input::Answered(problem("unknown-device", 404)));
+        assert_eq!((world.left("shield"), world.machine.account()), (1, &other_account()));
+        let wait = world.wake_at().expect("it asks again").saturating_sub(world.elapsed);
+        assert!(wait >= std::time::Duration::from_secs(300), "seldom: {wait:?}");
+        world.wait();
+        assert_eq!(world.sync_request().account, other_account());
+    }
+    let told =
+        world.updates.iter().filter(|update| matches!(update, Update::Trouble(trouble) if trouble.contains("books")));
+    assert_eq!(told.count(), 1);
+    world.answer(&[]);
+    assert_eq!(world.connection, Connection::Online);
+    ask(&mut world, AccountWish::Devices);
+    world.input(Input::Answered(problem("unknown-device", 404)));
+    assert!(matches!(last_told(&world), (Asked::Devices, Err(AccountTrouble::Refused { .. }))));
+    assert_ne!(world.path(), "/v1/devices");
+}
+
 #[test]
 fn a_liars_word_that_this_is_another_accounts_device_changes_nothing() {
     let mut world = World::new(OfflineGrants::Wait);

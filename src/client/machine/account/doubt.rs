@@ -1,12 +1,14 @@
 //! Where this device belongs, which the machine asks by itself when the server refuses it.
 
+use std::mem;
 use std::time::Duration;
 
 use super::{Doubt, Learned, Question};
 use crate::client::account::{AccountTrouble, Asked};
 use crate::client::clock::Tick;
-use crate::client::machine::Machine;
 use crate::client::machine::syncing::{Link, wait_after};
+use crate::client::machine::{Machine, Output};
+use crate::client::view::Update;
 use crate::protocol::problem::Problem;
 use crate::protocol::{AccountAsk, ProblemType};
 
@@ -20,6 +22,23 @@ impl Machine {
         } else if is(ProblemType::DeviceRevoked) || is(ProblemType::WrongAccount) {
             self.membership.doubt = Some(Doubt::ThisKey);
         }
+    }
+
+    /// The server does not know this device: it is to be enrolled again, which does no harm, so an unsigned word is enough
+    /// for it. Not so where it has joined an account, or taken another device's place: it would open an account of its
+    /// own, and lose sight of what it has. Says whether it is enrolled again.
+    pub(in crate::client::machine) fn enrol_again(&mut self) -> bool {
+        let is_guest = self.account == self.device.guest_account();
+        self.enrolled &= !is_guest;
+        if !is_guest && !mem::replace(&mut self.membership.is_told_unknown, true) {
+            let trouble = format!(
+                "the store does not know the device {} of the account {} any more: its books were perhaps put back from \
+                 an older copy; what is owned stays here, and the store is asked again by itself; ask its operator",
+                self.device, self.account
+            );
+            self.membership.news.push(Output::Tell(Update::Trouble(trouble)));
+        }
+        is_guest
     }
 
     /// The question that settles a doubt; `resume` says how the failed sync is to be tried again.

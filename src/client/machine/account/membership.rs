@@ -35,6 +35,8 @@ pub(in crate::client::machine) struct Membership {
     pub(super) asking: Option<Asking>,
     /// What to ask by itself, since the server refused this device.
     pub(super) doubt: Option<Doubt>,
+    /// Whether the game was told that the server does not know this device any more.
+    pub(super) is_told_unknown: bool,
     /// What is to be said and done about all this in the end.
     pub(in crate::client::machine) news: Vec<Output>,
 }
