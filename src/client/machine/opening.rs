@@ -1,26 +1,26 @@
 //! From the records of a journal to a machine: what has this device's seal counts as it says, and everything else is
 //! verified again before it gives anything.
 
+mod recent;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
+use recent::{Names, Recent};
 
 use super::account::Membership;
-use super::appending::Before;
 use super::consuming::Consumptions;
 use super::orders::OpenOrders;
-use super::{ChainHead, Inventory, Link, Machine, OrderState, PlacedOrder, Settings, SignedReceipt};
+use super::{ChainHead, Inventory, Link, Machine, OrderState, PlacedOrder, Settings};
 use crate::client::clock::Tick;
 use crate::client::inventory::Holdings;
 use crate::client::record::{Identity, Provisional, Record, Signed};
-use crate::client::seal::{OrderSays, OrderSummary, ReceiptSummary, Sealer, Summary};
+use crate::client::seal::{OrderSummary, ReceiptSummary, Sealer, Summary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Opened;
 use crate::client::view::{Connection, RECENT, Snapshot};
 use crate::protocol::{
-    AccountResponse, Currency, KeyId, Money, Order, OrderError, OrderId, ProductId, Receipt, ReceiptError, SecretKey,
-    ServerKeys, Sha256, Token, envelope,
+    AccountResponse, KeyId, Order, OrderError, OrderId, Receipt, ReceiptError, SecretKey, ServerKeys, Token, envelope,
 };
 
 /// A machine whose journal is being read.
@@ -41,47 +41,6 @@ pub struct Opening {
     /// The order that was read last, if what it gives before its receipt was not.
     torn: Option<OrderId>,
     names: Names,
-}
-
-/// The names that were read so far, each kept once: thousands of orders share a few.
-#[derive(Debug, Default)]
-struct Names {
-    products: FxHashSet<ProductId>,
-    currencies: BTreeMap<[u8; 3], Currency>,
-}
-
-impl Names {
-    /// The product and the price that a seal says, if their names are right.
-    fn read(&mut self, order: &OrderSays<'_>) -> Option<(ProductId, Money)> {
-        let product = match self.products.get(order.product) {
-            Some(product) => product.clone(),
-            None => {
-                let product: ProductId = order.product.parse().ok()?;
-                self.products.insert(product.clone());
-                product
-            }
-        };
-        let code = order.currency.as_bytes().try_into().ok()?;
-        let currency = match self.currencies.get(&code) {
-            Some(&currency) => currency,
-            None => {
-                let currency = order.currency.parse().ok()?;
-                self.currencies.insert(code, currency);
-                currency
-            }
-        };
-        Some((product, Money::new(order.micros, currency)))
-    }
-}
-
-/// One of the latest receipts.
-#[derive(Debug)]
-struct Recent {
-    token: Token,
-    /// The digest that its seal says.
-    sealed: Option<Sha256>,
-    /// Its order as it was before it.
-    before: Before,
 }
 
 impl Machine {
@@ -265,6 +224,9 @@ impl Opening {
                     true => envelope::claims_of_stored(&token).map_err(OrderError::from),
                     false => Order::verify(&token, machine.key.public(), &machine.account, &machine.settings.game),
                 };
+                if let Err(OrderError::WrongAccount { .. }) = read {
+                    return self.put_aside(&token);
+                }
                 self.broken_seals += u64::from(!signed.seal().is_empty() && !is_of_former_device);
                 match read {
                     Ok(order) => {
@@ -297,6 +259,26 @@ impl Opening {
         let unanswered = (!seeded(Bug::ForgetUnanswered)).then_some(signed);
         machine.open_order(order, sha256, unanswered, None, None);
         self.torn = Some(id);
+    }
+
+    /// Takes an order of this device for another account than that of now, perhaps for one of which nothing else is kept:
+    /// it is only for telling what became of it.
+    fn put_aside(&mut self, token: &Token) {
+        if let Ok(order) = envelope::claims_of_stored::<Order>(token) {
+            let machine = &mut self.machine;
+            machine.chain = Some(ChainHead { sequence: order.sequence, order_sha256: token.sha256() });
+            machine.put_aside(PlacedOrder {
+                id: order.id,
+                product: order.product,
+                quantity: order.quantity,
+                total: order.price.checked_mul(order.quantity).unwrap_or(order.price),
+                state: OrderState::Queued,
+                provisional: false,
+                reason: None,
+                trouble: None,
+                placed_at: order.issued_at,
+            });
+        }
     }
 
     fn replay_receipt(&mut self, signed: Signed) {
@@ -435,35 +417,6 @@ impl Opening {
             None => Ok(Some(Record::Identity(Identity { game, device, account: device.guest_account() }))),
             Some(_) => Ok(None),
         }
-    }
-
-    /// The latest receipts, and with their orders those that are open, oldest first.
-    fn recent(&mut self) -> (Vec<SignedReceipt>, Vec<PlacedOrder>) {
-        let mut receipts = Vec::new();
-        let mut answered: BTreeMap<OrderId, (u64, PlacedOrder)> = BTreeMap::new();
-        for Recent { token, sealed, before } in std::mem::take(&mut self.recent) {
-            let claims = envelope::claims_of_stored::<Receipt>(&token);
-            let Some(claims) = claims.ok().filter(|_| sealed.is_none_or(|sealed| sealed == token.sha256())) else {
-                self.troubles.push("a receipt in the journal is not what its seal says, and is not shown".to_owned());
-                continue;
-            };
-            let placed = before.order.unwrap_or_else(|| PlacedOrder::of(&claims));
-            answered.entry(claims.order).or_insert((before.place, placed)).1.decide(&claims);
-            receipts.push(SignedReceipt { claims, token });
-        }
-        let open = &self.machine.orders;
-        let mut answered: Vec<_> = answered.into_values().filter(|(_, order)| !open.contains(order.id)).collect();
-        answered.sort_unstable_by_key(|(place, _)| *place);
-        let mut answered = answered.into_iter().peekable();
-        let mut orders = Vec::with_capacity(open.len() + answered.len());
-        for open in open.in_order() {
-            while let Some((_, order)) = answered.next_if(|(place, _)| *place < open.place) {
-                orders.push(order);
-            }
-            orders.push(open.order.clone());
-        }
-        orders.extend(answered.map(|(_, order)| order));
-        (receipts, orders)
     }
 }
 

@@ -193,6 +193,31 @@ fn a_journal_written_anew_before_the_feed_is_read_keeps_the_orders_that_nothing_
     assert_eq!((world.state(1), world.state(2)), (Some(OrderState::NotSaved), Some(OrderState::NotSaved)));
 }
 
+#[test]
+fn an_order_that_was_put_aside_twice_is_told_as_not_saved_once() {
+    let mut world = rolled_back(OfflineGrants::Wait);
+    world.buy(3, "shield");
+    world.input(Input::Answered(problem("wrong-account", 422)));
+    let third = SecretKey::from_seed(&[56; 32]).id();
+    answer(&mut world, |answer| {
+        answer.account = third.guest_account();
+        answer.devices.insert(0, entry(third));
+    });
+    for _ in 0..2 {
+        world.compact();
+        world = world.restart();
+        assert!(world.troubles.is_empty(), "{:?}", world.troubles);
+        assert!((1..=3).all(|number| world.state(number) == Some(OrderState::Queued)));
+        assert!(world.sync_request().orders.is_empty());
+    }
+    world.answer(&[]);
+    assert!((1..=3).all(|number| world.state(number) == Some(OrderState::NotSaved)));
+    let mut world = world.restart();
+    assert!(world.orders.is_empty() && world.troubles.is_empty(), "{:?}", world.troubles);
+    world.buy(4, "shield");
+    assert_eq!(world.last_order().sequence, 4, "the chain is the device's");
+}
+
 /// The server's books were put back from before it took this device in.
 #[test]
 fn a_device_that_the_server_does_not_know_any_more_keeps_the_account_that_it_joined() {

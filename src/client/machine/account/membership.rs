@@ -170,11 +170,15 @@ impl Machine {
             if let Some(bundle) = open.provisional {
                 self.inventory.take_back(id, bundle, true);
             }
-            open.order.provisional = false;
-            open.order.trouble =
-                Some("it was ordered for another account than that of now, and is not sent".to_owned());
-            self.membership.former_orders.push(open.order);
+            self.put_aside(open.order);
         }
+    }
+
+    /// Puts an order aside that is not to be sent.
+    pub(in crate::client::machine) fn put_aside(&mut self, mut order: PlacedOrder) {
+        order.provisional = false;
+        order.trouble = Some("it was ordered for another account than that of now, and is not sent".to_owned());
+        self.membership.former_orders.push(order);
     }
 
     /// Drops what was used up and not answered: it was signed for another account, or by another key, so the server would
