@@ -404,7 +404,7 @@ fn consumption_that_is_not_this_devices_is_dropped_and_told() {
 fn without_a_server_it_counts_here_alone() {
     let settings = Settings { offline_grants: OfflineGrants::Provisional, ..Settings::new(game(), Vec::new()) };
     let key = SecretKey::from_seed(&[1; 32]);
-    let opened = Opened { key: key.clone(), access: Access::ReadWrite, troubles: Vec::new() };
+    let opened = Opened { key: key.clone(), access: Access::ReadWrite, is_damaged: false, troubles: Vec::new() };
     let tick = Tick { elapsed: Duration::ZERO, unix: 0, random: [1; 16] };
     let (mut machine, ..) = Machine::opening(settings, key).finish(opened, tick).expect("opens");
     machine.handle(World::purchase(1, "shield"), tick);

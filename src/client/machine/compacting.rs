@@ -7,7 +7,7 @@ use crate::client::record::{Consumed, Follow, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
-use crate::protocol::{ConsumptionReceipt, Order, Receipt, ReceiptError, Token, envelope};
+use crate::protocol::{AccountResponse, ConsumptionReceipt, Order, Receipt, ReceiptError, Token, envelope};
 
 /// How many records more than twice those that are needed there may be, so that a small journal is left alone.
 const SLACK: u64 = 512;
@@ -54,7 +54,7 @@ impl Machine {
             Record::Identity(_) | Record::Keys(_) => Some(record),
             Record::Order(signed) => self.keep_order(signed).map(Record::Order),
             Record::Receipt(signed) => self.keep_receipt(signed).map(Record::Receipt),
-            Record::Account(ref token) => self.is_answer_needed(token).then_some(record),
+            Record::Account(ref token) => self.is_account_kept(token).then_some(record),
             Record::Provisional(ref provisional) => {
                 let open = self.orders.get(provisional.order)?;
                 (open.provisional.is_some() || open.allowance.is_some()).then_some(record)
@@ -65,6 +65,12 @@ impl Machine {
             Record::Consumption(_) => None,
             Record::ConsumptionReceipt(token) => self.keep_consumption_receipt(token).map(Record::ConsumptionReceipt),
         }
+    }
+
+    /// One that is not believed is kept: its server's key may be trusted again by another version of the game.
+    fn is_account_kept(&self, token: &Token) -> bool {
+        let believed = AccountResponse::verify_kept(token, &self.keys.vouched(), &self.settings.game);
+        self.is_answer_needed(token) || believed.is_err()
     }
 
     fn keep_order(&self, signed: Signed) -> Option<Signed> {

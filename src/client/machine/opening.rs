@@ -1,6 +1,7 @@
 //! From the records of a journal to a machine: what has this device's seal counts as it says, and everything else is
 //! verified again before it gives anything.
 
+mod identity;
 mod recent;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,7 +21,7 @@ use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Opened;
 use crate::client::view::{Connection, RECENT, Snapshot};
 use crate::protocol::{
-    AccountResponse, KeyId, Order, OrderError, OrderId, Receipt, ReceiptError, SecretKey, ServerKeys, Token, envelope,
+    KeyId, Order, OrderError, OrderId, Receipt, ReceiptError, SecretKey, ServerKeys, Token, envelope,
 };
 
 /// A machine whose journal is being read.
@@ -38,6 +39,8 @@ pub struct Opening {
     list_trouble: Option<String>,
     /// What is wrong with the last answer that says where the device belongs: what follows may be of another account.
     account_trouble: Option<String>,
+    /// The device that the last answer which is not believed names.
+    named_device: Option<KeyId>,
     /// The order that was read last, if what it gives before its receipt was not.
     torn: Option<OrderId>,
     names: Names,
@@ -105,6 +108,7 @@ impl Machine {
             broken_seals: 0,
             list_trouble: None,
             account_trouble: None,
+            named_device: None,
             torn: None,
             names: Names::default(),
         }
@@ -173,33 +177,6 @@ impl Opening {
                 machine.server_time = synced.server_time;
                 machine.chain = synced.follow.map_or(machine.chain, |follow| follow.last);
                 machine.enrolled = true;
-            }
-        }
-    }
-
-    /// Whose journal it is, if nothing came before: the device whose place this one took later, perhaps.
-    fn replay_identity(&mut self, identity: Identity) {
-        let machine = &mut self.machine;
-        if machine.records == 1 && identity.device != machine.device {
-            machine.device = identity.device;
-            machine.account = identity.device.guest_account();
-            machine.renew_sealer();
-        }
-        self.identity.get_or_insert(identity);
-    }
-
-    fn replay_account(&mut self, token: &Token) {
-        let machine = &mut self.machine;
-        match AccountResponse::verify_kept(token, &machine.keys.vouched(), &machine.settings.game) {
-            Ok(claims) => {
-                if claims.account != machine.account {
-                    self.recent.clear();
-                }
-                machine.enter(&claims, token);
-                self.account_trouble = None;
-            }
-            Err(error) => {
-                self.account_trouble = Some(format!("in the journal, what the store said of the account: {error}"));
             }
         }
     }
@@ -360,12 +337,16 @@ impl Opening {
     /// # Errors
     /// The journal belongs to another game or to another device's key; in words for a person.
     pub fn finish(mut self, opened: Opened, tick: Tick) -> Result<(Machine, Snapshot, Vec<Record>), String> {
-        let mut first = Vec::from_iter(self.identity()?);
+        let identity = self.take_the_place_that_is_lost(opened.is_damaged);
+        let mut first = Vec::from_iter(self.identity()?.or(identity));
         first.extend(self.spend_what_is_torn().filter(|_| !seeded(Bug::ForgetTorn)));
         if let Some(trouble) = self.list_trouble.take().filter(|_| self.machine.keys.number() == 0) {
             self.troubles.push(format!("in the journal, {trouble}"));
         }
-        self.troubles.extend(self.account_trouble.take());
+        if let Some(trouble) = self.account_trouble.take() {
+            self.troubles.push(trouble);
+            self.machine.doubt_its_place();
+        }
         let (receipts, mut orders) = self.recent();
         orders.splice(0..0, self.machine.unanswered_former_orders());
         self.machine.membership.news.clear();
@@ -401,30 +382,6 @@ impl Opening {
         };
         Ok((machine, snapshot, first))
     }
-
-    /// The record that says whose the journal is, if it is missing: damage can take it, and the others are each
-    /// verified by themselves.
-    fn identity(&self) -> Result<Option<Record>, String> {
-        let machine = &self.machine;
-        let (game, device) = (machine.settings.game.clone(), machine.key.id());
-        match &self.identity {
-            Some(found) if found.game != game => Err(format!(
-                "the journal belongs to the game {}, and this is {game}; choose another folder for one of them",
-                found.game
-            )),
-            Some(found) if !machine.was_this_device(found.device) => Err(of_another_device(found.device, device)),
-            _ if self.is_of_former_device() => Err(of_another_device(machine.device, device)),
-            None => Ok(Some(Record::Identity(Identity { game, device, account: device.guest_account() }))),
-            Some(_) => Ok(None),
-        }
-    }
-}
-
-fn of_another_device(found: KeyId, device: KeyId) -> String {
-    format!(
-        "the journal belongs to the device {found}, and the key in `device.key` is {device}; put the right key back, or \
-         move the journal away to start as a new player"
-    )
 }
 
 impl Machine {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::mem;
+use std::time::Duration;
 
 use super::Asking;
 use crate::client::account::AccountView;
 use crate::client::inventory::Inventory;
 use crate::client::machine::orders::OpenOrders;
+use crate::client::machine::syncing::Link;
 use crate::client::machine::{Machine, OrderState, Output, PlacedOrder};
 use crate::client::seal::Sealer;
 use crate::client::view::Update;
@@ -126,8 +128,16 @@ impl Machine {
         self.sealer = Sealer::new(&self.key, &self.settings.game, &self.account, &self.keys.all());
     }
 
+    /// The journal does not surely say where this device belongs: the server is asked before anything else, and its answer is
+    /// news.
+    pub(in crate::client::machine) fn doubt_its_place(&mut self) {
+        self.membership.known.devices.clear();
+        self.membership.doubt = Some(Doubt::ThisKey);
+        self.link = Link::Waiting { until: Duration::ZERO, again: None, trouble: String::new() };
+    }
+
     /// Takes the place of the device so far. While a journal is read, that can be one whose key is gone.
-    fn change_device(&mut self, device: KeyId) {
+    pub(in crate::client::machine) fn change_device(&mut self, device: KeyId) {
         let next = &mut self.membership.next_key;
         if let Some(key) = next.take_if(|next| next.id() == device) {
             self.key = key;
@@ -166,7 +176,7 @@ impl Machine {
     fn leave_orders(&mut self) {
         let left: Vec<_> = self.orders.unanswered().map(|(id, _)| id).collect();
         for id in left {
-            let Some(mut open) = self.orders.remove(id) else { continue };
+            let Some(open) = self.orders.remove(id) else { continue };
             if let Some(bundle) = open.provisional {
                 self.inventory.take_back(id, bundle, true);
             }
