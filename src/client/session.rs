@@ -61,8 +61,9 @@ impl Session {
                 Err(error) => return Err(NotOpened::by(&error, storage)),
             };
             is_damaged |= opened.is_damaged;
-            troubles
-                .extend(opened.troubles.drain(..).filter(|trouble| !troubles.contains(trouble)).collect::<Vec<_>>());
+            let found = std::mem::take(&mut opened.troubles).into_iter();
+            let new: Vec<_> = found.filter(|trouble| !troubles.contains(trouble)).collect();
+            troubles.extend(new);
             let mut opening = opening.unwrap_or_else(|| begin(&opened.key));
             match storage.next_key() {
                 Ok(Some(next)) if opening.other_device() == Some(next.id()) && !seeded(Bug::ForgetNextKey) => {

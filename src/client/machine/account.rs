@@ -2,9 +2,9 @@
 //!
 //! One question is asked at a time. One whose answer may change whom orders are signed for begins with a sync, so that
 //! nothing that is signed is left unanswered, and so that a device without a connection is told so before anything
-//! waits; until it is answered, or the first try has failed, what is ordered waits unsigned. A refusal is unsigned and changes nothing: only the
-//! server's signed answer does, once it is in the journal. So whoever misses an answer is refused at the next sync, asks
-//! where it belongs, and knows.
+//! waits; until it is answered, or the first try has failed, what is ordered waits unsigned. A refusal is unsigned and
+//! changes nothing: only the server's signed answer does, once it is in the journal. So whoever misses an answer is
+//! refused at the next sync, asks where it belongs, and knows.
 
 mod doubt;
 mod membership;
