@@ -91,10 +91,15 @@ impl Plugin for ShopPlugin {
             .init_resource::<skin::Fit>()
             .init_resource::<panel::Shown>()
             .init_resource::<glyphs::Glyphs>()
-            .add_message::<ShopCommand>();
+            .add_message::<ShopCommand>()
+            .add_message::<bevy::a11y::ActionRequest>();
         let fonts = app.world_mut().get_resource_mut::<Assets<Font>>();
         let font = fonts.map(|mut fonts| fonts.add(Font::from_bytes(FONT.to_vec())));
         app.insert_resource(skin::ShopFont(font.unwrap_or_default()));
+        if !app.world().contains_resource::<Store>() {
+            tracing::error!("there is no shop: add `ShopPlugin` after `IapPlugin`");
+            return;
+        }
         theme::register(app, self.theme.as_deref());
         if !app.is_plugin_added::<TabNavigationPlugin>() {
             app.add_plugins(TabNavigationPlugin);
@@ -103,7 +108,7 @@ impl Plugin for ShopPlugin {
             app.add_plugins(DirectionalNavigationPlugin);
         }
         hold::register(app);
-        app.add_observer(panel::act);
+        app.add_observer(panel::act).add_observer(panel::scroll_by_drag);
 
         use ShopSystems::{Dress, LayOut, Obey, Tell};
         app.configure_sets(Update, (Obey, LayOut, Tell, Dress).chain());
@@ -132,7 +137,8 @@ impl Plugin for ShopPlugin {
                     waits::note.run_if(resource_changed::<Store>),
                     waits::end.run_if(waits::is_waiting),
                     (parts::tell, parts::light, navigation::name).chain().run_if(truth_changed),
-                    navigation::announce.run_if(on_message::<PurchaseUpdated>),
+                    navigation::announce
+                        .run_if(on_message::<PurchaseUpdated>.or_else(resource_changed::<waits::Waits>)),
                 )
                     .chain()
                     .run_if(is_used.clone())

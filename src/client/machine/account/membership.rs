@@ -247,6 +247,11 @@ impl Machine {
         order.account != self.account || self.membership.former_devices.contains(&order.device)
     }
 
+    /// Whether orders were put aside that nobody has been told the end of.
+    pub(in crate::client::machine) fn has_former_orders(&self) -> bool {
+        !self.membership.former_orders.is_empty()
+    }
+
     /// Whether an order is one of those that were put aside and are not decided yet.
     pub(in crate::client::machine) fn is_put_aside(&self, id: OrderId) -> bool {
         self.membership.former_orders.iter().any(|former| former.id == id)
