@@ -217,23 +217,21 @@ impl Made {
 }
 
 fn header(panel: &mut ChildSpawnerCommands, view: &View, made: &mut Made) {
-    panel.spawn((Skin::Row, spread())).with_children(|header| {
+    // In one row that goes on below: rows in rows are not measured right where they do.
+    panel.spawn((Skin::Row, wrapped())).with_children(|header| {
         let title = match view.page {
             Page::Purchases => "shop-purchases",
             _ => "shop-title",
         };
-        header.spawn((Part::Phrase(title), Ink::new(Size::Title, Tone::Plain)));
-        header.spawn((Skin::Row, wrapped())).with_children(|right| {
-            right.spawn((Skin::Chip, Node::default(), children![balance_label()]));
-            if view.page == Page::Shelf {
-                button(right, Does::Turn(ShopCommand::ShowPurchases), "shop-purchases", Skin::Button, made);
-                button(right, Does::Turn(ShopCommand::Close), "shop-close", Skin::Button, made);
-            } else {
-                let back = Does::Turn(ShopCommand::ShowShelf(view.chosen.clone()));
-                button(right, back, "shop-back", Skin::Button, made);
-                button(right, Does::Turn(ShopCommand::Close), "shop-close", Skin::Button, made);
-            }
-        });
+        let wide = Node { flex_grow: 1.0, ..default() };
+        header.spawn((Part::Phrase(title), Ink::new(Size::Title, Tone::Plain), wide));
+        header.spawn((Skin::Chip, Node::default(), children![balance_label()]));
+        let (does, phrase) = match view.page {
+            Page::Shelf => (ShopCommand::ShowPurchases, "shop-purchases"),
+            _ => (ShopCommand::ShowShelf(view.chosen.clone()), "shop-back"),
+        };
+        button(header, Does::Turn(does), phrase, Skin::Button, made);
+        button(header, Does::Turn(ShopCommand::Close), "shop-close", Skin::Button, made);
     });
 }
 
@@ -332,7 +330,7 @@ fn purchases(page: &mut ChildSpawnerCommands, view: &View, made: &mut Made) {
         page.spawn((Skin::Field, Node { width: percent(100), ..default() }, children![Part::Phrase("history-empty")]));
     }
     for &order in &view.purchases {
-        page.spawn((Skin::Field, Node { width: percent(100), ..spread() })).with_children(|row| {
+        page.spawn((Skin::Field, spread())).with_children(|row| {
             let said = Node { flex_direction: FlexDirection::Column, flex_shrink: 1.0, min_width: px(0), ..default() };
             row.spawn((Skin::Column, said)).with_children(|said| {
                 said.spawn(Part::Ordered(order));
@@ -391,8 +389,15 @@ fn body() -> Node {
     }
 }
 
+/// A row that goes on below. It is as wide as it may be, since how high it is follows from that.
 fn wrapped() -> Node {
-    Node { flex_wrap: FlexWrap::Wrap, align_items: AlignItems::Center, flex_shrink: 0.0, ..default() }
+    Node {
+        width: percent(100),
+        flex_wrap: FlexWrap::Wrap,
+        align_items: AlignItems::Center,
+        flex_shrink: 0.0,
+        ..default()
+    }
 }
 
 fn spread() -> Node {
