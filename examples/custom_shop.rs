@@ -15,6 +15,9 @@ const DUSK: Color = Color::srgb(0.80, 0.42, 0.27);
 const WOOD: Color = Color::srgb(0.30, 0.18, 0.10);
 const RED: Color = Color::srgb(0.66, 0.20, 0.15);
 const CREAM: Color = Color::srgb(0.97, 0.91, 0.79);
+const GLOW: Color = Color::srgb(1.0, 0.74, 0.35);
+/// Where lanterns hang: how far from the left, in per cent of the window, and how far down, in per cent of its height.
+const LANTERNS: [(f32, f32); 6] = [(5.5, 20.0), (10.5, 42.0), (2.0, 62.0), (86.5, 36.0), (95.5, 18.0), (91.0, 58.0)];
 
 fn main() -> Result<AppExit> {
     let folder = tempfile::tempdir()?;
@@ -46,19 +49,29 @@ fn column() -> Node {
 fn build_stall(mut commands: Commands) {
     commands.spawn(Camera2d);
     let sky = LinearGradient::to_bottom(vec![ColorStop::auto(NIGHT), ColorStop::auto(DUSK)]);
-    let street = Node { width: percent(100), height: percent(100), align_items: AlignItems::Center, ..column() };
+    let node = Node { width: percent(100), height: percent(100), align_items: AlignItems::Center, ..column() };
     // The parts are the library's; the group that Tab goes round in, and who speaks to a screen reader, are ours.
-    commands.spawn((
-        street,
-        BackgroundGradient::from(sky),
-        TabGroup::default(),
-        Announcer,
-        children![awning(), (Node { flex_grow: 1.0, ..default() }, children![post(), parchment(), post()])],
-    ));
+    let mut street = commands.spawn((node, BackgroundGradient::from(sky), TabGroup::default(), Announcer));
+    street.with_children(|street| {
+        LANTERNS.iter().for_each(|&(left, below)| _ = street.spawn(lantern(left, below)));
+        street.spawn(awning());
+        let stall = Node { flex_grow: 1.0, max_width: percent(100), ..default() };
+        street.spawn((stall, children![post(), parchment(), post()]));
+    });
+}
+
+fn lantern(left: f32, below: f32) -> impl Bundle {
+    let hung = Node { position_type: PositionType::Absolute, left: percent(left), top: vh(below), ..default() };
+    let paper = Node { width: vh(6), height: vh(7), border_radius: BorderRadius::MAX, ..hung };
+    let light = LinearGradient::to_bottom(vec![ColorStop::auto(CREAM), ColorStop::auto(GLOW), ColorStop::auto(DUSK)]);
+    let halo = BoxShadow::new(GLOW.with_alpha(0.5), px(0), px(0), vh(0.5), vh(5));
+    let string = Node { position_type: PositionType::Absolute, left: vh(2.9), bottom: percent(100), ..default() };
+    let string = (Node { width: px(1), height: vh(below), ..string }, BackgroundColor(WOOD));
+    (paper, BackgroundGradient::from(light), halo, children![string])
 }
 
 fn awning() -> impl Bundle {
-    let cloth = Node { width: vh(132), height: vh(10), min_height: vh(10), ..default() };
+    let cloth = Node { width: vh(132), max_width: percent(100), min_height: vh(10), ..default() };
     let stripe = |place: usize| {
         let color = if place.is_multiple_of(2) { RED } else { CREAM };
         let scallop = BorderRadius::bottom(vh(4));
@@ -91,7 +104,7 @@ fn parchment() -> impl Bundle {
                     ),
                 ],
             ),
-            (Wares, Skin::Column, column()),
+            (Wares, Skin::Column, Node { flex_grow: 1.0, ..column() }),
             standing_label(),
             (Text::new(hint), Ink::new(Size::Small, Tone::Quiet)),
         ],
@@ -107,7 +120,7 @@ fn lay_out_wares(_: On<CatalogLoaded>, store: Res<Store>, shelf: Single<Entity, 
 }
 
 fn ware(product: &str) -> impl Bundle {
-    let row = Node { align_items: AlignItems::Center, min_height: vh(13.5), ..default() };
+    let row = Node { align_items: AlignItems::Center, flex_grow: 1.0, flex_basis: px(0), ..default() };
     let name = Node { align_items: AlignItems::Baseline, ..default() };
     (
         Skin::Field,
@@ -122,14 +135,14 @@ fn ware(product: &str) -> impl Bundle {
                     outcome_label(product),
                 ],
             ),
-            buy_button(product),
+            (Node { width: vh(35), ..column() }, children![buy_button(product)]),
         ],
     )
 }
 
 /// The price, on a tag that hangs a little askew.
 fn price_tag(product: &str) -> impl Bundle {
-    let tag = Node { min_width: vh(15), align_items: AlignItems::Center, ..default() };
+    let tag = Node { min_width: vh(15), margin: UiRect::right(vh(1.5)), align_items: AlignItems::Center, ..default() };
     let hole = Node { width: vh(1.4), height: vh(1.4), border_radius: BorderRadius::MAX, ..default() };
     let askew = UiTransform::from_rotation(Rot2::degrees(-4.0));
     (Skin::Chip, tag, askew, children![(hole, BackgroundColor(WOOD)), price_label(product)])

@@ -37,9 +37,9 @@ fn main() -> Result<AppExit> {
         .add_plugins(IapPlugin { server: Some(address), save: Save::Memory(default()), ..plugin })
         .insert_resource(clock)
         .add_systems(Update, buy.run_if(store_ready.and_then(run_once)))
-        .add_systems(Update, tell.run_if(on_message::<EntitlementsChanged>))
         .add_systems(Update, jump_twice.run_if(owns("double_jump").and_then(run_once)))
         .add_systems(Update, let_a_day_pass.run_if(owns("day_pass").and_then(run_once)))
+        .add_systems(PreUpdate, tell.after(StoreSystems::Receive).run_if(on_message::<EntitlementsChanged>))
         .add_systems(Update, give_up.run_if(once_after_real_delay(Duration::from_secs(30))))
         .run())
 }
@@ -51,11 +51,13 @@ fn buy(mut store: ResMut<Store>) -> Result {
 }
 
 fn jump_twice(store: Res<Store>) {
-    println!("the double jump is on; it ends: {}", store.time_left("double_jump").is_some());
+    let ends = store.time_left("double_jump").is_some();
+    println!("the double jump is on, {}", if ends { "for a time" } else { "for ever" });
 }
 
 fn let_a_day_pass(store: Res<Store>, clock: Res<FastClock>) {
-    println!("the day pass is on for {:?}; a day goes by", store.time_left("day_pass").unwrap_or_default());
+    let left = store.time_left("day_pass").unwrap_or_default();
+    println!("the day pass is on for {} minutes, and a day goes by", left.as_secs() / 60);
     clock.0.fetch_add(24 * 60 * 60, Ordering::Relaxed);
     store.sync_now();
 }

@@ -44,7 +44,8 @@ fn buy(mut store: ResMut<Store>) -> Result {
 
 fn tell_wallet(change: On<WalletChanged>) {
     for balance in &change.wallet {
-        println!("wallet: {} {}", balance.available, balance.currency);
+        let money = |micros| Money::new(micros, balance.currency);
+        println!("wallet: {}, and {} set aside", money(balance.available), money(balance.held));
     }
 }
 
