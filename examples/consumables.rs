@@ -19,11 +19,13 @@ fn main() -> Result<AppExit> {
     let welcome = Some("1.00EUR".parse()?);
     let server = LocalServer::start(ServerConfig { welcome, ..ServerConfig::new(folder.path(), catalog) })?;
     let address = ServerAddress { url: server.url(), keys: vec![server.public_key()] };
+    // Everything is given with its receipt: what is there is what the server knows of.
+    let (save, offline_grants) = (Save::Memory(default()), OfflineGrants::Wait);
     let plugin = IapPlugin::new("examples", "examples.catalog.ron");
     Ok(App::new()
         .add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(Duration::from_millis(16))))
         .add_plugins((LogPlugin::default(), AssetPlugin::default()))
-        .add_plugins(IapPlugin { server: Some(address), save: Save::Memory(default()), ..plugin })
+        .add_plugins(IapPlugin { server: Some(address), save, offline_grants, ..plugin })
         .insert_resource(Server(server))
         .add_systems(Update, (play, give_up.run_if(once_after_real_delay(Duration::from_secs(30)))))
         .add_observer(|refused: On<ConsumeRefused>| println!("{} of {} are back", refused.quantity, refused.item))

@@ -17,7 +17,7 @@ fn main() -> Result<AppExit> {
     let server = LocalServer::start(ServerConfig { welcome, ..ServerConfig::new(folder.path(), catalog) })?;
     let address = ServerAddress { url: server.url(), keys: vec![server.public_key()] };
     let plugin = IapPlugin::new("examples", "examples.catalog.ron");
-    Ok(App::new()
+    let exit = App::new()
         .add_plugins(MinimalPlugins.set(ScheduleRunnerPlugin::run_loop(Duration::from_millis(16))))
         .add_plugins((LogPlugin::default(), AssetPlugin::default()))
         .add_plugins(IapPlugin { server: Some(address), save: Save::Memory(default()), ..plugin })
@@ -31,7 +31,9 @@ fn main() -> Result<AppExit> {
         .add_observer(tell_purchase)
         .add_observer(tell_entitlements)
         .add_systems(Update, give_up.run_if(once_after_real_delay(Duration::from_secs(30))))
-        .run())
+        .run();
+    println!("ended: {exit:?}");
+    Ok(exit)
 }
 
 fn buy(mut store: ResMut<Store>) -> Result {

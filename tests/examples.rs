@@ -64,7 +64,7 @@ fn of_what_was_used_up_the_server_refuses_what_was_not_there() {
 
 #[test]
 fn observers_alone_hear_a_purchase_from_beginning_to_end() {
-    assert_eq!(last_line("observer_style"), "order: double_jump is Granted");
+    assert_eq!(last_line("observer_style"), "ended: Success");
 }
 
 #[test]
