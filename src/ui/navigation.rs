@@ -4,12 +4,11 @@ use bevy::a11y::{AccessibilityNode, ActionRequest};
 use bevy::input_focus::{FocusCause, InputFocus, InputFocusVisible};
 use bevy::math::CompassOctant;
 use bevy::prelude::*;
-use bevy::time::Real;
 use bevy::ui::InteractionDisabled;
-use bevy::ui::auto_directional_navigation::{AutoDirectionalNavigation, AutoDirectionalNavigator};
+use bevy::ui::auto_directional_navigation::AutoDirectionalNavigator;
 use bevy::ui_widgets::{Activate, Button, ScrollIntoView};
 
-use super::hold::{BuyButton, press_without_holding};
+use super::hold::{BuyButton, Till};
 use super::panel::Does;
 use super::parts::{Part, Truth};
 use super::shop::{Shop, ShopCommand};
@@ -27,6 +26,19 @@ fn live() -> AccessibilityNode {
     node.set_live(accesskit::Live::Polite);
     AccessibilityNode(node)
 }
+
+/// What can be pressed.
+type IsControl = Or<(With<Does>, With<BuyButton>)>;
+/// What can be read.
+type IsText = (With<Part>, Without<Does>, Without<BuyButton>);
+/// What a control's name depends on.
+type Named<'a> = (
+    Option<&'a Does>,
+    Option<&'a BuyButton>,
+    Option<&'a Children>,
+    Has<InteractionDisabled>,
+    &'a mut AccessibilityNode,
+);
 
 /// Where a player wants to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +95,7 @@ pub(super) fn navigate(
     wishes: Wishes<'_, '_>,
     shop: Res<Shop>,
     mut navigator: AutoDirectionalNavigator,
-    controls: Query<Entity, (With<AutoDirectionalNavigation>, Or<(With<Does>, With<BuyButton>)>)>,
+    controls: Query<Entity, IsControl>,
     mut visible: ResMut<InputFocusVisible>,
     mut commands: MessageWriter<ShopCommand>,
 ) {
@@ -139,7 +151,7 @@ pub(super) fn press_by_gamepad(
 pub(super) fn scroll_to_focus(
     focus: Res<InputFocus>,
     visible: Res<InputFocusVisible>,
-    controls: Query<(), Or<(With<Does>, With<BuyButton>)>>,
+    controls: Query<(), IsControl>,
     mut commands: Commands,
 ) {
     if let Some(entity) = focus.get().filter(|entity| visible.0 && controls.contains(*entity)) {
@@ -153,9 +165,7 @@ pub(super) fn answer_screen_reader(
     plain: Query<Has<InteractionDisabled>, (With<Button>, With<Does>)>,
     buying: Query<(&BuyButton, Has<InteractionDisabled>)>,
     mut focus: ResMut<InputFocus>,
-    mut store: ResMut<Store>,
-    mut waits: ResMut<Waits>,
-    time: Res<Time<Real>>,
+    mut till: Till,
     mut commands: Commands,
 ) {
     for request in requests.read() {
@@ -167,7 +177,7 @@ pub(super) fn answer_screen_reader(
             accesskit::Action::Click if plain.get(target) == Ok(false) => commands.trigger(Activate { entity: target }),
             accesskit::Action::Click => {
                 if let Ok((BuyButton(product), false)) = buying.get(target) {
-                    press_without_holding(product, &mut store, &mut waits, &time);
+                    till.press_without_holding(product);
                 }
             }
             _ => {}
@@ -180,12 +190,9 @@ pub(super) fn name(
     store: Res<Store>,
     words: Res<Words>,
     waits: Res<Waits>,
-    mut controls: Query<
-        (Option<&Does>, Option<&BuyButton>, Option<&Children>, Has<InteractionDisabled>, &mut AccessibilityNode),
-        Or<(With<Does>, With<BuyButton>)>,
-    >,
+    mut controls: Query<Named, IsControl>,
     parts: Query<&Part>,
-    mut texts: Query<(&Text, &mut AccessibilityNode), (With<Part>, Without<Does>, Without<BuyButton>)>,
+    mut texts: Query<(&Text, &mut AccessibilityNode), IsText>,
 ) {
     let truth = Truth { store: &store, words: &words, waits: &waits };
     for (does, buys, children, is_disabled, mut node) in &mut controls {

@@ -4,6 +4,7 @@
 //! that is another than before, and in no other frame. What things say is the parts' business.
 
 use bevy::clipboard::Clipboard;
+use bevy::ecs::system::SystemParam;
 use bevy::input_focus::tab_navigation::{TabGroup, TabIndex};
 use bevy::input_focus::{FocusCause, InputFocus};
 use bevy::picking::hover::Hovered;
@@ -118,6 +119,23 @@ impl View {
     }
 }
 
+/// Where the pictures of products come from.
+#[derive(SystemParam)]
+pub(super) struct Pictures<'w> {
+    glyphs: ResMut<'w, Glyphs>,
+    images: ResMut<'w, Assets<Image>>,
+    server: Option<Res<'w, AssetServer>>,
+}
+
+impl Pictures<'_> {
+    fn of(&mut self, card: &Card) -> Handle<Image> {
+        match (&card.icon, &self.server) {
+            (Some(icon), Some(server)) => server.load(icon.clone()),
+            _ => self.glyphs.of(card.kind, &mut self.images),
+        }
+    }
+}
+
 /// What is shown now.
 #[derive(Resource, Debug, Default)]
 pub(super) struct Shown(Option<(View, Entity)>);
@@ -148,9 +166,7 @@ pub(super) fn lay_out(
     shop: Res<Shop>,
     store: Res<Store>,
     mut shown: ResMut<Shown>,
-    mut glyphs: ResMut<Glyphs>,
-    mut images: ResMut<Assets<Image>>,
-    server: Option<Res<AssetServer>>,
+    mut pictures: Pictures,
     mut focus: ResMut<InputFocus>,
     controls: Query<&Does>,
     mut commands: Commands,
@@ -171,10 +187,7 @@ pub(super) fn lay_out(
     if let Some((_, before)) = shown.0.take() {
         commands.entity(before).despawn();
     }
-    let mut picture = |card: &Card| match (&card.icon, &server) {
-        (Some(icon), Some(server)) => server.load(icon.clone()),
-        _ => glyphs.of(card.kind, &mut images),
-    };
+    let mut picture = |card: &Card| pictures.of(card);
     let mut made = Made { wanted: had_focus.filter(|_| stays), focus: None };
     let panel = commands.spawn((Panel, Skin::Veil, veil(), ABOVE_THE_GAME, TabGroup::modal())).id();
     commands.entity(panel).with_children(|veil| {
@@ -426,11 +439,14 @@ fn announced() -> Node {
 /// How far a finger moves before it scrolls, in logical pixels, and presses no longer.
 const SCROLLS_FROM: f32 = 8.0;
 
+/// A page of this shop.
+type IsPage = (With<ScrollArea>, With<Skin>);
+
 /// A finger, or the mouse, draws a page along.
 pub(super) fn scroll_by_drag(
     drag: On<Pointer<Drag>>,
     controls: Query<(), (With<Does>, With<Pressed>)>,
-    mut pages: Query<(&ComputedNode, &mut ScrollPosition), (With<ScrollArea>, With<Skin>)>,
+    mut pages: Query<(&ComputedNode, &mut ScrollPosition), IsPage>,
     mut commands: Commands,
 ) {
     if drag.distance.length() < SCROLLS_FROM {
