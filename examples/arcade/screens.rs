@@ -1,0 +1,292 @@
+//! What is written on the screen: title, settings, score, and what there is to say after a crash.
+//!
+//! Buttons and texts wear the shop's `Skin` and `Ink`, so that one theme, one font and one text size serve both.
+
+use bevy::input_focus::tab_navigation::{TabGroup, TabIndex};
+use bevy::input_focus::{AutoFocus, FocusCause, InputFocusVisible};
+use bevy::math::CompassOctant;
+use bevy::picking::hover::Hovered;
+use bevy::prelude::*;
+use bevy::ui::auto_directional_navigation::{AutoDirectionalNavigation, AutoDirectionalNavigator};
+use bevy::ui_widgets::{Activate, Button};
+use bevy_iap::prelude::*;
+use bevy_iap::ui::{Ink, ShopCommand, ShopSettings, ShopSystems, Size, Skin, Tone, Words};
+use bevy_iap::ui::{balance_label, buy_button, font, outcome_label};
+
+use crate::game::{Moving, Run, Screen, keep_best};
+use crate::runner::Runner;
+use crate::shop::is_shop_closed;
+use crate::words::said;
+use crate::sound;
+
+const TEXT_SIZES: [f32; 4] = [0.75, 1.0, 1.5, 2.0];
+/// A jump asked for a moment too early still happens when the runner lands.
+const PATIENCE: f32 = 0.12;
+
+/// What the player has set, beside the language and the text size, which the shop keeps.
+#[derive(Resource, Default)]
+pub struct Settings {
+    pub reduced_motion: bool,
+    pub sound: bool,
+    /// What was set last.
+    last: Option<Does>,
+}
+
+/// A sentence that is shown for a while.
+#[derive(Message)]
+pub struct Notice(pub String);
+
+/// What a button does.
+#[derive(Component, Clone, Copy, PartialEq)]
+enum Does {
+    Go(Screen),
+    OpenShop,
+    NextLanguage,
+    NextTextSize,
+    SwitchMotion,
+    SwitchSound,
+}
+
+/// Fills the window. What is pressed beside its buttons means the whole of it.
+#[derive(Component)]
+struct Page;
+
+/// What is told during a run: the score, or what is active.
+#[derive(Component)]
+enum Reading {
+    Score,
+    Active,
+}
+
+/// The font of the headings, which are larger than anything in the shop.
+#[derive(Resource)]
+struct HeadingFont(Handle<Font>);
+
+pub fn plugin(app: &mut App) {
+    let heading_font = HeadingFont(font(app.world()));
+    app.insert_resource(heading_font)
+        .insert_resource(InputFocusVisible(true))
+        .init_resource::<Settings>()
+        .add_message::<Notice>()
+        .add_systems(OnEnter(Screen::Title), title)
+        .add_systems(OnEnter(Screen::Settings), settings)
+        .add_systems(OnEnter(Screen::Run), hud)
+        .add_systems(OnEnter(Screen::Crashed), crashed.after(keep_best))
+        .add_systems(Update, (read_jumps.before(Moving), refresh_hud).run_if(in_state(Screen::Run)))
+        .add_systems(Update, (show_notices, navigate.after(ShopSystems::Obey).run_if(is_shop_closed.and_then(not(in_state(Screen::Run))))))
+        .add_observer(tap)
+        .add_observer(obey);
+}
+
+fn page(screen: Screen, justify_content: JustifyContent, align_items: AlignItems) -> impl Bundle {
+    let flex_direction = FlexDirection::Column;
+    let node =
+        Node { width: percent(100), height: percent(100), flex_direction, align_items, justify_content, ..default() };
+    (Page, node, Skin::Column, TabGroup::new(0), DespawnOnExit(screen))
+}
+
+fn heading(text: &str, font: &HeadingFont) -> impl Bundle {
+    let face = TextFont { font: font.0.clone().into(), font_size: FontSize::Vh(13.0), ..default() };
+    let shadow = TextShadow { offset: Vec2::splat(4.0), color: Color::srgb(0.78, 0.2, 0.5) };
+    (Text::new(text), face, TextColor(Color::WHITE), shadow, Pickable::IGNORE)
+}
+
+fn line(text: impl Into<String>, size: Size, tone: Tone) -> impl Bundle {
+    (Text::new(text), Ink::new(size, tone), TextShadow::default(), Pickable::IGNORE)
+}
+
+fn button(text: impl Into<String>, does: Does) -> impl Bundle {
+    let node = Node { min_width: px(300), justify_content: JustifyContent::Center, ..default() };
+    let controls = (Button, does, Hovered::default(), TabIndex(0), AutoDirectionalNavigation::default());
+    (node, Skin::Button, controls, children![line(text, Size::Large, Tone::Plain)])
+}
+
+fn title(mut commands: Commands, words: Res<Words>, run: Res<Run>, font: Res<HeadingFont>) {
+    let say = |english| said(&words, english);
+    let keys = ["Space, W, click: jump", "B: shop", "O: offline and back"].map(say).join("     ");
+    commands.spawn(page(Screen::Title, JustifyContent::Center, AlignItems::Center)).with_children(|page| {
+        page.spawn(heading(say("NEON DUSK"), &font));
+        page.spawn(line(format!("{} {}", say("Best"), run.best), Size::Title, Tone::Accent));
+        page.spawn(balance_label());
+        page.spawn(line(say("Press Space, tap, or the South button"), Size::Large, Tone::Plain));
+        page.spawn((button(say("Run"), Does::Go(Screen::Run)), AutoFocus));
+        page.spawn(button(say("Shop"), Does::OpenShop));
+        page.spawn(button(say("Settings"), Does::Go(Screen::Settings)));
+        page.spawn(line(keys, Size::Body, Tone::Plain));
+    });
+}
+
+fn settings(mut commands: Commands, words: Res<Words>, settings: Res<Settings>, shop: Res<ShopSettings>) {
+    let say = |english| said(&words, english);
+    let switch = |is_on| say(if is_on { "on" } else { "off" });
+    let sound = if sound::IS_BUILT_IN { switch(settings.sound) } else { say("not in this build (--features sound)") };
+    let rows = [
+        (Does::NextLanguage, say("Language: English").to_owned()),
+        (Does::NextTextSize, format!("{}: {:.0} %", say("Text size"), shop.text_scale * 100.0)),
+        (Does::SwitchMotion, format!("{}: {}", say("Reduced motion"), switch(settings.reduced_motion))),
+        (Does::SwitchSound, format!("{}: {sound}", say("Sound"))),
+        (Does::Go(Screen::Title), say("Back").to_owned()),
+    ];
+    commands.spawn(page(Screen::Settings, JustifyContent::Center, AlignItems::Center)).with_children(|page| {
+        page.spawn(line(say("Settings"), Size::Title, Tone::Plain));
+        for (does, text) in rows {
+            let mut row = page.spawn(button(text, does));
+            if does == settings.last.unwrap_or(Does::NextLanguage) {
+                row.insert(AutoFocus);
+            }
+        }
+    });
+}
+
+fn hud(mut commands: Commands) {
+    commands.spawn((page(Screen::Run, JustifyContent::Start, AlignItems::Start), children![
+        (line("", Size::Title, Tone::Plain), Reading::Score, Node { margin: px(12).all(), ..default() }),
+        (line("", Size::Large, Tone::Accent), Reading::Active, Node { margin: px(12).horizontal(), ..default() }),
+    ]));
+}
+
+fn refresh_hud(run: Res<Run>, store: Res<Store>, words: Res<Words>, mut readings: Query<(&Reading, &mut Text)>) {
+    let say = |english| said(&words, english);
+    let shields = store.quantity("shield");
+    let active = [
+        (shields > 0, format!("{} {shields}", say("Shields"))),
+        (store.owns("magnet"), say("Magnet").to_owned()),
+        (store.owns("day_pass"), say("Score x 2").to_owned()),
+    ];
+    for (reading, mut text) in &mut readings {
+        text.set_if_neq(Text(match reading {
+            Reading::Score => format!("{:.0}     {} {}", run.score.floor(), say("Best"), run.best),
+            Reading::Active => {
+                active.iter().filter(|(is_active, _)| *is_active).map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("     ")
+            }
+        }));
+    }
+}
+
+fn crashed(
+    mut commands: Commands,
+    words: Res<Words>,
+    run: Res<Run>,
+    store: Res<Store>,
+    font: Res<HeadingFont>,
+) {
+    let say = |english| said(&words, english);
+    let is_best = run.score as u32 == run.best;
+    let best = if is_best { say("A new best!").to_owned() } else { format!("{} {}", say("Best"), run.best) };
+    commands.spawn(page(Screen::Crashed, JustifyContent::Center, AlignItems::Center)).with_children(|page| {
+        page.spawn(heading(say("CRASHED"), &font));
+        page.spawn(line(format!("{:.0}     {best}", run.score.floor()), Size::Title, Tone::Accent));
+        page.spawn((button(say("Run again"), Does::Go(Screen::Run)), AutoFocus));
+        if store.quantity("shield") == 0 {
+            page.spawn(line(say("One more try with a shield?"), Size::Large, Tone::Plain));
+        }
+        page.spawn(balance_label());
+        page.spawn(buy_button("shield"));
+        page.spawn(outcome_label("shield"));
+        page.spawn(button(say("Shop"), Does::OpenShop));
+        page.spawn(button(say("Back"), Does::Go(Screen::Title)));
+    });
+}
+
+fn read_jumps(keys: Res<ButtonInput<KeyCode>>, gamepads: Query<&Gamepad>, mut runner: ResMut<Runner>) {
+    let by_gamepad = gamepads.iter().any(|gamepad| gamepad.just_pressed(GamepadButton::South));
+    if by_gamepad || keys.any_just_pressed([KeyCode::Space, KeyCode::KeyW, KeyCode::ArrowUp]) {
+        runner.wants_to_jump = PATIENCE;
+    }
+}
+
+/// A press of the mouse or a finger, beside all buttons.
+fn tap(
+    press: On<Pointer<Press>>,
+    pages: Query<(), With<Page>>,
+    screen: Res<State<Screen>>,
+    mut runner: ResMut<Runner>,
+    mut next: ResMut<NextState<Screen>>,
+) {
+    match screen.get() {
+        _ if !pages.contains(press.original_event_target()) => {}
+        Screen::Run => runner.wants_to_jump = PATIENCE,
+        Screen::Title | Screen::Crashed => next.set(Screen::Run),
+        Screen::Settings => {}
+    }
+}
+
+/// Moves the focus between the buttons by keys and gamepads. What the shop has moved in this frame stays there.
+fn navigate(
+    mut commands: Commands,
+    keys: Res<ButtonInput<KeyCode>>,
+    gamepads: Query<&Gamepad>,
+    buttons: Query<Has<Does>, With<AutoDirectionalNavigation>>,
+    first: Query<Entity, With<Does>>,
+    mut navigator: AutoDirectionalNavigator,
+    mut before: Local<Option<Entity>>,
+    mut next: ResMut<NextState<Screen>>,
+) {
+    let is_pressed = |button| gamepads.iter().any(|gamepad| gamepad.just_pressed(button));
+    if keys.just_pressed(KeyCode::Escape) || is_pressed(GamepadButton::East) {
+        next.set(Screen::Title);
+    }
+    let focus = navigator.input_focus();
+    let has_stayed = std::mem::replace(&mut *before, focus) == focus;
+    match focus.and_then(|focus| Some((focus, buttons.get(focus).ok()?))) {
+        None => {
+            if let Some(first) = first.iter().next() {
+                navigator.manual_directional_navigation.focus.set(first, FocusCause::Navigated);
+            }
+        }
+        Some((focus, true)) if has_stayed => {
+            if is_pressed(GamepadButton::South) {
+                commands.trigger(Activate { entity: focus });
+            } else if keys.just_pressed(KeyCode::ArrowUp) || is_pressed(GamepadButton::DPadUp) {
+                // Above the first there is nothing, nor below the last.
+                let _ = navigator.navigate(CompassOctant::North);
+            } else if keys.just_pressed(KeyCode::ArrowDown) || is_pressed(GamepadButton::DPadDown) {
+                let _ = navigator.navigate(CompassOctant::South);
+            }
+        }
+        Some(_) => {}
+    }
+}
+
+/// Does what a button is for.
+fn obey(
+    activated: On<Activate>,
+    mut commands: Commands,
+    buttons: Query<&Does>,
+    words: Res<Words>,
+    mut settings: ResMut<Settings>,
+    mut shop: ResMut<ShopSettings>,
+    mut next: ResMut<NextState<Screen>>,
+) {
+    let Ok(&does) = buttons.get(activated.entity) else { return };
+    match does {
+        Does::Go(screen) => return next.set(screen),
+        Does::OpenShop => {
+            commands.write_message(ShopCommand::Open);
+            return;
+        }
+        Does::NextLanguage => {
+            commands.insert_resource(Words::new(if words.language().starts_with("ko") { "en" } else { "ko" }));
+        }
+        Does::NextTextSize => {
+            let larger = TEXT_SIZES.into_iter().find(|&size| size > shop.text_scale);
+            shop.text_scale = larger.unwrap_or(TEXT_SIZES[0]);
+        }
+        Does::SwitchMotion => {
+            settings.reduced_motion = !settings.reduced_motion;
+            shop.reduced_motion = settings.reduced_motion;
+        }
+        Does::SwitchSound => settings.sound = sound::IS_BUILT_IN && !settings.sound,
+    }
+    settings.last = Some(does);
+    next.set(Screen::Settings);
+}
+
+fn show_notices(mut commands: Commands, mut notices: MessageReader<Notice>) {
+    for Notice(text) in notices.read() {
+        let place = Node { position_type: PositionType::Absolute, top: percent(4), left: percent(35), ..default() };
+        let banner = (place, Skin::Banner, GlobalZIndex(i32::MAX), Pickable::IGNORE);
+        let notice = commands.spawn((banner, children![line(text, Size::Body, Tone::Plain)])).id();
+        commands.delayed().secs(4.0).entity(notice).despawn();
+    }
+}
