@@ -21,7 +21,8 @@ fn fragment(mesh: VertexOutput) -> @location(0) vec4<f32> {
     let is_inside = smoothstep(0.7, -0.7, away);
     let halo = 0.6 * pow(1.0 - clamp(away / glow.shape.w, 0.0, 1.0), 2.5);
     if glow.filled > 0.5 {
-        let hot = mix(light, vec3(1.0), smoothstep(0.0, 0.8 * glow.shape.z, -away) * glow.filled);
+        let depth = glow.shape.z + min(glow.shape.x, glow.shape.y);
+        let hot = mix(light, vec3(1.0), smoothstep(0.2 * depth, depth, -away) * glow.filled);
         return vec4(mix(light, hot, is_inside), max(is_inside, halo));
     }
     let tube = smoothstep(2.4, 1.2, abs(away + 1.6));

@@ -4,15 +4,15 @@
 // How far the runner has come, how high the ground is, the seconds, and whether what is far moves.
 @group(#{MATERIAL_BIND_GROUP}) @binding(0) var<uniform> way: vec4<f32>;
 
-const DEEP_NIGHT = vec3(0.035, 0.02, 0.10);
-const NIGHT = vec3(0.07, 0.04, 0.19);
-const VIOLET = vec3(0.27, 0.09, 0.42);
-const DUSK = vec3(0.78, 0.20, 0.50);
-const PEACH = vec3(1.0, 0.62, 0.42);
-const CREAM = vec3(1.0, 0.97, 0.80);
-const CYAN = vec3(0.25, 0.95, 1.0);
-const SUN = vec2(150.0, 130.0);
-const SUN_RADIUS = 150.0;
+const DEEP_NIGHT: vec3<f32> = vec3(0.035, 0.02, 0.10);
+const NIGHT: vec3<f32> = vec3(0.07, 0.04, 0.19);
+const VIOLET: vec3<f32> = vec3(0.27, 0.09, 0.42);
+const DUSK: vec3<f32> = vec3(0.78, 0.20, 0.50);
+const PEACH: vec3<f32> = vec3(1.0, 0.62, 0.42);
+const CREAM: vec3<f32> = vec3(1.0, 0.97, 0.80);
+const CYAN: vec3<f32> = vec3(0.25, 0.95, 1.0);
+const SUN: vec2<f32> = vec2(150.0, 130.0);
+const SUN_RADIUS: f32 = 150.0;
 
 fn random(at: vec2<f32>) -> f32 {
     return fract(sin(dot(at, vec2(127.1, 311.7))) * 43758.547);

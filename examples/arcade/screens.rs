@@ -92,7 +92,8 @@ fn heading(text: &str, font: &HeadingFont) -> impl Bundle {
 }
 
 fn line(text: impl Into<String>, size: Size, tone: Tone) -> impl Bundle {
-    (Text::new(text), Ink::new(size, tone), TextShadow::default(), Pickable::IGNORE)
+    let shadow = TextShadow { offset: Vec2::splat(2.0), ..default() };
+    (Text::new(text), Ink::new(size, tone), shadow, Pickable::IGNORE)
 }
 
 fn button(text: impl Into<String>, does: Does) -> impl Bundle {
