@@ -11,7 +11,7 @@ const DUSK: vec3<f32> = vec3(0.78, 0.20, 0.50);
 const PEACH: vec3<f32> = vec3(1.0, 0.62, 0.42);
 const CREAM: vec3<f32> = vec3(1.0, 0.97, 0.80);
 const CYAN: vec3<f32> = vec3(0.25, 0.95, 1.0);
-const SUN: vec2<f32> = vec2(150.0, 130.0);
+const SUN: vec2<f32> = vec2(410.0, 130.0);
 const SUN_RADIUS: f32 = 150.0;
 
 fn random(at: vec2<f32>) -> f32 {

@@ -9,7 +9,7 @@ use bevy::camera::ScalingMode;
 use bevy::prelude::*;
 use bevy_iap::prelude::*;
 
-use crate::light::{Art, Light, Random, Shape, Sparks};
+use crate::light::{Art, Effects, Light, Random, Shape};
 use crate::runner::{self, GRAVITY, JUMP, Runner};
 use crate::shop::is_shop_closed;
 use crate::sound::Tone;
@@ -170,13 +170,7 @@ fn extend(mut commands: Commands, art: Res<Art>, mut run: ResMut<Run>, mut rando
     run.latest = (run.latest + random.between(0.0, 3.0) as usize) % kinds;
     let (shape, half, altitude, curve) = HAZARDS[run.latest];
     let place = |x: f32, y: f32| Transform::from_xyz(ENTRANCE + x, GROUND + y, 5.0);
-    let mut hazard = commands.spawn((art.of(shape, Light::Danger), place(0.0, altitude), Hazard(half)));
-    if matches!(shape, Shape::Drone) {
-        for x in [-26.0, 26.0] {
-            hazard.with_child((art.of(Shape::Rotor, Light::Danger), Transform::from_xyz(x, 18.0, 0.1)));
-        }
-        hazard.with_child((art.of(Shape::Dot, Light::Gold), Transform::from_xyz(-9.0, 0.0, 0.1)));
-    }
+    commands.spawn((art.of(shape, Light::Danger), place(0.0, altitude), Hazard(half)));
     for share in [-0.7, -0.35, 0.0, 0.35, 0.7] {
         // Along the way of a jump over the hazard, or on the ground below it.
         let seconds = share * JUMP / GRAVITY;
@@ -191,8 +185,7 @@ fn scroll(
     store: Res<Store>,
     runner: Res<Runner>,
     mut run: ResMut<Run>,
-    mut sparks: Sparks,
-    mut tones: MessageWriter<Tone>,
+    mut effects: Effects,
     mut course: Query<(Entity, &mut Transform, Has<Spark>), Passing>,
 ) {
     let is_magnetic = store.owns("magnet");
@@ -207,9 +200,9 @@ fn scroll(
         }
         if is_spark && way.length() < SPARK_REACH && run.crashed_at.is_none() {
             commands.entity(entity).despawn();
-            sparks.burst(at.translation.truncate(), Light::Gold, 10, 260.0, 0.0..1.0);
+            effects.burst(at.translation.truncate(), Light::Gold, 10, 260.0, 0.0..1.0);
             run.add(POINTS_PER_SPARK, &store);
-            tones.write(Tone::Spark);
+            effects.tone(Tone::Spark);
         } else if at.translation.x < EXIT {
             commands.entity(entity).despawn();
         }
@@ -222,20 +215,17 @@ pub fn collide(
     mut run: ResMut<Run>,
     mut runner: ResMut<Runner>,
     mut store: ResMut<Store>,
-    mut sparks: Sparks,
-    mut tones: MessageWriter<Tone>,
+    mut effects: Effects,
     hazards: Query<(Entity, &Transform, &Hazard)>,
 ) {
     let middle = runner.middle();
-    let touches = |at: &Transform, half: Vec2| {
-        (at.translation.truncate() - middle).abs().cmplt(half + Runner::HALF_SIZE).all()
-    };
+    let touches =
+        |at: &Transform, half: Vec2| (at.translation.truncate() - middle).abs().cmplt(half + Runner::HALF_SIZE).all();
     let touched = hazards.iter().find(|(_, at, hazard)| touches(at, hazard.0));
     let Some((hazard, ..)) = touched.filter(|_| run.crashed_at.is_none() && runner.protected <= 0.0) else { return };
-    tones.write(Tone::Crash);
-    sparks.shake(0.8);
-    sparks.burst(middle, Light::Danger, 30, 520.0, 0.0..1.0);
-    sparks.burst(middle, Light::Cyan, 40, 620.0, 0.0..1.0);
+    effects.tone(Tone::Crash);
+    effects.burst(middle, Light::Danger, 30, 520.0, 0.0..1.0);
+    effects.burst(middle, Light::Cyan, 40, 620.0, 0.0..1.0);
     match store.consume("shield", 1) {
         Ok(()) => {
             runner.protected = PROTECTION;

@@ -1,4 +1,4 @@
-//! What the world is drawn with: boxes of light, sparks that fly, and the dusk behind it all.
+//! What the world is drawn with: boxes of light, dots that fly, and the dusk behind it all.
 //!
 //! Both materials are shaders in `assets/arcade`; each shape is made once, in each of three lights.
 
@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use crate::game::{GROUND, Moving, Run, collide};
 use crate::screens::Settings;
+use crate::sound::Tone;
 
 /// A colour of light.
 #[derive(Clone, Copy)]
@@ -30,7 +31,6 @@ pub enum Shape {
     Wide,
     Tall,
     Drone,
-    Rotor,
     Spark,
     Dot,
     Bubble,
@@ -38,24 +38,21 @@ pub enum Shape {
     Head,
     Visor,
     Limb,
-    Jewel,
 }
 
 /// Half width and height of the box, radius of its corners, how far it shines, and how filled it is (below 0: a bubble).
-const SHAPES: [[f32; 5]; 13] = [
+const SHAPES: [[f32; 5]; 11] = [
     [18.0, 19.0, 5.0, 26.0, 0.0],
     [43.0, 19.0, 5.0, 26.0, 0.0],
     [18.0, 58.0, 5.0, 26.0, 0.0],
     [18.0, 3.0, 12.0, 26.0, 0.0],
-    [12.0, 0.0, 2.5, 8.0, 1.0],
     [7.0, 7.0, 2.0, 26.0, 1.0],
     [0.0, 0.0, 5.0, 14.0, 1.0],
     [0.0, 0.0, 58.0, 22.0, -1.0],
     [1.0, 7.0, 10.0, 44.0, 0.0],
     [1.0, 0.0, 12.5, 14.0, 0.0],
     [4.0, 0.0, 4.5, 8.0, 1.0],
-    [0.0, 7.5, 4.2, 5.0, 0.6],
-    [3.5, 3.5, 1.0, 12.0, 1.0],
+    [0.0, 11.0, 4.2, 6.0, 0.6],
 ];
 
 #[derive(Asset, TypePath, AsBindGroup, Clone)]
@@ -123,21 +120,17 @@ impl FromWorld for Art {
 #[derive(Component)]
 struct Flying(Vec2);
 
-/// How hard the camera shakes, from 0 to 1.
-#[derive(Resource, Default)]
-pub struct Shake(f32);
-
-/// Everything that makes sparks fly.
+/// Everything that makes an effect, to be seen or to be heard.
 #[derive(SystemParam)]
-pub struct Sparks<'w, 's> {
+pub struct Effects<'w, 's> {
     commands: Commands<'w, 's>,
     art: Res<'w, Art>,
     random: ResMut<'w, Random>,
-    shake: ResMut<'w, Shake>,
     settings: Res<'w, Settings>,
+    tones: MessageWriter<'w, Tone>,
 }
 
-impl Sparks<'_, '_> {
+impl Effects<'_, '_> {
     /// Throws dots between two angles, given in turns.
     pub fn burst(&mut self, at: Vec2, light: Light, count: u32, speed: f32, turns: Range<f32>) {
         for _ in 0..if self.settings.reduced_motion { count.div_ceil(4) } else { count } {
@@ -149,8 +142,8 @@ impl Sparks<'_, '_> {
         }
     }
 
-    pub fn shake(&mut self, strength: f32) {
-        self.shake.0 = if self.settings.reduced_motion { 0.0 } else { self.shake.0.max(strength) };
+    pub fn tone(&mut self, tone: Tone) {
+        self.tones.write(tone);
     }
 }
 
@@ -170,16 +163,14 @@ impl Random {
 pub fn plugin(app: &mut App) {
     app.add_plugins((Material2dPlugin::<Glow>::default(), Material2dPlugin::<Sky>::default()))
         .insert_resource(Random(0x9E37_79B9))
-        .init_resource::<Shake>()
         .init_resource::<Art>()
         .add_systems(Startup, spawn_sky)
-        .add_systems(Update, (scroll_sky, fly, shake_camera).in_set(Moving).after(collide));
+        .add_systems(Update, (scroll_sky, fly).in_set(Moving).after(collide));
 }
 
 fn spawn_sky(mut commands: Commands, mut meshes: ResMut<Assets<Mesh>>, mut skies: ResMut<Assets<Sky>>) {
-    let sky = MeshMaterial2d(skies.add(Sky { way: Vec4::ZERO }));
-    let place = Transform::from_xyz(0.0, 0.0, -50.0);
-    commands.spawn((Mesh2d(meshes.add(Rectangle::new(4000.0, 2000.0))), sky, place));
+    let (mesh, sky) = (meshes.add(Rectangle::new(4000.0, 2000.0)), skies.add(Sky { way: Vec4::ZERO }));
+    commands.spawn((Mesh2d(mesh), MeshMaterial2d(sky), Transform::from_xyz(0.0, 0.0, -50.0)));
 }
 
 fn scroll_sky(run: Res<Run>, settings: Res<Settings>, mut skies: ResMut<Assets<Sky>>) {
@@ -198,10 +189,4 @@ fn fly(mut commands: Commands, run: Res<Run>, mut dots: Query<(Entity, &mut Flyi
             commands.entity(entity).despawn();
         }
     }
-}
-
-fn shake_camera(run: Res<Run>, mut shake: ResMut<Shake>, mut camera: Single<&mut Transform, With<Camera2d>>) {
-    shake.0 = (shake.0 - 2.2 * run.step).max(0.0);
-    let wobble = Vec2::new((run.seconds * 71.0).sin(), (run.seconds * 57.0).cos());
-    camera.translation = (wobble * shake.0 * shake.0 * 16.0).extend(camera.translation.z);
 }

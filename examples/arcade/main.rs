@@ -18,9 +18,9 @@ mod runner;
 mod screens;
 #[path = "../session/headless.rs"]
 mod session;
+mod shop;
 #[path = "../session/shot.rs"]
 mod shot;
-mod shop;
 mod sound;
 mod words;
 

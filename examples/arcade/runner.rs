@@ -5,7 +5,7 @@ use bevy_iap::prelude::*;
 use std::f32::consts::{PI, TAU};
 
 use crate::game::{GROUND, Moving, Run, Screen, collide};
-use crate::light::{Art, Glow, Light, Shape, Sparks};
+use crate::light::{Art, Effects, Glow, Light, Shape};
 use crate::sound::Tone;
 
 /// Where on the ground the runner stays while the world moves past.
@@ -15,20 +15,17 @@ pub const JUMP: f32 = 970.0;
 const AIR_JUMP: f32 = 790.0;
 /// Distance of two steps, one with each leg.
 const STRIDE: f32 = 175.0;
-const LIMB: f32 = 15.0;
 
 /// The runner's movement, all of it up and down.
 #[derive(Resource, Default, Clone, Copy)]
 pub struct Runner {
-    pub height: f32,
-    pub velocity: f32,
+    height: f32,
+    velocity: f32,
     jumped_twice: bool,
     /// Seconds for which a jump that was asked for is still made, so that one asked for too early counts.
     pub wants_to_jump: f32,
     /// Seconds for which nothing hurts.
     pub protected: f32,
-    /// How much the last landing or jump deforms the body: wide when positive, tall when negative.
-    squash: f32,
     stride: f32,
 }
 
@@ -36,12 +33,8 @@ impl Runner {
     /// A little smaller than the body, so that near misses are misses.
     pub const HALF_SIZE: Vec2 = Vec2::new(14.0, 36.0);
 
-    pub fn feet(&self) -> Vec2 {
-        Vec2::new(PLACE, GROUND + self.height)
-    }
-
     pub fn middle(&self) -> Vec2 {
-        self.feet() + Vec2::Y * 43.0
+        Vec2::new(PLACE, GROUND + self.height + 43.0)
     }
 }
 
@@ -56,9 +49,9 @@ struct Worn(Shape);
 #[derive(Component)]
 struct SeenWith(&'static str);
 
-/// A limb's angle at rest, how far it swings with the stride, lifts on the way forward, and when.
+/// A limb that swings this far, at this part of the stride.
 #[derive(Component)]
-struct Joint([f32; 4]);
+struct Joint(f32, f32);
 
 pub fn plugin(app: &mut App) {
     app.init_resource::<Runner>()
@@ -71,21 +64,18 @@ fn spawn(mut commands: Commands, art: Res<Art>) {
     let part = |shape: Shape, x: f32, y: f32, depth: f32| {
         (art.of(shape, Light::Cyan), Worn(shape), Transform::from_xyz(x, y, depth))
     };
-    let limb = |joint: [f32; 4], y: f32, depth: f32| {
-        let drawn = (art.of(Shape::Limb, Light::Cyan), Worn(Shape::Limb), Transform::from_xyz(0.0, -LIMB / 2.0, 0.0));
-        (Joint(joint), Transform::from_xyz(1.0, y, depth), Visibility::default(), children![drawn])
-    };
-    commands.spawn((Body, Transform::default(), Visibility::default())).with_children(|body| {
+    commands.spawn((Body, Transform::from_scale(Vec3::splat(1.12)), Visibility::default())).with_children(|body| {
         body.spawn(part(Shape::Torso, 2.0, 41.0, 0.0));
         body.spawn(part(Shape::Head, 6.0, 68.0, 0.1));
         body.spawn(part(Shape::Visor, 11.5, 69.0, 0.15));
         for (phase, depth) in [(0.0, 0.2), (PI, -0.2)] {
-            body.spawn(limb([0.15, 0.95, 0.0, phase], 27.5, depth)).with_child(limb([-0.25, 0.0, -1.3, phase], -LIMB, 0.01));
-            body.spawn(limb([-0.1, -0.9, 0.0, phase], 53.0, depth)).with_child(limb([1.2, 0.3, 0.0, phase], -LIMB, 0.01));
+            for (swing, y) in [(0.95, 28.0), (-0.8, 54.0)] {
+                body.spawn((Joint(swing, phase), Transform::from_xyz(1.0, y, depth), Visibility::default()))
+                    .with_child(part(Shape::Limb, 0.0, -12.0, 0.0));
+            }
         }
-        for (x, y) in [(-4.0, 84.0), (6.0, 89.0), (16.0, 84.0)] {
-            let place = Transform::from_xyz(x, y, 0.3).with_rotation(Quat::from_rotation_z(PI / 4.0));
-            body.spawn((art.of(Shape::Jewel, Light::Gold), SeenWith("skin"), place));
+        for (x, y) in [(-3.0, 84.0), (6.0, 89.0), (15.0, 84.0)] {
+            body.spawn((art.of(Shape::Dot, Light::Gold), SeenWith("skin"), Transform::from_xyz(x, y, 0.3)));
         }
         body.spawn((art.of(Shape::Bubble, Light::Cyan), SeenWith("shield"), Transform::from_xyz(2.0, 42.0, 1.0)));
     });
@@ -106,46 +96,42 @@ fn dress(
     }
 }
 
+/// Jumps if that is wanted, and once more in the air if the double jump is owned.
 pub fn jump(
     screen: Res<State<Screen>>,
     store: Res<Store>,
     run: Res<Run>,
     mut runner: ResMut<Runner>,
-    mut sparks: Sparks,
-    mut tones: MessageWriter<Tone>,
+    mut effects: Effects,
 ) {
     let again = runner.height > 0.0;
     let can_jump = !again || (store.owns("double_jump") && !runner.jumped_twice);
-    if *screen != Screen::Run || run.crashed_at.is_some() || runner.wants_to_jump <= 0.0 || !can_jump {
-        return;
+    if *screen == Screen::Run && run.crashed_at.is_none() && runner.wants_to_jump > 0.0 && can_jump {
+        let (velocity, height) = (if again { AIR_JUMP } else { JUMP }, runner.height.max(0.01));
+        *runner = Runner { velocity, height, jumped_twice: again, wants_to_jump: 0.0, ..*runner };
+        effects.burst(runner.middle() - Vec2::Y * 43.0, Light::Cyan, if again { 24 } else { 10 }, 280.0, 0.55..0.95);
+        effects.tone(Tone::Jump);
     }
-    let (velocity, height) = (if again { AIR_JUMP } else { JUMP }, runner.height.max(0.01));
-    *runner = Runner { velocity, height, jumped_twice: again, wants_to_jump: 0.0, squash: -0.17, ..*runner };
-    sparks.burst(runner.feet(), Light::Cyan, if again { 24 } else { 10 }, 280.0, 0.55..0.95);
-    tones.write(Tone::Jump);
 }
 
-pub fn fall(run: Res<Run>, mut runner: ResMut<Runner>, mut sparks: Sparks) {
+pub fn fall(run: Res<Run>, mut runner: ResMut<Runner>, mut effects: Effects) {
     let pace = if runner.height > 0.0 { 0.12 } else { 1.0 };
     runner.stride = (runner.stride + pace * run.shift() / STRIDE * TAU) % TAU;
     runner.protected -= run.step;
     runner.wants_to_jump -= run.step;
-    runner.squash *= (-9.0 * run.step).exp();
     if runner.height > 0.0 {
         runner.height += runner.velocity * run.step - GRAVITY * run.step * run.step / 2.0;
         runner.velocity -= GRAVITY * run.step;
         if runner.height <= 0.0 {
-            *runner = Runner { height: 0.0, velocity: 0.0, jumped_twice: false, squash: 0.24, ..*runner };
-            sparks.burst(runner.feet(), Light::Cyan, 9, 240.0, 0.03..0.47);
-            sparks.shake(0.2);
+            *runner = Runner { height: 0.0, velocity: 0.0, jumped_twice: false, ..*runner };
+            effects.burst(runner.middle() - Vec2::Y * 43.0, Light::Cyan, 9, 240.0, 0.03..0.47);
         }
     }
 }
 
 fn swing_limbs(runner: Res<Runner>, mut joints: Query<(&Joint, &mut Transform)>) {
-    for (Joint([rest, swing, lift, phase]), mut at) in &mut joints {
-        let phase = runner.stride + phase;
-        at.rotation = Quat::from_rotation_z(rest + swing * phase.sin() + lift * phase.cos().max(0.0));
+    for (&Joint(swing, phase), mut at) in &mut joints {
+        at.rotation = Quat::from_rotation_z(swing * (runner.stride + phase).sin());
     }
 }
 
@@ -154,18 +140,17 @@ fn show(
     run: Res<Run>,
     runner: Res<Runner>,
     store: Res<Store>,
-    mut sparks: Sparks,
+    mut effects: Effects,
     body: Single<(&mut Transform, &mut Visibility), With<Body>>,
 ) {
     let (mut at, mut visibility) = body.into_inner();
     let bounce = if runner.height > 0.0 { 0.0 } else { runner.stride.cos().abs() * 3.0 };
-    at.translation = (runner.feet() + Vec2::Y * bounce).extend(10.0);
-    at.scale = Vec3::new(1.0 + runner.squash, 1.0 - runner.squash, 1.0) * 1.12;
+    at.translation = Vec3::new(PLACE, GROUND + runner.height + bounce, 10.0);
     at.rotation = Quat::from_rotation_z(-0.10 + (runner.velocity / JUMP) * 0.12);
     let is_hidden = run.crashed_at.is_some() || (runner.protected.max(0.0) * 9.0).fract() > 0.6;
     visibility.set_if_neq(if is_hidden { Visibility::Hidden } else { Visibility::Inherited });
-    if run.crashed_at.is_none() && run.step > 0.0 {
+    if run.crashed_at.is_none() {
         let light = if store.owns("skin") { Light::Gold } else { Light::Cyan };
-        sparks.burst(runner.middle() - Vec2::X * 14.0, light, 1, run.speed, 0.47..0.53);
+        effects.burst(runner.middle() - Vec2::X * 14.0, light, 1, run.speed, 0.47..0.53);
     }
 }

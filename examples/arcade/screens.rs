@@ -2,22 +2,20 @@
 //!
 //! Buttons and texts wear the shop's `Skin` and `Ink`, so that one theme, one font and one text size serve both.
 
-use bevy::input_focus::tab_navigation::{TabGroup, TabIndex};
-use bevy::input_focus::{AutoFocus, FocusCause, InputFocusVisible};
-use bevy::math::CompassOctant;
+use bevy::input_focus::tab_navigation::{NavAction, TabGroup, TabIndex, TabNavigation};
+use bevy::input_focus::{AutoFocus, FocusCause, InputFocus, InputFocusVisible};
 use bevy::picking::hover::Hovered;
 use bevy::prelude::*;
-use bevy::ui::auto_directional_navigation::{AutoDirectionalNavigation, AutoDirectionalNavigator};
 use bevy::ui_widgets::{Activate, Button};
 use bevy_iap::prelude::*;
-use bevy_iap::ui::{Ink, ShopCommand, ShopSettings, ShopSystems, Size, Skin, Tone, Words};
-use bevy_iap::ui::{balance_label, buy_button, font, outcome_label};
+use bevy_iap::ui::{Ink, ShopCommand, ShopSettings, Size, Skin, Tone, Words, font};
+use bevy_iap::ui::{balance_label, buy_button, outcome_label, owned_badge, title_label};
 
 use crate::game::{Moving, Run, Screen, keep_best};
 use crate::runner::Runner;
 use crate::shop::is_shop_closed;
-use crate::words::said;
 use crate::sound;
+use crate::words::said;
 
 const TEXT_SIZES: [f32; 4] = [0.75, 1.0, 1.5, 2.0];
 /// A jump asked for a moment too early still happens when the runner lands.
@@ -31,10 +29,6 @@ pub struct Settings {
     /// What was set last.
     last: Option<Does>,
 }
-
-/// A sentence that is shown for a while.
-#[derive(Message)]
-pub struct Notice(pub String);
 
 /// What a button does.
 #[derive(Component, Clone, Copy, PartialEq)]
@@ -51,12 +45,9 @@ enum Does {
 #[derive(Component)]
 struct Page;
 
-/// What is told during a run: the score, or what is active.
+/// The score of the run.
 #[derive(Component)]
-enum Reading {
-    Score,
-    Active,
-}
+struct Score;
 
 /// The font of the headings, which are larger than anything in the shop.
 #[derive(Resource)]
@@ -67,13 +58,12 @@ pub fn plugin(app: &mut App) {
     app.insert_resource(heading_font)
         .insert_resource(InputFocusVisible(true))
         .init_resource::<Settings>()
-        .add_message::<Notice>()
         .add_systems(OnEnter(Screen::Title), title)
         .add_systems(OnEnter(Screen::Settings), settings)
         .add_systems(OnEnter(Screen::Run), hud)
         .add_systems(OnEnter(Screen::Crashed), crashed.after(keep_best))
-        .add_systems(Update, (read_jumps.before(Moving), refresh_hud).run_if(in_state(Screen::Run)))
-        .add_systems(Update, (show_notices, navigate.after(ShopSystems::Obey).run_if(is_shop_closed.and_then(not(in_state(Screen::Run))))))
+        .add_systems(Update, (read_jumps.before(Moving), count).run_if(in_state(Screen::Run)))
+        .add_systems(Update, navigate.run_if(is_shop_closed.and_then(not(in_state(Screen::Run)))))
         .add_observer(tap)
         .add_observer(obey);
 }
@@ -98,8 +88,7 @@ fn line(text: impl Into<String>, size: Size, tone: Tone) -> impl Bundle {
 
 fn button(text: impl Into<String>, does: Does) -> impl Bundle {
     let node = Node { min_width: px(300), justify_content: JustifyContent::Center, ..default() };
-    let controls = (Button, does, Hovered::default(), TabIndex(0), AutoDirectionalNavigation::default());
-    (node, Skin::Button, controls, children![line(text, Size::Large, Tone::Plain)])
+    (node, Skin::Button, Button, does, Hovered::default(), TabIndex(0), children![line(text, Size::Large, Tone::Plain)])
 }
 
 fn title(mut commands: Commands, words: Res<Words>, run: Res<Run>, font: Res<HeadingFont>) {
@@ -107,8 +96,8 @@ fn title(mut commands: Commands, words: Res<Words>, run: Res<Run>, font: Res<Hea
     let keys = ["Space, W, click: jump", "B: shop", "O: offline and back"].map(say).join("     ");
     commands.spawn(page(Screen::Title, JustifyContent::Center, AlignItems::Center)).with_children(|page| {
         page.spawn(heading(say("NEON DUSK"), &font));
-        page.spawn(line(format!("{} {}", say("Best"), run.best), Size::Title, Tone::Accent));
-        page.spawn(balance_label());
+        page.spawn(line(format!("{} {}", say("Best"), run.best), Size::Title, Tone::Plain));
+        page.spawn((Skin::Chip, Node::default(), children![balance_label()]));
         page.spawn(line(say("Press Space, tap, or the South button"), Size::Large, Tone::Plain));
         page.spawn((button(say("Run"), Does::Go(Screen::Run)), AutoFocus));
         page.spawn(button(say("Shop"), Does::OpenShop));
@@ -139,49 +128,32 @@ fn settings(mut commands: Commands, words: Res<Words>, settings: Res<Settings>, 
     });
 }
 
-fn hud(mut commands: Commands) {
-    commands.spawn((page(Screen::Run, JustifyContent::Start, AlignItems::Start), children![
-        (line("", Size::Title, Tone::Plain), Reading::Score, Node { margin: px(12).all(), ..default() }),
-        (line("", Size::Large, Tone::Accent), Reading::Active, Node { margin: px(12).horizontal(), ..default() }),
-    ]));
+fn hud(mut commands: Commands, store: Res<Store>) {
+    commands.spawn(page(Screen::Run, JustifyContent::Start, AlignItems::Start)).with_children(|page| {
+        page.spawn((line("", Size::Title, Tone::Plain), Score));
+        page.spawn((Skin::Chip, Node::default(), children![title_label("shield"), owned_badge("shield")]));
+        for product in ["double_jump", "magnet", "day_pass"].into_iter().filter(|product| store.owns(product)) {
+            page.spawn((Skin::Chip, Node::default(), children![title_label(product), owned_badge(product)]));
+        }
+    });
 }
 
-fn refresh_hud(run: Res<Run>, store: Res<Store>, words: Res<Words>, mut readings: Query<(&Reading, &mut Text)>) {
-    let say = |english| said(&words, english);
-    let shields = store.quantity("shield");
-    let active = [
-        (shields > 0, format!("{} {shields}", say("Shields"))),
-        (store.owns("magnet"), say("Magnet").to_owned()),
-        (store.owns("day_pass"), say("Score x 2").to_owned()),
-    ];
-    for (reading, mut text) in &mut readings {
-        text.set_if_neq(Text(match reading {
-            Reading::Score => format!("{:.0}     {} {}", run.score.floor(), say("Best"), run.best),
-            Reading::Active => {
-                active.iter().filter(|(is_active, _)| *is_active).map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("     ")
-            }
-        }));
-    }
+fn count(run: Res<Run>, words: Res<Words>, mut score: Single<&mut Text, With<Score>>) {
+    score.set_if_neq(Text(format!("{:.0}     {} {}", run.score.floor(), said(&words, "Best"), run.best)));
 }
 
-fn crashed(
-    mut commands: Commands,
-    words: Res<Words>,
-    run: Res<Run>,
-    store: Res<Store>,
-    font: Res<HeadingFont>,
-) {
+fn crashed(mut commands: Commands, words: Res<Words>, run: Res<Run>, store: Res<Store>, font: Res<HeadingFont>) {
     let say = |english| said(&words, english);
     let is_best = run.score as u32 == run.best;
     let best = if is_best { say("A new best!").to_owned() } else { format!("{} {}", say("Best"), run.best) };
     commands.spawn(page(Screen::Crashed, JustifyContent::Center, AlignItems::Center)).with_children(|page| {
         page.spawn(heading(say("CRASHED"), &font));
-        page.spawn(line(format!("{:.0}     {best}", run.score.floor()), Size::Title, Tone::Accent));
+        page.spawn(line(format!("{:.0}     {best}", run.score.floor()), Size::Title, Tone::Plain));
         page.spawn((button(say("Run again"), Does::Go(Screen::Run)), AutoFocus));
         if store.quantity("shield") == 0 {
             page.spawn(line(say("One more try with a shield?"), Size::Large, Tone::Plain));
         }
-        page.spawn(balance_label());
+        page.spawn((Skin::Chip, Node::default(), children![balance_label()]));
         page.spawn(buy_button("shield"));
         page.spawn(outcome_label("shield"));
         page.spawn(button(say("Shop"), Does::OpenShop));
@@ -212,40 +184,32 @@ fn tap(
     }
 }
 
-/// Moves the focus between the buttons by keys and gamepads. What the shop has moved in this frame stays there.
+/// Moves the focus and presses by arrows and gamepads. Tab, Enter and Space are Bevy's, mouse and touch too.
 fn navigate(
     mut commands: Commands,
     keys: Res<ButtonInput<KeyCode>>,
     gamepads: Query<&Gamepad>,
-    buttons: Query<Has<Does>, With<AutoDirectionalNavigation>>,
-    first: Query<Entity, With<Does>>,
-    mut navigator: AutoDirectionalNavigator,
-    mut before: Local<Option<Entity>>,
+    controls: Query<(), With<TabIndex>>,
+    navigation: TabNavigation,
+    mut focus: ResMut<InputFocus>,
     mut next: ResMut<NextState<Screen>>,
 ) {
-    let is_pressed = |button| gamepads.iter().any(|gamepad| gamepad.just_pressed(button));
-    if keys.just_pressed(KeyCode::Escape) || is_pressed(GamepadButton::East) {
-        next.set(Screen::Title);
+    let by_gamepad = |button| gamepads.iter().any(|gamepad| gamepad.just_pressed(button));
+    let focused = focus.get().filter(|entity| controls.contains(*entity));
+    let action = match focused {
+        None => Some(NavAction::First),
+        _ if keys.just_pressed(KeyCode::ArrowDown) || by_gamepad(GamepadButton::DPadDown) => Some(NavAction::Next),
+        _ if keys.just_pressed(KeyCode::ArrowUp) || by_gamepad(GamepadButton::DPadUp) => Some(NavAction::Previous),
+        _ => None,
+    };
+    if let Some(Ok(entity)) = action.map(|action| navigation.navigate(&focus, action)) {
+        focus.set(entity, FocusCause::Navigated);
     }
-    let focus = navigator.input_focus();
-    let has_stayed = std::mem::replace(&mut *before, focus) == focus;
-    match focus.and_then(|focus| Some((focus, buttons.get(focus).ok()?))) {
-        None => {
-            if let Some(first) = first.iter().next() {
-                navigator.manual_directional_navigation.focus.set(first, FocusCause::Navigated);
-            }
-        }
-        Some((focus, true)) if has_stayed => {
-            if is_pressed(GamepadButton::South) {
-                commands.trigger(Activate { entity: focus });
-            } else if keys.just_pressed(KeyCode::ArrowUp) || is_pressed(GamepadButton::DPadUp) {
-                // Above the first there is nothing, nor below the last.
-                let _ = navigator.navigate(CompassOctant::North);
-            } else if keys.just_pressed(KeyCode::ArrowDown) || is_pressed(GamepadButton::DPadDown) {
-                let _ = navigator.navigate(CompassOctant::South);
-            }
-        }
-        Some(_) => {}
+    if let Some(entity) = focused.filter(|_| by_gamepad(GamepadButton::South)) {
+        commands.trigger(Activate { entity });
+    }
+    if keys.just_pressed(KeyCode::Escape) || by_gamepad(GamepadButton::East) {
+        next.set(Screen::Title);
     }
 }
 
@@ -281,13 +245,4 @@ fn obey(
     }
     settings.last = Some(does);
     next.set(Screen::Settings);
-}
-
-fn show_notices(mut commands: Commands, mut notices: MessageReader<Notice>) {
-    for Notice(text) in notices.read() {
-        let place = Node { position_type: PositionType::Absolute, top: percent(4), left: percent(35), ..default() };
-        let banner = (place, Skin::Banner, GlobalZIndex(i32::MAX), Pickable::IGNORE);
-        let notice = commands.spawn((banner, children![line(text, Size::Body, Tone::Plain)])).id();
-        commands.delayed().secs(4.0).entity(notice).despawn();
-    }
 }

@@ -1,6 +1,7 @@
 //! What is heard: a short tone for each thing that happens, in builds with the feature `sound`.
 
 use bevy::prelude::*;
+use bevy_iap::prelude::*;
 
 /// What has just happened.
 #[derive(Message, Clone, Copy)]
@@ -15,7 +16,11 @@ pub enum Tone {
 pub const IS_BUILT_IN: bool = cfg!(feature = "sound");
 
 pub fn plugin(app: &mut App) {
-    app.add_message::<Tone>();
+    app.add_message::<Tone>().add_observer(|update: On<PurchaseUpdated>, mut tones: MessageWriter<Tone>| {
+        if update.state == OrderState::Granted {
+            tones.write(Tone::Purchase);
+        }
+    });
     #[cfg(feature = "sound")]
     app.add_systems(Update, play.run_if(|settings: Res<crate::screens::Settings>| settings.sound));
 }

@@ -2,7 +2,7 @@
 
 use bevy_iap::ui::Words;
 
-const KOREAN: [(&str, &str); 27] = [
+const KOREAN: [(&str, &str); 22] = [
     ("NEON DUSK", "네온 더스크"),
     ("Press Space, tap, or the South button", "스페이스, 화면, 또는 아래쪽 버튼을 누르세요"),
     ("Space, W, click: jump", "스페이스, W, 클릭: 점프"),
@@ -17,9 +17,6 @@ const KOREAN: [(&str, &str); 27] = [
     ("A new best!", "최고 기록 달성!"),
     ("CRASHED", "충돌!"),
     ("One more try with a shield?", "방패와 함께 한 번 더?"),
-    ("Shields", "방패"),
-    ("Score x 2", "점수 x 2"),
-    ("Magnet", "자석"),
     ("Language: English", "언어: 한국어"),
     ("Text size", "글자 크기"),
     ("Reduced motion", "움직임 줄이기"),
@@ -27,8 +24,6 @@ const KOREAN: [(&str, &str); 27] = [
     ("on", "켬"),
     ("off", "끔"),
     ("not in this build (--features sound)", "이 빌드에는 없음 (--features sound)"),
-    ("Offline", "오프라인"),
-    ("Online again", "다시 온라인"),
     ("A shield is back: another device had used it already.", "방패가 돌아왔어요. 다른 기기에서 먼저 썼어요."),
 ];
 

@@ -85,7 +85,11 @@ pub fn prepare(app: &mut App, arguments: &[String]) -> Result<(), String> {
                 keys.sort_by(|one, other| other.0.total_cmp(&one.0));
                 app.insert_resource(Script(keys));
             }
-            other => return Err(format!("{other:?} is not known; there are --headless, --kills COUNT, --fresh, --shot FILE SECONDS and --script LIST")),
+            other => {
+                return Err(format!(
+                    "{other:?} is not known; there are --headless, --kills COUNT, --fresh, --shot FILE SECONDS and --script LIST"
+                ));
+            }
         }
     }
     let plays_itself = resource_exists::<Picture>.and_then(not(resource_exists::<Script>));
