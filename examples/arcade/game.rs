@@ -1,7 +1,7 @@
 //! A small endless runner: jump the blocks, run under the drones, collect the sparks.
 //!
-//! What was bought is asked of the [`Store`] right where it matters: in the jump, at a spark, and in [`collide`],
-//! which uses up a shield. Nothing moves while the shop is open.
+//! What was bought is asked of the [`Store`] right where it matters: in the jump, at a spark, and at a crash, which
+//! uses up a shield. Nothing moves while the shop is open.
 
 use std::path::PathBuf;
 
@@ -22,9 +22,6 @@ const LONGEST_STEP: f32 = 0.05;
 const SPEEDS: (f32, f32) = (430.0, 900.0);
 const GAPS: (f32, f32) = (1.6, 0.86);
 const SECONDS_TO_HARDEST: f32 = 55.0;
-/// Where the course comes into being, and where it is forgotten.
-const ENTRANCE: f32 = 900.0;
-const EXIT: f32 = -1000.0;
 const POINTS_PER_SECOND: f32 = 12.0;
 const POINTS_PER_SPARK: f32 = 25.0;
 const SPARK_REACH: f32 = 46.0;
@@ -33,7 +30,7 @@ const MAGNET_REACH: f32 = 300.0;
 const PROTECTION: f32 = 1.2;
 const MOURNING: f32 = 0.9;
 /// The hazards, in the order in which they first come: what they look like, half their size, how high they are, and how
-/// high the sparks' way over them is, in jumps. The third asks for good timing; the second is to be run under.
+/// high the sparks' way over them is, in jumps. The second is to be run under; the third asks for good timing.
 const HAZARDS: [(Shape, Vec2, f32, f32); 4] = [
     (Shape::Low, Vec2::new(23.0, 24.0), 24.0, 1.0),
     (Shape::Drone, Vec2::new(32.0, 17.0), 128.0, 0.0),
@@ -62,48 +59,48 @@ pub struct Run {
     pub way: f32,
     pub score: f32,
     pub best: u32,
-    /// Where the best score is kept.
-    pub file: PathBuf,
+    best_file: PathBuf,
     next_hazard: f32,
     latest: usize,
     pub crashed_at: Option<f32>,
 }
 
-/// Ends the run when touched. It has half of this size.
+/// Passes the runner: a spark, or a hazard with half of its size.
 #[derive(Component)]
-pub struct Hazard(pub Vec2);
+pub enum Passing {
+    Spark,
+    Hazard(Vec2),
+}
 
-/// Worth points when touched.
-#[derive(Component)]
-pub struct Spark;
-
-type Passing = Or<(With<Hazard>, With<Spark>)>;
-
-/// All that moves, in this order, while the shop is closed.
+/// All that moves, while the shop is closed.
 #[derive(SystemSet, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Moving;
 
 pub fn plugin(app: &mut App) {
     app.init_state::<Screen>()
-        .add_plugins(runner::plugin)
         .add_systems(Startup, spawn_camera)
         .add_systems(OnEnter(Screen::Run), start)
         .add_systems(OnEnter(Screen::Title), start)
         .add_systems(OnEnter(Screen::Crashed), keep_best)
         .configure_sets(Update, Moving.run_if(is_shop_closed))
-        .add_systems(Update, (advance, runner::jump, runner::fall, extend, scroll, collide).chain().in_set(Moving));
+        .add_systems(Update, (advance, runner::jump_and_fall, extend, pass).chain().in_set(Moving));
 }
 
 impl Run {
     /// No run yet, and the best score that is in this file.
-    pub fn with_best_of(file: PathBuf) -> Self {
-        let best = std::fs::read_to_string(&file).ok().and_then(|best| best.trim().parse().ok());
-        Self { best: best.unwrap_or_default(), file, ..default() }
+    pub fn with_best_of(best_file: PathBuf) -> Self {
+        let best = std::fs::read_to_string(&best_file).ok().and_then(|best| best.trim().parse().ok());
+        Self { best: best.unwrap_or_default(), best_file, ..default() }
     }
 
     /// How far the world moves this frame.
     pub fn shift(&self) -> f32 {
         self.speed * self.step
+    }
+
+    /// From 0 at the start to 1 at the hardest.
+    fn hardness(&self) -> f32 {
+        (self.seconds / SECONDS_TO_HARDEST).min(1.0)
     }
 
     fn add(&mut self, points: f32, store: &Store) {
@@ -117,8 +114,13 @@ fn spawn_camera(mut commands: Commands) {
     commands.spawn((Camera2d, Projection::Orthographic(projection)));
 }
 
-fn start(mut commands: Commands, mut run: ResMut<Run>, mut runner: ResMut<Runner>, course: Query<Entity, Passing>) {
-    *run = Run { best: run.best, file: run.file.clone(), ..default() };
+fn start(
+    mut commands: Commands,
+    mut run: ResMut<Run>,
+    mut runner: ResMut<Runner>,
+    course: Query<Entity, With<Passing>>,
+) {
+    *run = Run { best: run.best, best_file: run.best_file.clone(), ..default() };
     *runner = default();
     course.iter().for_each(|entity| commands.entity(entity).despawn());
 }
@@ -127,9 +129,9 @@ fn start(mut commands: Commands, mut run: ResMut<Run>, mut runner: ResMut<Runner
 pub fn keep_best(mut run: ResMut<Run>) {
     if run.score as u32 > run.best {
         run.best = run.score as u32;
-        let new = run.file.with_extension("new");
-        let written = std::fs::write(&new, run.best.to_string()).and_then(|()| std::fs::rename(&new, &run.file));
-        written.unwrap_or_else(|error| warn!("the best score is not kept in {}: {error}", run.file.display()));
+        let new = run.best_file.with_extension("new");
+        let written = std::fs::write(&new, run.best.to_string()).and_then(|()| std::fs::rename(&new, &run.best_file));
+        written.unwrap_or_else(|error| warn!("the best score is not kept in {}: {error}", run.best_file.display()));
     }
 }
 
@@ -143,18 +145,18 @@ fn advance(
     run.step = time.delta_secs().min(LONGEST_STEP);
     run.seconds += run.step;
     match (screen.get(), run.crashed_at) {
-        (Screen::Run, None) => {
-            run.speed = SPEEDS.0.lerp(SPEEDS.1, (run.seconds / SECONDS_TO_HARDEST).min(1.0));
-            let points = POINTS_PER_SECOND * run.step;
-            run.add(points, &store);
-        }
-        (Screen::Run | Screen::Crashed, since) => {
+        (Screen::Title | Screen::Settings, _) => run.speed = SPEEDS.0 / 2.0,
+        (_, Some(crashed_at)) => {
             run.speed *= (-3.5 * run.step).exp();
-            if *screen == Screen::Run && since.is_some_and(|since| run.seconds > since + MOURNING) {
+            if *screen == Screen::Run && run.seconds > crashed_at + MOURNING {
                 next.set(Screen::Crashed);
             }
         }
-        _ => run.speed = SPEEDS.0 / 2.0,
+        (_, None) => {
+            run.speed = SPEEDS.0.lerp(SPEEDS.1, run.hardness());
+            let points = POINTS_PER_SECOND * run.step;
+            run.add(points, &store);
+        }
     }
     run.way += run.shift();
 }
@@ -164,78 +166,63 @@ fn extend(mut commands: Commands, art: Res<Art>, mut run: ResMut<Run>, mut rando
     if run.way < run.next_hazard || run.speed < SPEEDS.0 || run.crashed_at.is_some() {
         return;
     }
-    let hardness = (run.seconds / SECONDS_TO_HARDEST).min(1.0);
-    run.next_hazard = run.way + run.speed * GAPS.0.lerp(GAPS.1, hardness) * random.between(1.0, 1.25);
+    run.next_hazard = run.way + run.speed * GAPS.0.lerp(GAPS.1, run.hardness()) * random.between(1.0, 1.25);
     let kinds = 1 + [4.0, 9.0, 16.0].iter().filter(|&&seconds| run.seconds > seconds).count();
     run.latest = (run.latest + random.between(0.0, 3.0) as usize) % kinds;
     let (shape, half, altitude, curve) = HAZARDS[run.latest];
-    let place = |x: f32, y: f32| Transform::from_xyz(ENTRANCE + x, GROUND + y, 5.0);
-    commands.spawn((art.of(shape, Light::Danger), place(0.0, altitude), Hazard(half)));
+    let place = |x: f32, y: f32| Transform::from_xyz(900.0 + x, GROUND + y, 5.0);
+    commands.spawn((art.of(shape, Light::Danger), place(0.0, altitude), Passing::Hazard(half)));
     for share in [-0.7, -0.35, 0.0, 0.35, 0.7] {
         // Along the way of a jump over the hazard, or on the ground below it.
         let seconds = share * JUMP / GRAVITY;
         let height = curve * (JUMP * JUMP / GRAVITY - GRAVITY * seconds * seconds) / 2.0 + 40.0;
-        commands.spawn((art.of(Shape::Spark, Light::Gold), place(seconds * run.speed, height), Spark));
+        commands.spawn((art.of(Shape::Spark, Light::Gold), place(seconds * run.speed, height), Passing::Spark));
     }
 }
 
-/// Moves the course; sparks turn, and a magnet pulls them in.
-fn scroll(
+/// Moves the course past the runner, who collects sparks, and at a hazard uses up a shield or crashes.
+pub fn pass(
     mut commands: Commands,
-    store: Res<Store>,
-    runner: Res<Runner>,
-    mut run: ResMut<Run>,
-    mut effects: Effects,
-    mut course: Query<(Entity, &mut Transform, Has<Spark>), Passing>,
-) {
-    let is_magnetic = store.owns("magnet");
-    for (entity, mut at, is_spark) in &mut course {
-        at.translation.x -= run.shift();
-        let way = runner.middle() - at.translation.truncate();
-        if is_spark {
-            at.rotation = Quat::from_rotation_z(run.seconds * 3.0);
-            if is_magnetic && way.length() < MAGNET_REACH {
-                at.translation += (way.normalize_or_zero() * 900.0 * run.step).extend(0.0);
-            }
-        }
-        if is_spark && way.length() < SPARK_REACH && run.crashed_at.is_none() {
-            commands.entity(entity).despawn();
-            effects.burst(at.translation.truncate(), Light::Gold, 10, 260.0, 0.0..1.0);
-            run.add(POINTS_PER_SPARK, &store);
-            effects.tone(Tone::Spark);
-        } else if at.translation.x < EXIT {
-            commands.entity(entity).despawn();
-        }
-    }
-}
-
-/// Ends the run at a hazard, or uses up a shield.
-pub fn collide(
-    mut commands: Commands,
+    mut store: ResMut<Store>,
     mut run: ResMut<Run>,
     mut runner: ResMut<Runner>,
-    mut store: ResMut<Store>,
     mut effects: Effects,
-    hazards: Query<(Entity, &Transform, &Hazard)>,
+    mut course: Query<(Entity, &mut Transform, &Passing)>,
 ) {
-    let middle = runner.middle();
-    let touches =
-        |at: &Transform, half: Vec2| (at.translation.truncate() - middle).abs().cmplt(half + Runner::HALF_SIZE).all();
-    let touched = hazards.iter().find(|(_, at, hazard)| touches(at, hazard.0));
-    let Some((hazard, ..)) = touched.filter(|_| run.crashed_at.is_none() && runner.protected <= 0.0) else { return };
-    effects.tone(Tone::Crash);
-    effects.burst(middle, Light::Danger, 30, 520.0, 0.0..1.0);
-    effects.burst(middle, Light::Cyan, 40, 620.0, 0.0..1.0);
-    match store.consume("shield", 1) {
-        Ok(()) => {
-            runner.protected = PROTECTION;
-            commands.entity(hazard).despawn();
-        }
-        Err(error) => {
-            if !matches!(error, ConsumeError::NotEnough { .. }) {
-                warn!("the shield stays: {error}");
+    let is_magnetic = store.owns("magnet");
+    for (entity, mut at, passing) in &mut course {
+        at.translation.x -= run.shift();
+        let way = runner.middle() - at.translation.truncate();
+        let is_touched = run.crashed_at.is_none()
+            && match passing {
+                Passing::Spark => way.length() < SPARK_REACH,
+                Passing::Hazard(half) => way.abs().cmplt(half + Runner::HALF_SIZE).all() && runner.protected <= 0.0,
+            };
+        match passing {
+            _ if at.translation.x < -1000.0 => commands.entity(entity).despawn(),
+            Passing::Spark if is_touched => {
+                commands.entity(entity).despawn();
+                effects.burst(at.translation.truncate(), Light::Gold, 10, 260.0, 0.0..1.0);
+                effects.tone(Tone::Spark);
+                run.add(POINTS_PER_SPARK, &store);
             }
-            run.crashed_at = Some(run.seconds);
+            Passing::Spark => {
+                at.rotation = Quat::from_rotation_z(run.seconds * 3.0);
+                if is_magnetic && way.length() < MAGNET_REACH {
+                    at.translation += (way.normalize_or_zero() * 900.0 * run.step).extend(0.0);
+                }
+            }
+            Passing::Hazard(_) if is_touched => {
+                effects.burst(runner.middle(), Light::Danger, 30, 520.0, 0.0..1.0);
+                effects.burst(runner.middle(), Light::Cyan, 40, 620.0, 0.0..1.0);
+                effects.tone(Tone::Crash);
+                runner.protected = PROTECTION;
+                if let Err(error) = store.consume("shield", 1) {
+                    run.crashed_at = Some(run.seconds);
+                    debug!("no shield: {error}");
+                }
+            }
+            Passing::Hazard(_) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use bevy::sprite_render::{AlphaMode2d, Material2d, Material2dPlugin};
 use std::f32::consts::TAU;
 use std::ops::Range;
 
-use crate::game::{GROUND, Moving, Run, collide};
+use crate::game::{GROUND, Moving, Run, pass};
 use crate::screens::Settings;
 use crate::sound::Tone;
 
@@ -165,7 +165,7 @@ pub fn plugin(app: &mut App) {
         .insert_resource(Random(0x9E37_79B9))
         .init_resource::<Art>()
         .add_systems(Startup, spawn_sky)
-        .add_systems(Update, (scroll_sky, fly).in_set(Moving).after(collide));
+        .add_systems(Update, (scroll_sky, fly).in_set(Moving).after(pass));
 }
 
 fn spawn_sky(mut commands: Commands, mut meshes: ResMut<Assets<Mesh>>, mut skies: ResMut<Assets<Sky>>) {

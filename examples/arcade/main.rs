@@ -4,13 +4,9 @@
 //! machine that nobody else uses, and gives every new player 0.20 EUR. What was bought is kept in `target/arcade`.
 //! `--fresh` begins with nothing bought, and keeps nothing.
 //!
-//! | where | what lives there |
-//! | --- | --- |
-//! | `shop.rs` | the whole shop, as far as the game has to do with it |
-//! | `game.rs`, `runner.rs` | the run; what was bought is asked of the `Store` where it matters |
-//! | `screens.rs`, `words.rs` | title, settings, score, and the texts in two languages |
-//! | `light.rs`, `sound.rs` | what is seen and heard |
-//! | `../session` | no part of the game: it plays without a window, is killed, and takes pictures |
+//! `shop.rs` is the whole shop, as far as the game has to do with it. In `game.rs` and `runner.rs`, what was bought is
+//! asked of the `Store` where it matters. `../session` is no part of the game: it plays without a window and takes
+//! pictures.
 
 mod game;
 mod light;
@@ -63,7 +59,7 @@ fn play(arguments: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     };
     let mut app = App::new();
     app.add_plugins((DefaultPlugins.set(window).set(assets), store))
-        .add_plugins((shop::plugin, screens::plugin, light::plugin, game::plugin, sound::plugin))
+        .add_plugins((shop::plugin, screens::plugin, light::plugin, game::plugin, runner::plugin, sound::plugin))
         .insert_resource(Run::with_best_of(folder.join("save/best")));
     shot::prepare(&mut app, arguments)?;
     let exit = app.run();

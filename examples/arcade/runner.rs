@@ -4,7 +4,7 @@ use bevy::prelude::*;
 use bevy_iap::prelude::*;
 use std::f32::consts::{PI, TAU};
 
-use crate::game::{GROUND, Moving, Run, Screen, collide};
+use crate::game::{GROUND, Moving, Run, pass};
 use crate::light::{Art, Effects, Glow, Light, Shape};
 use crate::sound::Tone;
 
@@ -57,7 +57,7 @@ pub fn plugin(app: &mut App) {
     app.init_resource::<Runner>()
         .add_systems(Startup, spawn)
         .add_systems(Update, dress.run_if(resource_changed::<Store>))
-        .add_systems(Update, (show, swing_limbs).in_set(Moving).after(collide));
+        .add_systems(Update, (show, swing_limbs).in_set(Moving).after(pass));
 }
 
 fn spawn(mut commands: Commands, art: Res<Art>) {
@@ -97,34 +97,24 @@ fn dress(
 }
 
 /// Jumps if that is wanted, and once more in the air if the double jump is owned.
-pub fn jump(
-    screen: Res<State<Screen>>,
-    store: Res<Store>,
-    run: Res<Run>,
-    mut runner: ResMut<Runner>,
-    mut effects: Effects,
-) {
-    let again = runner.height > 0.0;
-    let can_jump = !again || (store.owns("double_jump") && !runner.jumped_twice);
-    if *screen == Screen::Run && run.crashed_at.is_none() && runner.wants_to_jump > 0.0 && can_jump {
-        let (velocity, height) = (if again { AIR_JUMP } else { JUMP }, runner.height.max(0.01));
-        *runner = Runner { velocity, height, jumped_twice: again, wants_to_jump: 0.0, ..*runner };
-        effects.burst(runner.middle() - Vec2::Y * 43.0, Light::Cyan, if again { 24 } else { 10 }, 280.0, 0.55..0.95);
-        effects.tone(Tone::Jump);
-    }
-}
-
-pub fn fall(run: Res<Run>, mut runner: ResMut<Runner>, mut effects: Effects) {
-    let pace = if runner.height > 0.0 { 0.12 } else { 1.0 };
+pub fn jump_and_fall(store: Res<Store>, run: Res<Run>, mut runner: ResMut<Runner>, mut effects: Effects) {
+    let (in_air, feet) = (runner.height > 0.0, runner.middle() - Vec2::Y * 43.0);
+    let pace = if in_air { 0.12 } else { 1.0 };
     runner.stride = (runner.stride + pace * run.shift() / STRIDE * TAU) % TAU;
     runner.protected -= run.step;
     runner.wants_to_jump -= run.step;
-    if runner.height > 0.0 {
+    let can_jump = !in_air || (store.owns("double_jump") && !runner.jumped_twice);
+    if runner.wants_to_jump > 0.0 && run.crashed_at.is_none() && can_jump {
+        let (velocity, height) = (if in_air { AIR_JUMP } else { JUMP }, runner.height.max(0.01));
+        *runner = Runner { velocity, height, jumped_twice: in_air, wants_to_jump: 0.0, ..*runner };
+        effects.burst(feet, Light::Cyan, if in_air { 24 } else { 10 }, 280.0, 0.55..0.95);
+        effects.tone(Tone::Jump);
+    } else if in_air {
         runner.height += runner.velocity * run.step - GRAVITY * run.step * run.step / 2.0;
         runner.velocity -= GRAVITY * run.step;
         if runner.height <= 0.0 {
             *runner = Runner { height: 0.0, velocity: 0.0, jumped_twice: false, ..*runner };
-            effects.burst(runner.middle() - Vec2::Y * 43.0, Light::Cyan, 9, 240.0, 0.03..0.47);
+            effects.burst(feet, Light::Cyan, 9, 240.0, 0.03..0.47);
         }
     }
 }

@@ -26,19 +26,8 @@ const PATIENCE: f32 = 0.12;
 pub struct Settings {
     pub reduced_motion: bool,
     pub sound: bool,
-    /// What was set last.
-    last: Option<Does>,
-}
-
-/// What a button does.
-#[derive(Component, Clone, Copy, PartialEq)]
-enum Does {
-    Go(Screen),
-    OpenShop,
-    NextLanguage,
-    NextTextSize,
-    SwitchMotion,
-    SwitchSound,
+    /// The row that was changed last.
+    row: usize,
 }
 
 /// Fills the window. What is pressed beside its buttons means the whole of it.
@@ -64,8 +53,7 @@ pub fn plugin(app: &mut App) {
         .add_systems(OnEnter(Screen::Crashed), crashed.after(keep_best))
         .add_systems(Update, (read_jumps.before(Moving), count).run_if(in_state(Screen::Run)))
         .add_systems(Update, navigate.run_if(is_shop_closed.and_then(not(in_state(Screen::Run)))))
-        .add_observer(tap)
-        .add_observer(obey);
+        .add_observer(tap);
 }
 
 fn page(screen: Screen, justify_content: JustifyContent, align_items: AlignItems) -> impl Bundle {
@@ -86,9 +74,18 @@ fn line(text: impl Into<String>, size: Size, tone: Tone) -> impl Bundle {
     (Text::new(text), Ink::new(size, tone), shadow, Pickable::IGNORE)
 }
 
-fn button(text: impl Into<String>, does: Does) -> impl Bundle {
+fn button(text: impl Into<String>) -> impl Bundle {
     let node = Node { min_width: px(300), justify_content: JustifyContent::Center, ..default() };
-    (node, Skin::Button, Button, does, Hovered::default(), TabIndex(0), children![line(text, Size::Large, Tone::Plain)])
+    (node, Skin::Button, Button, Hovered::default(), TabIndex(0), children![line(text, Size::Large, Tone::Plain)])
+}
+
+/// What a button does that leads to a screen.
+fn go(screen: Screen) -> impl Fn(On<Activate>, ResMut<NextState<Screen>>) {
+    move |_, mut next| next.set(screen)
+}
+
+fn open_shop(_: On<Activate>, mut shop: MessageWriter<ShopCommand>) {
+    shop.write(ShopCommand::Open);
 }
 
 fn title(mut commands: Commands, words: Res<Words>, run: Res<Run>, font: Res<HeadingFont>) {
@@ -99,9 +96,9 @@ fn title(mut commands: Commands, words: Res<Words>, run: Res<Run>, font: Res<Hea
         page.spawn(line(format!("{} {}", say("Best"), run.best), Size::Title, Tone::Plain));
         page.spawn((Skin::Chip, Node::default(), children![balance_label()]));
         page.spawn(line(say("Press Space, tap, or the South button"), Size::Large, Tone::Plain));
-        page.spawn((button(say("Run"), Does::Go(Screen::Run)), AutoFocus));
-        page.spawn(button(say("Shop"), Does::OpenShop));
-        page.spawn(button(say("Settings"), Does::Go(Screen::Settings)));
+        page.spawn((button(say("Run")), AutoFocus)).observe(go(Screen::Run));
+        page.spawn(button(say("Shop"))).observe(open_shop);
+        page.spawn(button(say("Settings"))).observe(go(Screen::Settings));
         page.spawn(line(keys, Size::Body, Tone::Plain));
     });
 }
@@ -111,21 +108,45 @@ fn settings(mut commands: Commands, words: Res<Words>, settings: Res<Settings>, 
     let switch = |is_on| say(if is_on { "on" } else { "off" });
     let sound = if sound::IS_BUILT_IN { switch(settings.sound) } else { say("not in this build (--features sound)") };
     let rows = [
-        (Does::NextLanguage, say("Language: English").to_owned()),
-        (Does::NextTextSize, format!("{}: {:.0} %", say("Text size"), shop.text_scale * 100.0)),
-        (Does::SwitchMotion, format!("{}: {}", say("Reduced motion"), switch(settings.reduced_motion))),
-        (Does::SwitchSound, format!("{}: {sound}", say("Sound"))),
-        (Does::Go(Screen::Title), say("Back").to_owned()),
+        say("Language: English").to_owned(),
+        format!("{}: {:.0} %", say("Text size"), shop.text_scale * 100.0),
+        format!("{}: {}", say("Reduced motion"), switch(settings.reduced_motion)),
+        format!("{}: {sound}", say("Sound")),
     ];
     commands.spawn(page(Screen::Settings, JustifyContent::Center, AlignItems::Center)).with_children(|page| {
         page.spawn(line(say("Settings"), Size::Title, Tone::Plain));
-        for (does, text) in rows {
-            let mut row = page.spawn(button(text, does));
-            if does == settings.last.unwrap_or(Does::NextLanguage) {
-                row.insert(AutoFocus);
+        for (row, text) in rows.into_iter().enumerate() {
+            let mut button = page.spawn(button(text));
+            button.observe(move |_: On<Activate>, mut commands: Commands| commands.run_system_cached_with(change, row));
+            if row == settings.row {
+                button.insert(AutoFocus);
             }
         }
+        page.spawn(button(say("Back"))).observe(go(Screen::Title));
     });
+}
+
+/// Changes a row of the settings, and shows them anew.
+fn change(
+    row: In<usize>,
+    mut commands: Commands,
+    words: Res<Words>,
+    mut settings: ResMut<Settings>,
+    mut shop: ResMut<ShopSettings>,
+    mut next: ResMut<NextState<Screen>>,
+) {
+    match *row {
+        0 => commands.insert_resource(Words::new(if words.language().starts_with("ko") { "en" } else { "ko" })),
+        1 => {
+            let larger = TEXT_SIZES.into_iter().find(|&size| size > shop.text_scale);
+            shop.text_scale = larger.unwrap_or(TEXT_SIZES[0]);
+        }
+        2 => settings.reduced_motion = !settings.reduced_motion,
+        _ => settings.sound = sound::IS_BUILT_IN && !settings.sound,
+    }
+    shop.reduced_motion = settings.reduced_motion;
+    settings.row = *row;
+    next.set(Screen::Settings);
 }
 
 fn hud(mut commands: Commands, store: Res<Store>) {
@@ -149,15 +170,15 @@ fn crashed(mut commands: Commands, words: Res<Words>, run: Res<Run>, store: Res<
     commands.spawn(page(Screen::Crashed, JustifyContent::Center, AlignItems::Center)).with_children(|page| {
         page.spawn(heading(say("CRASHED"), &font));
         page.spawn(line(format!("{:.0}     {best}", run.score.floor()), Size::Title, Tone::Plain));
-        page.spawn((button(say("Run again"), Does::Go(Screen::Run)), AutoFocus));
+        page.spawn((button(say("Run again")), AutoFocus)).observe(go(Screen::Run));
         if store.quantity("shield") == 0 {
             page.spawn(line(say("One more try with a shield?"), Size::Large, Tone::Plain));
         }
         page.spawn((Skin::Chip, Node::default(), children![balance_label()]));
         page.spawn(buy_button("shield"));
         page.spawn(outcome_label("shield"));
-        page.spawn(button(say("Shop"), Does::OpenShop));
-        page.spawn(button(say("Back"), Does::Go(Screen::Title)));
+        page.spawn(button(say("Shop"))).observe(open_shop);
+        page.spawn(button(say("Back"))).observe(go(Screen::Title));
     });
 }
 
@@ -211,38 +232,4 @@ fn navigate(
     if keys.just_pressed(KeyCode::Escape) || by_gamepad(GamepadButton::East) {
         next.set(Screen::Title);
     }
-}
-
-/// Does what a button is for.
-fn obey(
-    activated: On<Activate>,
-    mut commands: Commands,
-    buttons: Query<&Does>,
-    words: Res<Words>,
-    mut settings: ResMut<Settings>,
-    mut shop: ResMut<ShopSettings>,
-    mut next: ResMut<NextState<Screen>>,
-) {
-    let Ok(&does) = buttons.get(activated.entity) else { return };
-    match does {
-        Does::Go(screen) => return next.set(screen),
-        Does::OpenShop => {
-            commands.write_message(ShopCommand::Open);
-            return;
-        }
-        Does::NextLanguage => {
-            commands.insert_resource(Words::new(if words.language().starts_with("ko") { "en" } else { "ko" }));
-        }
-        Does::NextTextSize => {
-            let larger = TEXT_SIZES.into_iter().find(|&size| size > shop.text_scale);
-            shop.text_scale = larger.unwrap_or(TEXT_SIZES[0]);
-        }
-        Does::SwitchMotion => {
-            settings.reduced_motion = !settings.reduced_motion;
-            shop.reduced_motion = settings.reduced_motion;
-        }
-        Does::SwitchSound => settings.sound = sound::IS_BUILT_IN && !settings.sound,
-    }
-    settings.last = Some(does);
-    next.set(Screen::Settings);
 }

@@ -12,7 +12,7 @@ use bevy::prelude::*;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
 use bevy::window::PrimaryWindow;
 
-use crate::game::{Hazard, Moving, Run, Screen};
+use crate::game::{Moving, Passing, Run, Screen};
 use crate::runner::{GRAVITY, JUMP, PLACE, Runner};
 
 /// Seconds for which a key is down, unless the script says otherwise.
@@ -153,8 +153,8 @@ fn begin(screen: Res<State<Screen>>, mut next: ResMut<NextState<Screen>>) {
 }
 
 /// Jumps so that the highest point is over the next block.
-fn steer(run: Res<Run>, mut runner: ResMut<Runner>, hazards: Query<(&Hazard, &Transform)>) {
-    let ways = hazards.iter().filter(|(hazard, at)| at.translation.y < 0.0 && hazard.0.y > 20.0);
+fn steer(run: Res<Run>, mut runner: ResMut<Runner>, course: Query<(&Passing, &Transform)>) {
+    let ways = course.iter().filter(|(passing, _)| matches!(passing, Passing::Hazard(half) if half.y > 20.0));
     let seconds = ways.map(|(_, at)| (at.translation.x - PLACE) / run.speed.max(1.0));
     if seconds.filter(|seconds| *seconds > 0.0).any(|seconds| seconds < JUMP / GRAVITY) {
         runner.wants_to_jump = 0.02;
