@@ -9,8 +9,9 @@ use bevy::camera::ScalingMode;
 use bevy::prelude::*;
 use bevy_iap::prelude::*;
 
-use crate::light::{Art, Effects, Light, Random, Shape};
+use crate::light::{self, Art, Effects, Light, Random, Shape};
 use crate::runner::{self, GRAVITY, JUMP, Runner};
+use crate::screens;
 use crate::shop::is_shop_closed;
 use crate::sound::Tone;
 
@@ -72,18 +73,19 @@ pub enum Passing {
     Hazard(Vec2),
 }
 
-/// All that moves, while the shop is closed.
-#[derive(SystemSet, Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Moving;
-
 pub fn plugin(app: &mut App) {
+    let moving = (
+        (screens::read_jumps, advance, runner::jump_and_fall, extend, pass).chain(),
+        (runner::show, runner::swing_limbs, light::scroll_sky, light::fly),
+    );
     app.init_state::<Screen>()
-        .add_systems(Startup, spawn_camera)
+        .init_resource::<Runner>()
+        .add_systems(Startup, (spawn_camera, runner::spawn, light::spawn_sky))
         .add_systems(OnEnter(Screen::Run), start)
         .add_systems(OnEnter(Screen::Title), start)
         .add_systems(OnEnter(Screen::Crashed), keep_best)
-        .configure_sets(Update, Moving.run_if(is_shop_closed))
-        .add_systems(Update, (advance, runner::jump_and_fall, extend, pass).chain().in_set(Moving));
+        .add_systems(Update, moving.chain().run_if(is_shop_closed))
+        .add_systems(Update, runner::dress.run_if(resource_changed::<Store>));
 }
 
 impl Run {
@@ -135,7 +137,7 @@ pub fn keep_best(mut run: ResMut<Run>) {
     }
 }
 
-fn advance(
+pub fn advance(
     time: Res<Time>,
     store: Res<Store>,
     screen: Res<State<Screen>>,
@@ -181,7 +183,7 @@ fn extend(mut commands: Commands, art: Res<Art>, mut run: ResMut<Run>, mut rando
 }
 
 /// Moves the course past the runner, who collects sparks, and at a hazard uses up a shield or crashes.
-pub fn pass(
+fn pass(
     mut commands: Commands,
     mut store: ResMut<Store>,
     mut run: ResMut<Run>,
@@ -217,9 +219,10 @@ pub fn pass(
                 effects.burst(runner.middle(), Light::Cyan, 40, 620.0, 0.0..1.0);
                 effects.tone(Tone::Crash);
                 runner.protected = PROTECTION;
-                if let Err(error) = store.consume("shield", 1) {
-                    run.crashed_at = Some(run.seconds);
-                    debug!("no shield: {error}");
+                let used = store.consume("shield", 1);
+                run.crashed_at = used.is_err().then_some(run.seconds);
+                if let Err(ConsumeError::Store(error)) = used {
+                    warn!("the shield cannot be used: {error}");
                 }
             }
             Passing::Hazard(_) => {}

@@ -10,7 +10,7 @@ use bevy::sprite_render::{AlphaMode2d, Material2d, Material2dPlugin};
 use std::f32::consts::TAU;
 use std::ops::Range;
 
-use crate::game::{GROUND, Moving, Run, pass};
+use crate::game::{GROUND, Run};
 use crate::screens::Settings;
 use crate::sound::Tone;
 
@@ -76,7 +76,7 @@ impl Material2d for Glow {
 }
 
 #[derive(Asset, TypePath, AsBindGroup, Clone)]
-struct Sky {
+pub struct Sky {
     /// How far the runner has come, how high the ground is, the seconds, and whether what is far moves.
     #[uniform(0)]
     way: Vec4,
@@ -118,7 +118,7 @@ impl FromWorld for Art {
 
 /// A dot that flies, falls and shrinks.
 #[derive(Component)]
-struct Flying(Vec2);
+pub struct Flying(Vec2);
 
 /// Everything that makes an effect, to be seen or to be heard.
 #[derive(SystemParam)]
@@ -163,24 +163,22 @@ impl Random {
 pub fn plugin(app: &mut App) {
     app.add_plugins((Material2dPlugin::<Glow>::default(), Material2dPlugin::<Sky>::default()))
         .insert_resource(Random(0x9E37_79B9))
-        .init_resource::<Art>()
-        .add_systems(Startup, spawn_sky)
-        .add_systems(Update, (scroll_sky, fly).in_set(Moving).after(pass));
+        .init_resource::<Art>();
 }
 
-fn spawn_sky(mut commands: Commands, mut meshes: ResMut<Assets<Mesh>>, mut skies: ResMut<Assets<Sky>>) {
+pub fn spawn_sky(mut commands: Commands, mut meshes: ResMut<Assets<Mesh>>, mut skies: ResMut<Assets<Sky>>) {
     let (mesh, sky) = (meshes.add(Rectangle::new(4000.0, 2000.0)), skies.add(Sky { way: Vec4::ZERO }));
     commands.spawn((Mesh2d(mesh), MeshMaterial2d(sky), Transform::from_xyz(0.0, 0.0, -50.0)));
 }
 
-fn scroll_sky(run: Res<Run>, settings: Res<Settings>, mut skies: ResMut<Assets<Sky>>) {
+pub fn scroll_sky(run: Res<Run>, settings: Res<Settings>, mut skies: ResMut<Assets<Sky>>) {
     for (_, sky) in skies.iter_mut() {
         let motion = if settings.reduced_motion { 0.0 } else { 1.0 };
         sky.way = Vec4::new(run.way, GROUND, run.seconds * motion, motion);
     }
 }
 
-fn fly(mut commands: Commands, run: Res<Run>, mut dots: Query<(Entity, &mut Flying, &mut Transform)>) {
+pub fn fly(mut commands: Commands, run: Res<Run>, mut dots: Query<(Entity, &mut Flying, &mut Transform)>) {
     for (entity, mut velocity, mut at) in &mut dots {
         velocity.0.y -= 700.0 * run.step;
         at.translation += (velocity.0 * run.step).extend(0.0);

@@ -59,7 +59,7 @@ fn play(arguments: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     };
     let mut app = App::new();
     app.add_plugins((DefaultPlugins.set(window).set(assets), store))
-        .add_plugins((shop::plugin, screens::plugin, light::plugin, game::plugin, runner::plugin, sound::plugin))
+        .add_plugins((shop::plugin, screens::plugin, light::plugin, game::plugin, sound::plugin))
         .insert_resource(Run::with_best_of(folder.join("save/best")));
     shot::prepare(&mut app, arguments)?;
     let exit = app.run();

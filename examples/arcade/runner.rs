@@ -4,7 +4,7 @@ use bevy::prelude::*;
 use bevy_iap::prelude::*;
 use std::f32::consts::{PI, TAU};
 
-use crate::game::{GROUND, Moving, Run, pass};
+use crate::game::{GROUND, Run};
 use crate::light::{Art, Effects, Glow, Light, Shape};
 use crate::sound::Tone;
 
@@ -39,28 +39,21 @@ impl Runner {
 }
 
 #[derive(Component)]
-struct Body;
+pub struct Body;
 
 /// A part that is golden while the golden skin is owned.
 #[derive(Component)]
-struct Worn(Shape);
+pub struct Worn(Shape);
 
 /// A part that is seen while this is owned.
 #[derive(Component)]
-struct SeenWith(&'static str);
+pub struct SeenWith(&'static str);
 
 /// A limb that swings this far, at this part of the stride.
 #[derive(Component)]
-struct Joint(f32, f32);
+pub struct Joint(f32, f32);
 
-pub fn plugin(app: &mut App) {
-    app.init_resource::<Runner>()
-        .add_systems(Startup, spawn)
-        .add_systems(Update, dress.run_if(resource_changed::<Store>))
-        .add_systems(Update, (show, swing_limbs).in_set(Moving).after(pass));
-}
-
-fn spawn(mut commands: Commands, art: Res<Art>) {
+pub fn spawn(mut commands: Commands, art: Res<Art>) {
     let part = |shape: Shape, x: f32, y: f32, depth: f32| {
         (art.of(shape, Light::Cyan), Worn(shape), Transform::from_xyz(x, y, depth))
     };
@@ -82,7 +75,7 @@ fn spawn(mut commands: Commands, art: Res<Art>) {
 }
 
 /// Dresses the runner in what is owned.
-fn dress(
+pub fn dress(
     store: Res<Store>,
     art: Res<Art>,
     mut worn: Query<(&Worn, &mut MeshMaterial2d<Glow>)>,
@@ -119,14 +112,14 @@ pub fn jump_and_fall(store: Res<Store>, run: Res<Run>, mut runner: ResMut<Runner
     }
 }
 
-fn swing_limbs(runner: Res<Runner>, mut joints: Query<(&Joint, &mut Transform)>) {
+pub fn swing_limbs(runner: Res<Runner>, mut joints: Query<(&Joint, &mut Transform)>) {
     for (&Joint(swing, phase), mut at) in &mut joints {
         at.rotation = Quat::from_rotation_z(swing * (runner.stride + phase).sin());
     }
 }
 
 /// Puts the body where the runner is; it flickers while nothing can hurt, and leaves a trail.
-fn show(
+pub fn show(
     run: Res<Run>,
     runner: Res<Runner>,
     store: Res<Store>,

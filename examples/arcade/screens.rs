@@ -11,7 +11,7 @@ use bevy_iap::prelude::*;
 use bevy_iap::ui::{Ink, ShopCommand, ShopSettings, Size, Skin, Tone, Words, font};
 use bevy_iap::ui::{balance_label, buy_button, outcome_label, owned_badge, title_label};
 
-use crate::game::{Moving, Run, Screen, keep_best};
+use crate::game::{Run, Screen, keep_best};
 use crate::runner::Runner;
 use crate::shop::is_shop_closed;
 use crate::sound;
@@ -51,7 +51,7 @@ pub fn plugin(app: &mut App) {
         .add_systems(OnEnter(Screen::Settings), settings)
         .add_systems(OnEnter(Screen::Run), hud)
         .add_systems(OnEnter(Screen::Crashed), crashed.after(keep_best))
-        .add_systems(Update, (read_jumps.before(Moving), count).run_if(in_state(Screen::Run)))
+        .add_systems(Update, count.run_if(in_state(Screen::Run)))
         .add_systems(Update, navigate.run_if(is_shop_closed.and_then(not(in_state(Screen::Run)))))
         .add_observer(tap);
 }
@@ -150,11 +150,12 @@ fn change(
 }
 
 fn hud(mut commands: Commands, store: Res<Store>) {
+    let owned = ["double_jump", "magnet", "day_pass"].into_iter().filter(|product| store.owns(product));
+    let corner = || Node { margin: px(14).all().with_bottom(px(0)), ..default() };
     commands.spawn(page(Screen::Run, JustifyContent::Start, AlignItems::Start)).with_children(|page| {
-        page.spawn((line("", Size::Title, Tone::Plain), Score));
-        page.spawn((Skin::Chip, Node::default(), children![title_label("shield"), owned_badge("shield")]));
-        for product in ["double_jump", "magnet", "day_pass"].into_iter().filter(|product| store.owns(product)) {
-            page.spawn((Skin::Chip, Node::default(), children![title_label(product), owned_badge(product)]));
+        page.spawn((line("", Size::Title, Tone::Plain), Score, corner()));
+        for product in ["shield"].into_iter().chain(owned) {
+            page.spawn((Skin::Chip, corner(), children![title_label(product), owned_badge(product)]));
         }
     });
 }
@@ -182,9 +183,16 @@ fn crashed(mut commands: Commands, words: Res<Words>, run: Res<Run>, store: Res<
     });
 }
 
-fn read_jumps(keys: Res<ButtonInput<KeyCode>>, gamepads: Query<&Gamepad>, mut runner: ResMut<Runner>) {
+pub fn read_jumps(
+    screen: Res<State<Screen>>,
+    keys: Res<ButtonInput<KeyCode>>,
+    gamepads: Query<&Gamepad>,
+    mut runner: ResMut<Runner>,
+) {
     let by_gamepad = gamepads.iter().any(|gamepad| gamepad.just_pressed(GamepadButton::South));
-    if by_gamepad || keys.any_just_pressed([KeyCode::Space, KeyCode::KeyW, KeyCode::ArrowUp]) {
+    if *screen == Screen::Run
+        && (by_gamepad || keys.any_just_pressed([KeyCode::Space, KeyCode::KeyW, KeyCode::ArrowUp]))
+    {
         runner.wants_to_jump = PATIENCE;
     }
 }

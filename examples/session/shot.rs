@@ -12,7 +12,7 @@ use bevy::prelude::*;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
 use bevy::window::PrimaryWindow;
 
-use crate::game::{Moving, Passing, Run, Screen};
+use crate::game::{Passing, Run, Screen, advance};
 use crate::runner::{GRAVITY, JUMP, PLACE, Runner};
 
 /// Seconds for which a key is down, unless the script says otherwise.
@@ -94,7 +94,7 @@ pub fn prepare(app: &mut App, arguments: &[String]) -> Result<(), String> {
     }
     let plays_itself = resource_exists::<Picture>.and_then(not(resource_exists::<Script>));
     app.add_systems(PreUpdate, press_keys.before(InputSystems).run_if(resource_exists::<Script>))
-        .add_systems(Update, (begin, steer).before(Moving).run_if(plays_itself))
+        .add_systems(Update, (begin, steer).before(advance).run_if(plays_itself))
         .add_systems(Update, take_picture.run_if(resource_exists::<Picture>));
     Ok(())
 }
