@@ -151,7 +151,7 @@ fn change(
 
 fn hud(mut commands: Commands, store: Res<Store>) {
     let owned = ["double_jump", "magnet", "day_pass"].into_iter().filter(|product| store.owns(product));
-    let corner = || Node { margin: px(14).all().with_bottom(px(0)), ..default() };
+    let corner = || Node { margin: px(14).left().with_top(px(4)), ..default() };
     commands.spawn(page(Screen::Run, JustifyContent::Start, AlignItems::Start)).with_children(|page| {
         page.spawn((line("", Size::Title, Tone::Plain), Score, corner()));
         for product in ["shield"].into_iter().chain(owned) {
