@@ -19,7 +19,7 @@ use player::{Player, Standing};
 use serde::Serialize;
 use server::{ASSETS, CATALOG, WELCOME};
 
-/// Runs the session that the arguments ask for, if they ask for one.
+/// Runs the session that the arguments ask for, if they do; without a display they always do.
 pub fn asked_for(arguments: &[String]) -> Option<ExitCode> {
     let behind = |name: &str| arguments.iter().position(|word| word == name).map(|at| &arguments[at + 1..]);
     if let Some(words) = behind("--client") {
@@ -33,7 +33,17 @@ pub fn asked_for(arguments: &[String]) -> Option<ExitCode> {
         let count = words.first().and_then(|count| count.parse().ok());
         return Some(count.map_or_else(|| misused("--kills needs a number"), kills::run));
     }
-    behind("--headless").map(|_| play())
+    if behind("--headless").is_none() {
+        if has_display() {
+            return None;
+        }
+        println!("There is no display here, so the demo plays without a window.");
+    }
+    Some(play())
+}
+
+fn has_display() -> bool {
+    !cfg!(target_os = "linux") || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
 fn misused(mistake: &str) -> ExitCode {
