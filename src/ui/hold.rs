@@ -3,19 +3,16 @@
 //! It is held by a pointer, by Enter or Space, or by a gamepad's lower button, and let go of by whatever ends that. A
 //! screen reader cannot hold: there the first press asks, and a second one within a few seconds buys.
 
-use bevy::a11y::AccessibilityNode;
 use bevy::ecs::system::SystemParam;
 use bevy::input::ButtonState;
 use bevy::input::keyboard::KeyboardInput;
-use bevy::input_focus::tab_navigation::TabIndex;
 use bevy::input_focus::{FocusedInput, InputFocus};
-use bevy::picking::hover::Hovered;
 use bevy::picking::pointer::PointerId;
 use bevy::prelude::*;
 use bevy::time::Real;
-use bevy::ui::auto_directional_navigation::AutoDirectionalNavigation;
 use bevy::ui::{InteractionDisabled, Pressed};
 
+use super::navigation::Control;
 use super::parts::Part;
 use super::skin::{Ink, Size, Skin, Tone};
 use super::theme::Theme;
@@ -27,7 +24,7 @@ const SHORTEST_HOLD: f32 = 0.25;
 
 /// Buys a product when it is held.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
-#[require(Node, Skin = Skin::Main, Hovered, TabIndex, AutoDirectionalNavigation, AccessibilityNode)]
+#[require(Node, Skin = Skin::Main, Control)]
 pub struct BuyButton(
     /// The product.
     pub String,

@@ -1,15 +1,20 @@
 //! The shop by keyboard, gamepad and screen reader: where the focus goes, and what it is called.
 
 use bevy::a11y::{AccessibilityNode, ActionRequest};
+use bevy::ecs::system::SystemParam;
+use bevy::input_focus::directional_navigation::{AutoNavigationConfig, FocusableArea};
+use bevy::input_focus::navigator::find_best_candidate;
+use bevy::input_focus::tab_navigation::TabIndex;
 use bevy::input_focus::{FocusCause, InputFocus, InputFocusVisible};
 use bevy::math::CompassOctant;
+use bevy::picking::hover::Hovered;
 use bevy::prelude::*;
 use bevy::ui::InteractionDisabled;
-use bevy::ui::auto_directional_navigation::AutoDirectionalNavigator;
+use bevy::ui::UiGlobalTransform;
 use bevy::ui_widgets::{Activate, Button, ScrollIntoView};
 
 use super::hold::{BuyButton, Till};
-use super::panel::Does;
+use super::panel::{Does, Panel};
 use super::parts::{Part, Truth};
 use super::shop::{Shop, ShopCommand};
 use super::waits::Waits;
@@ -27,8 +32,14 @@ fn live() -> AccessibilityNode {
     AccessibilityNode(node)
 }
 
-/// What can be pressed.
-type IsControl = Or<(With<Does>, With<BuyButton>)>;
+/// Something that can be pressed, and reached by Tab, arrows and gamepad. Put it on a game's own buttons to have them
+/// reached like the shop's, and pressed by a gamepad's lower button.
+#[derive(Component, Clone, Copy, Debug, Default)]
+#[require(TabIndex, Hovered, AccessibilityNode)]
+pub struct Control;
+
+/// What the shop gives its name.
+type IsNamed = Or<(With<Does>, With<BuyButton>)>;
 /// What can be read.
 type IsText = (With<Part>, Without<Does>, Without<BuyButton>);
 /// What a control's name depends on.
@@ -48,7 +59,7 @@ enum Wish {
 }
 
 /// What keys and gamepads wish for in this frame.
-#[derive(bevy::ecs::system::SystemParam)]
+#[derive(SystemParam)]
 pub(super) struct Wishes<'w, 's> {
     keys: Option<Res<'w, ButtonInput<KeyCode>>>,
     #[cfg(feature = "gamepad")]
@@ -90,32 +101,56 @@ impl Wishes<'_, '_> {
     }
 }
 
+/// Controls, and where they are.
+#[derive(SystemParam)]
+pub(super) struct Places<'w, 's> {
+    controls: Query<'w, 's, (Entity, &'static ComputedNode, &'static UiGlobalTransform), With<Control>>,
+    parents: Query<'w, 's, &'static ChildOf>,
+    panels: Query<'w, 's, (), With<Panel>>,
+    config: Res<'w, AutoNavigationConfig>,
+}
+
+impl Places<'_, '_> {
+    /// The controls that can be reached: those of the panel alone while it is open, since it lies over the game's.
+    fn within_reach(&self, is_open: bool) -> Vec<FocusableArea> {
+        let is_reached = |control| !is_open || self.parents.iter_ancestors(control).any(|it| self.panels.contains(it));
+        let reached = self.controls.iter().filter(|(control, node, _)| !node.is_empty() && is_reached(*control));
+        let area = |(entity, node, place): (_, &ComputedNode, &UiGlobalTransform)| FocusableArea {
+            entity,
+            position: place.translation,
+            size: node.size(),
+        };
+        reached.map(area).collect()
+    }
+}
+
 /// Moves the focus, and leaves the shop.
 pub(super) fn navigate(
     wishes: Wishes<'_, '_>,
     shop: Res<Shop>,
-    mut navigator: AutoDirectionalNavigator,
-    controls: Query<Entity, IsControl>,
+    places: Places<'_, '_>,
+    mut focus: ResMut<InputFocus>,
     mut visible: ResMut<InputFocusVisible>,
     mut commands: MessageWriter<ShopCommand>,
 ) {
     let Some(wish) = wishes.wish() else { return };
-    let focus = navigator.input_focus().filter(|focus| controls.contains(*focus));
-    match wish {
-        Wish::Leave if shop.is_open() => {
+    let Wish::Go(direction) = wish else {
+        if shop.is_open() {
             commands.write(shop.back());
         }
-        Wish::Leave => {}
-        Wish::Go(_) if focus.is_none() && !shop.is_open() => {}
-        Wish::Go(direction) => {
-            visible.0 = true;
-            if focus.is_some() {
-                // At the edge there is nowhere to go.
-                let _ = navigator.navigate(direction);
-            } else if let Some(first) = controls.iter().next() {
-                navigator.manual_directional_navigation.focus.set(first, FocusCause::Navigated);
-            }
-        }
+        return;
+    };
+    let areas = places.within_reach(shop.is_open());
+    let here = areas.iter().find(|area| focus.get() == Some(area.entity));
+    let next = match here {
+        // At the edge there is nowhere to go.
+        Some(here) => find_best_candidate(here, direction, &areas, &places.config),
+        None if shop.is_open() => areas.first().map(|area| area.entity),
+        None => None,
+    };
+    if let Some(next) = next {
+        visible.0 = true;
+        focus.set(next, FocusCause::Navigated);
     }
 }
 
@@ -124,7 +159,7 @@ pub(super) fn navigate(
 pub(super) fn press_by_gamepad(
     gamepads: Query<&Gamepad>,
     focus: Res<InputFocus>,
-    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Does>)>,
+    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Control>)>,
     buying: Query<Has<InteractionDisabled>, With<BuyButton>>,
     holding: Query<Entity, With<super::hold::Holding>>,
     mut commands: Commands,
@@ -151,7 +186,7 @@ pub(super) fn press_by_gamepad(
 pub(super) fn scroll_to_focus(
     focus: Res<InputFocus>,
     visible: Res<InputFocusVisible>,
-    controls: Query<(), IsControl>,
+    controls: Query<(), With<Control>>,
     mut commands: Commands,
 ) {
     if let Some(entity) = focus.get().filter(|entity| visible.0 && controls.contains(*entity)) {
@@ -162,7 +197,7 @@ pub(super) fn scroll_to_focus(
 /// What a screen reader asks for.
 pub(super) fn answer_screen_reader(
     mut requests: MessageReader<ActionRequest>,
-    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Does>)>,
+    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Control>)>,
     buying: Query<(&BuyButton, Has<InteractionDisabled>)>,
     mut focus: ResMut<InputFocus>,
     mut till: Till,
@@ -190,7 +225,7 @@ pub(super) fn name(
     store: Res<Store>,
     words: Res<Words>,
     waits: Res<Waits>,
-    mut controls: Query<Named, IsControl>,
+    mut controls: Query<Named, IsNamed>,
     parts: Query<&Part>,
     mut texts: Query<(&Text, &mut AccessibilityNode), IsText>,
 ) {

@@ -5,17 +5,15 @@
 
 use bevy::clipboard::Clipboard;
 use bevy::ecs::system::SystemParam;
-use bevy::input_focus::tab_navigation::{TabGroup, TabIndex};
+use bevy::input_focus::tab_navigation::TabGroup;
 use bevy::input_focus::{FocusCause, InputFocus};
-use bevy::picking::hover::Hovered;
 use bevy::prelude::*;
 use bevy::ui::Pressed;
-use bevy::ui::auto_directional_navigation::AutoDirectionalNavigation;
 use bevy::ui_widgets::{Activate, Button, ScrollArea};
 
 use super::glyphs::Glyphs;
 use super::hold::buy_button;
-use super::navigation::Announcer;
+use super::navigation::{Announcer, Control};
 use super::parts::{
     Lamp, Part, Spinner, Step, Truth, balance_label, description_label, outcome_label, owned_badge, price_label, shelf,
     standing_label, title_label,
@@ -372,7 +370,7 @@ fn labelled(row: &mut ChildSpawnerCommands, does: Does, part: Part, skin: Skin, 
 
 /// Something that can be pressed, by whatever means.
 fn control(does: Does, skin: Skin) -> impl Bundle {
-    (does, skin, Button, Hovered::default(), TabIndex(0), AutoDirectionalNavigation::default())
+    (does, skin, Button, Control)
 }
 
 fn veil() -> Node {
