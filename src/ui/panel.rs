@@ -342,7 +342,13 @@ fn purchases(page: &mut ChildSpawnerCommands, view: &View, made: &mut Made) {
     }
     for &order in &view.purchases {
         page.spawn((Skin::Field, spread())).with_children(|row| {
-            let said = Node { flex_direction: FlexDirection::Column, flex_shrink: 1.0, min_width: px(0), ..default() };
+            let said = Node {
+                flex_direction: FlexDirection::Column,
+                flex_basis: percent(55),
+                flex_grow: 1.0,
+                min_width: px(0),
+                ..default()
+            };
             row.spawn((Skin::Column, said)).with_children(|said| {
                 said.spawn(Part::Ordered(order));
                 said.spawn((Part::State(order), Ink::new(Size::Small, Tone::Quiet)));
