@@ -42,6 +42,8 @@ use bevy::prelude::*;
 
 pub use hold::{BuyButton, buy_button};
 pub use navigation::Announcer;
+#[cfg(feature = "dev")]
+pub(crate) use navigation::Control;
 pub use parts::{
     Lamp, Part, Spinner, Step, balance_label, description_label, outcome_label, owned_badge, price_label,
     standing_label, title_label,

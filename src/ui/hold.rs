@@ -14,6 +14,7 @@ use bevy::time::Real;
 use bevy::ui::auto_directional_navigation::AutoDirectionalNavigation;
 use bevy::ui::{InteractionDisabled, Pressed};
 
+use super::navigation::Control;
 use super::parts::Part;
 use super::skin::{Ink, Size, Skin, Tone};
 use super::theme::Theme;
@@ -25,7 +26,7 @@ const SHORTEST_HOLD: f32 = 0.25;
 
 /// Buys a product when it is held.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
-#[require(Node, Skin = Skin::Main, Hovered, TabIndex, AutoDirectionalNavigation)]
+#[require(Node, Skin = Skin::Main, Hovered, TabIndex, AutoDirectionalNavigation, Control)]
 pub struct BuyButton(
     /// The product.
     pub String,

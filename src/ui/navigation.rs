@@ -17,6 +17,10 @@ use super::waits::Waits;
 use super::words::{Words, arguments};
 use crate::plugin::{PurchaseUpdated, Store};
 
+/// Something that can have the focus and be pressed, in the shop or beside it.
+#[derive(Component, Clone, Copy, Debug, Default)]
+pub(crate) struct Control;
+
 /// Says what happened to those who do not see it.
 #[derive(Component, Debug)]
 #[require(Node, AccessibilityNode = live())]
@@ -83,7 +87,7 @@ pub(super) fn navigate(
     wishes: Wishes<'_, '_>,
     shop: Res<Shop>,
     mut navigator: AutoDirectionalNavigator,
-    controls: Query<Entity, (With<AutoDirectionalNavigation>, Or<(With<Does>, With<BuyButton>)>)>,
+    controls: Query<Entity, (With<AutoDirectionalNavigation>, With<Control>)>,
     mut visible: ResMut<InputFocusVisible>,
     mut commands: MessageWriter<ShopCommand>,
 ) {
@@ -112,7 +116,7 @@ pub(super) fn navigate(
 pub(super) fn press_by_gamepad(
     gamepads: Query<&Gamepad>,
     focus: Res<InputFocus>,
-    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Does>)>,
+    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Control>)>,
     buying: Query<Has<InteractionDisabled>, With<BuyButton>>,
     holding: Query<Entity, With<super::hold::Holding>>,
     mut commands: Commands,
@@ -139,7 +143,7 @@ pub(super) fn press_by_gamepad(
 pub(super) fn scroll_to_focus(
     focus: Res<InputFocus>,
     visible: Res<InputFocusVisible>,
-    controls: Query<(), Or<(With<Does>, With<BuyButton>)>>,
+    controls: Query<(), With<Control>>,
     mut commands: Commands,
 ) {
     if let Some(entity) = focus.get().filter(|entity| visible.0 && controls.contains(*entity)) {
@@ -150,7 +154,7 @@ pub(super) fn scroll_to_focus(
 /// What a screen reader asks for.
 pub(super) fn answer_screen_reader(
     mut requests: MessageReader<ActionRequest>,
-    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Does>)>,
+    plain: Query<Has<InteractionDisabled>, (With<Button>, With<Control>)>,
     buying: Query<(&BuyButton, Has<InteractionDisabled>)>,
     mut focus: ResMut<InputFocus>,
     mut store: ResMut<Store>,

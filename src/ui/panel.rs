@@ -13,7 +13,7 @@ use bevy::ui_widgets::{Activate, Button, ScrollArea};
 
 use super::glyphs::Glyphs;
 use super::hold::buy_button;
-use super::navigation::Announcer;
+use super::navigation::{Announcer, Control};
 use super::parts::{
     Lamp, Part, Spinner, Step, Truth, balance_label, description_label, outcome_label, owned_badge, price_label, shelf,
     standing_label, title_label,
@@ -35,6 +35,7 @@ pub(super) struct Panel;
 
 /// What a control does when it is pressed.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
+#[require(Control)]
 pub(super) enum Does {
     Turn(ShopCommand),
     Copy(OrderId),
