@@ -35,6 +35,7 @@ mod theme;
 mod waits;
 mod words;
 
+use bevy::a11y::ActionRequest;
 use bevy::input_focus::InputFocus;
 use bevy::input_focus::directional_navigation::DirectionalNavigationPlugin;
 use bevy::input_focus::tab_navigation::TabNavigationPlugin;
@@ -93,7 +94,9 @@ impl Plugin for ShopPlugin {
             .init_resource::<skin::Fit>()
             .init_resource::<panel::Shown>()
             .init_resource::<glyphs::Glyphs>()
-            .add_message::<ShopCommand>();
+            .add_message::<ShopCommand>()
+            // Where there is a window, its plugin has it too.
+            .add_message::<ActionRequest>();
         let fonts = app.world_mut().get_resource_mut::<Assets<Font>>();
         let font = fonts.map(|mut fonts| fonts.add(Font::from_bytes(FONT.to_vec())));
         app.insert_resource(skin::ShopFont(font.unwrap_or_default()));

@@ -136,7 +136,8 @@ impl Plugin for DevPanelPlugin {
             (
                 troubles::take_news.run_if(has_news),
                 layout::lay_out.run_if(resource_changed::<DevPanel>),
-                (journal::ask, said::tell.run_if(said::is_due)).chain().run_if(is_open),
+                journal::ask.run_if(is_open),
+                said::tell.run_if(is_open.and_then(said::is_due)),
             )
                 .chain()
                 .in_set(ShopSystems::LayOut),

@@ -13,6 +13,7 @@ mod keys;
 mod offline;
 mod promises;
 mod refunds;
+mod sandbox;
 mod shop;
 mod tampering;
 mod waiting;

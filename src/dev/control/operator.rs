@@ -69,7 +69,8 @@ impl Operator {
     }
 
     fn thaw(&mut self) -> Result<String, String> {
-        let Some(device) = self.frozen else { return Ok("no orders are declined".to_owned()) };
+        // An earlier start in the same folder may have frozen it.
+        let device = self.frozen.map_or_else(|| self.speaker().map(|speaker| speaker.device), Ok)?;
         self.operate(ThawDevice { device })?;
         self.frozen = None;
         Ok(format!("the orders of the device {device} are settled again"))
