@@ -25,7 +25,7 @@ use crate::server::LocalServer;
 /// The most outcomes that wait to be read; of more, the oldest are forgotten.
 const MOST_OUTCOMES: usize = 64;
 /// In seconds.
-const DAY: i64 = 86_400;
+pub(super) const DAY: i64 = 86_400;
 
 /// What a sandbox can do. Clones are handles to the same sandbox; as a resource it is what the
 /// [`DevPanelPlugin`](super::DevPanelPlugin) has its buttons for.

@@ -1,7 +1,7 @@
 //! The panel for developers: how the store stands, and buttons for what a sandbox can do.
 //!
 //! It is docked at the right, over the game and over the shop, in the shop's own look, and used by mouse, keyboard and
-//! gamepad like the shop. It is in English. While it is closed, none of its systems runs.
+//! gamepad like the shop; PageUp and PageDown scroll it. It is in English. While it is closed, none of its systems runs.
 
 mod act;
 mod journal;
@@ -136,7 +136,7 @@ impl Plugin for DevPanelPlugin {
             (
                 troubles::take_news.run_if(has_news),
                 layout::lay_out.run_if(resource_changed::<DevPanel>),
-                journal::ask.run_if(is_open),
+                (journal::ask, layout::scroll).run_if(is_open),
                 said::tell.run_if(is_open.and_then(said::is_due)),
             )
                 .chain()

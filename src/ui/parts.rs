@@ -148,30 +148,24 @@ impl<'a> Truth<'a> {
         match part {
             Part::Phrase(message) => words.say(message).into(),
             Part::Title(product) => self.title(product).into(),
-            Part::Description(product) => self
-                .product(product)
-                .map_or_else(String::new, |product| product.description_in(words.language()).to_owned())
-                .into(),
+            Part::Description(product) => self.product(product).map_or_else(String::new, |product| {
+                product.description_in(words.language()).to_owned()
+            }).into(),
             Part::Price(product) => store.price(product).map_or_else(String::new, |price| words.money(price)).into(),
             Part::Owned(product) => self.owned(product).into(),
             Part::Buy(product) => self.buy(product).into(),
             Part::Outcome(product) => self.outcome(product),
-            Part::Step(step) => words
-                .say(match step {
-                    Step::Queued => "step-queued",
-                    Step::Sent => "step-sent",
-                    Step::Receipt => "step-receipt",
-                })
-                .into(),
+            Part::Step(step) => words.say(match step {
+                Step::Queued => "step-queued",
+                Step::Sent => "step-sent",
+                Step::Receipt => "step-receipt",
+            }).into(),
             Part::Balance => self.balance().into(),
             Part::Standing => self.standing().unwrap_or_default().into(),
             Part::Group(group) => self.group(group.as_deref()).into(),
-            Part::Account => store
-                .account()
-                .map_or_else(String::new, |account| {
-                    words.say_with("history-account", &arguments([("account", account.to_string().into())]))
-                })
-                .into(),
+            Part::Account => store.account().map_or_else(String::new, |account| {
+                words.say_with("history-account", &arguments([("account", account.to_string().into())]))
+            }).into(),
             Part::Ordered(order) => store.order(*order).map_or_else(String::new, |order| self.ordered(order)).into(),
             Part::Receipt(order) => store.order(*order).map_or_else(String::new, |order| self.receipt(order)).into(),
             Part::State(order) => store.order(*order).map_or_else(Said::default, |order| self.state(order)),
@@ -197,14 +191,10 @@ impl<'a> Truth<'a> {
     fn owned(self, product: &str) -> String {
         let Self { store, words, .. } = self;
         let Some(found) = self.product(product) else { return String::new() };
-        let rights: Vec<_> = found
-            .grants
-            .iter()
-            .filter_map(|grant| match grant {
-                CatalogGrant::Entitlement(right) => Some(right.as_str()),
-                CatalogGrant::Item(..) => None,
-            })
-            .collect();
+        let rights: Vec<_> = found.grants.iter().filter_map(|grant| match grant {
+            CatalogGrant::Entitlement(right) => Some(right.as_str()),
+            CatalogGrant::Item(..) => None,
+        }).collect();
         if rights.is_empty() {
             let items = found.grants.iter().filter_map(|grant| match grant {
                 CatalogGrant::Item(item, _) => Some(store.quantity(item.as_str())),

@@ -128,7 +128,11 @@ impl Fit {
 pub(super) struct ShopFont(pub(super) Handle<Font>);
 
 /// Follows the window and the settings.
-pub(super) fn fit(windows: Query<&Window, With<PrimaryWindow>>, settings: Res<ShopSettings>, mut fit: ResMut<Fit>) {
+pub(super) fn fit(
+    windows: Query<&Window, With<PrimaryWindow>>,
+    settings: Res<ShopSettings>,
+    mut fit: ResMut<Fit>,
+) {
     let Ok(window) = windows.single() else { return };
     fit.set_if_neq(Fit::to(window.size(), &settings));
 }
@@ -147,30 +151,17 @@ impl Skin {
     fn made(self, theme: &Theme) -> Made {
         let Theme { colors: c, space, radius, border, .. } = theme;
         let (space, radius, border) = (*space, *radius, *border);
-        let plain =
-            Made { ground: Color::NONE, edge: Color::NONE, thick: 0.0, padding: (0.0, 0.0), radius, gap: space };
+        let plain = Made { ground: Color::NONE, edge: Color::NONE, thick: 0.0, padding: (0.0, 0.0), radius, gap: space };
         match self {
             Self::Veil => Made { ground: c.veil, padding: (space, space), radius: 0.0, ..plain },
-            Self::Panel => Made {
-                ground: c.panel,
-                edge: c.edge,
-                thick: border,
-                padding: (space, space),
-                radius: 1.6 * radius,
-                ..plain
-            },
-            Self::Row | Self::Column | Self::Picture => plain,
-            Self::Card => {
-                Made { ground: c.card, edge: c.edge, thick: border, padding: (space, space), gap: space / 2.0, ..plain }
+            Self::Panel => {
+                Made { ground: c.panel, edge: c.edge, thick: border, padding: (space, space), radius: 1.6 * radius, ..plain }
             }
-            Self::HighlightedCard => Made {
-                ground: c.card,
-                edge: c.accent,
-                thick: border,
-                padding: (space, space),
-                gap: space / 2.0,
-                ..plain
-            },
+            Self::Row | Self::Column | Self::Picture => plain,
+            Self::Card => Made { ground: c.card, edge: c.edge, thick: border, padding: (space, space), gap: space / 2.0, ..plain },
+            Self::HighlightedCard => {
+                Made { ground: c.card, edge: c.accent, thick: border, padding: (space, space), gap: space / 2.0, ..plain }
+            }
             Self::Field => Made { ground: c.card, padding: (space, space), gap: space / 2.0, ..plain },
             Self::Button => {
                 Made { ground: c.card, edge: c.edge, thick: border, padding: (1.2 * space, 0.6 * space), ..plain }
@@ -181,16 +172,8 @@ impl Skin {
             Self::Main => {
                 Made { ground: c.card, edge: c.accent, thick: border, padding: (2.0 * space, space), ..plain }
             }
-            Self::Chip => Made {
-                ground: c.panel,
-                edge: c.edge,
-                thick: border / 2.0,
-                padding: (space / 2.0, space / 6.0),
-                ..plain
-            },
-            Self::Banner => {
-                Made { ground: c.card, edge: c.warning, thick: border, padding: (space, 0.6 * space), ..plain }
-            }
+            Self::Chip => Made { ground: c.panel, edge: c.edge, thick: border / 2.0, padding: (space / 2.0, space / 6.0), ..plain },
+            Self::Banner => Made { ground: c.card, edge: c.warning, thick: border, padding: (space, 0.6 * space), ..plain },
             Self::Progress => Made { ground: c.accent.with_alpha(0.45), gap: 0.0, ..plain },
             Self::Spinner => Made { edge: c.accent, thick: 1.5 * border, radius: 10_000.0, ..plain },
             Self::Lamp(tone) => {

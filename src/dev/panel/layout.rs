@@ -1,5 +1,7 @@
 //! What is where in the panel: laid out when it opens, and gone when it closes.
 
+use std::time::Duration;
+
 use bevy::a11y::AccessibilityNode;
 use bevy::input_focus::tab_navigation::{TabGroup, TabIndex};
 use bevy::input_focus::{FocusCause, InputFocus};
@@ -8,17 +10,15 @@ use bevy::prelude::*;
 use bevy::ui::auto_directional_navigation::AutoDirectionalNavigation;
 use bevy::ui_widgets::{Button, ScrollArea};
 
-use std::time::Duration;
-
 use super::{DevAction, DevButton, DevLine, DevPanel, ORDERS, TROUBLES};
-use crate::dev::control::SandboxControl;
+use crate::dev::control::{DAY, SandboxControl};
 use crate::dev::network::Network;
 use crate::ui::{Ink, Size, Skin, Tone};
 
 /// Above the shop.
 const ABOVE_THE_SHOP: GlobalZIndex = GlobalZIndex(2_000);
-/// In seconds.
-const DAY: i64 = 86_400;
+/// How much of what is seen is left behind by a key.
+const PAGE: f32 = 0.8;
 
 /// The panel that is laid out, and what had the focus before it.
 #[derive(Resource, Debug, Default)]
@@ -26,6 +26,10 @@ pub(super) struct Shown {
     panel: Option<Entity>,
     focus: Option<Entity>,
 }
+
+/// What scrolls.
+#[derive(Component, Debug)]
+pub(super) struct Body;
 
 impl DevAction {
     /// What its button says.
@@ -99,7 +103,7 @@ pub(super) fn lay_out(
             first = Some(button(header, DevAction::Close));
         });
         line(panel, DevLine::Outcome);
-        panel.spawn((Skin::Column, ScrollArea, body())).with_children(|body| fill(body, control.is_some()));
+        panel.spawn((Body, Skin::Column, ScrollArea, body())).with_children(|body| fill(body, control.is_some()));
     });
     shown.focus = focus.get();
     if let Some(first) = first {
@@ -108,14 +112,30 @@ pub(super) fn lay_out(
     shown.panel = Some(root);
 }
 
+/// Scrolls by keyboard: what is not a button cannot be tabbed to.
+pub(super) fn scroll(
+    keys: Option<Res<ButtonInput<KeyCode>>>,
+    mut bodies: Query<(&ComputedNode, &mut ScrollPosition), With<Body>>,
+) {
+    let pressed = |key| keys.as_ref().is_some_and(|keys| keys.just_pressed(key));
+    let pages = match (pressed(KeyCode::PageDown), pressed(KeyCode::PageUp)) {
+        (true, false) => PAGE,
+        (false, true) => -PAGE,
+        _ => return,
+    };
+    for (node, mut position) in &mut bodies {
+        let (seen, whole) = (node.size().y, node.content_size().y);
+        let last = (whole - seen).max(0.0) * node.inverse_scale_factor();
+        position.y = (position.y + pages * seen * node.inverse_scale_factor()).clamp(0.0, last);
+    }
+}
+
 fn fill(body: &mut ChildSpawnerCommands, has_sandbox: bool) {
     heading(body, "Store");
     for it in [DevLine::Connection, DevLine::Wallet, DevLine::Account, DevLine::Device, DevLine::Journal] {
         line(body, it);
     }
-    let copies = [DevAction::CopyAccount, DevAction::CopyDevice, DevAction::CopyOrder];
-    buttons(body, &[DevAction::Offline, DevAction::SyncNow]);
-    buttons(body, &copies);
+    buttons(body, &[DevAction::Offline, DevAction::SyncNow, DevAction::CopyAccount, DevAction::CopyDevice]);
     if has_sandbox {
         heading(body, "Network");
         line(body, DevLine::Network);
@@ -130,6 +150,7 @@ fn fill(body: &mut ChildSpawnerCommands, has_sandbox: bool) {
         body.spawn((Text::new(words), Ink::new(Size::Small, Tone::Quiet)));
     }
     heading(body, "Last orders");
+    buttons(body, &[DevAction::CopyOrder]);
     (0..ORDERS).for_each(|place| line(body, DevLine::Order(place)));
     heading(body, "Last troubles");
     (0..TROUBLES).for_each(|place| line(body, DevLine::Trouble(place)));
