@@ -35,7 +35,6 @@ mod theme;
 mod waits;
 mod words;
 
-use bevy::a11y::ActionRequest;
 use bevy::input_focus::InputFocus;
 use bevy::input_focus::directional_navigation::DirectionalNavigationPlugin;
 use bevy::input_focus::tab_navigation::TabNavigationPlugin;
@@ -95,11 +94,14 @@ impl Plugin for ShopPlugin {
             .init_resource::<panel::Shown>()
             .init_resource::<glyphs::Glyphs>()
             .add_message::<ShopCommand>()
-            // Where there is a window, its plugin has it too.
-            .add_message::<ActionRequest>();
+            .add_message::<bevy::a11y::ActionRequest>();
         let fonts = app.world_mut().get_resource_mut::<Assets<Font>>();
         let font = fonts.map(|mut fonts| fonts.add(Font::from_bytes(FONT.to_vec())));
         app.insert_resource(skin::ShopFont(font.unwrap_or_default()));
+        if !app.world().contains_resource::<Store>() {
+            tracing::error!("there is no shop: add `ShopPlugin` after `IapPlugin`");
+            return;
+        }
         theme::register(app, self.theme.as_deref());
         if !app.is_plugin_added::<TabNavigationPlugin>() {
             app.add_plugins(TabNavigationPlugin);
@@ -108,7 +110,7 @@ impl Plugin for ShopPlugin {
             app.add_plugins(DirectionalNavigationPlugin);
         }
         hold::register(app);
-        app.add_observer(panel::act);
+        app.add_observer(panel::act).add_observer(panel::scroll_by_drag);
 
         use ShopSystems::{Dress, LayOut, Obey, Tell};
         app.configure_sets(Update, (Obey, LayOut, Tell, Dress).chain());
@@ -137,7 +139,8 @@ impl Plugin for ShopPlugin {
                     waits::note.run_if(resource_changed::<Store>),
                     waits::end.run_if(waits::is_waiting),
                     (parts::tell, parts::light, navigation::name).chain().run_if(truth_changed),
-                    navigation::announce.run_if(on_message::<PurchaseUpdated>),
+                    navigation::announce
+                        .run_if(on_message::<PurchaseUpdated>.or_else(resource_changed::<waits::Waits>)),
                 )
                     .chain()
                     .run_if(is_used.clone())

@@ -106,7 +106,7 @@ pub enum AccountTrouble {
         trouble: String,
     },
     /// The store did not answer; it may have done it all the same. It is asked again until it answers, and then another
-    /// message follows. What is ordered waits until then.
+    /// message follows. What is ordered waits no longer.
     #[error(
         "the store has not answered yet; nothing was changed as far as this device knows, and it asks again by itself"
     )]

@@ -47,17 +47,23 @@ impl Session {
         let mut keys = ServerKeys::pinned(settings.server_keys.iter().copied());
         // The next key, once the journal was found to be of its device: a crash came before it took its place.
         let mut taken: Option<SecretKey> = None;
-        let (opening, opened) = loop {
+        // What the first pass found and mended, a later one does not find any more.
+        let (mut troubles, mut is_damaged) = (Vec::new(), false);
+        let (opening, mut opened) = loop {
             let mut opening = None;
             let begin = |key: &SecretKey| {
                 let key = taken.as_ref().unwrap_or(key).clone();
                 Machine::opening_with(settings.clone(), key, keys.clone())
             };
             let opened = storage.open(&mut |key, record| opening.get_or_insert_with(|| begin(key)).replay(record));
-            let opened = match opened {
+            let mut opened = match opened {
                 Ok(opened) => opened,
                 Err(error) => return Err(NotOpened::by(&error, storage)),
             };
+            is_damaged |= opened.is_damaged;
+            let found = std::mem::take(&mut opened.troubles).into_iter();
+            let new: Vec<_> = found.filter(|trouble| !troubles.contains(trouble)).collect();
+            troubles.extend(new);
             let mut opening = opening.unwrap_or_else(|| begin(&opened.key));
             match storage.next_key() {
                 Ok(Some(next)) if opening.other_device() == Some(next.id()) && !seeded(Bug::ForgetNextKey) => {
@@ -72,6 +78,7 @@ impl Session {
                 None => break (opening, opened),
             }
         };
+        (opened.troubles, opened.is_damaged) = (troubles, is_damaged);
         let may_write = opened.access.may_write();
         if taken.is_some()
             && may_write

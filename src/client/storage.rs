@@ -36,6 +36,8 @@ pub struct Opened {
     pub key: SecretKey,
     /// Whether this copy may write.
     pub access: Access,
+    /// Whether records may be missing that were there.
+    pub is_damaged: bool,
     /// What was wrong and how it was mended, in words.
     pub troubles: Vec<String>,
 }

@@ -214,7 +214,11 @@ impl Worker<'_> {
             let mut inputs = vec![tokio::select! {
                 command = inbox.recv() => match command {
                     Some(command) => command,
-                    None => return Ended::ByTheGame,
+                    None => {
+                        // What waits for an answer about the account waits no longer: it is signed and saved.
+                        self.step(vec![Input::SetOffline(true)]);
+                        return Ended::ByTheGame;
+                    }
                 },
                 answer = answer(&mut self.request) => {
                     self.request = None;

@@ -141,6 +141,11 @@ impl SimulatedDisk {
         self.state().recording.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// Ends the record, and gives what is in it.
+    pub(super) fn end_record(&self) -> Vec<Content> {
+        self.state().recording.take().unwrap_or_default()
+    }
+
     /// The state now.
     pub(super) fn content(&self) -> Content {
         self.state().content.clone()

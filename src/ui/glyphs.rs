@@ -26,11 +26,19 @@ impl Glyphs {
     }
 }
 
-/// How far inside the star with five points a place is.
+/// How far inside the star with five points a place is: on which side of the edge between a point and the notch beside
+/// it.
 fn star(x: f32, y: f32) -> f32 {
-    let angle = x.atan2(y).rem_euclid(std::f32::consts::TAU / 5.0) - std::f32::consts::PI / 5.0;
-    let edge = 0.42 / (angle.abs() - 0.02).cos().max(0.2) + 0.55 * (angle.abs() / (std::f32::consts::PI / 5.0));
-    edge - x.hypot(y)
+    const POINT: f32 = 0.95;
+    const NOTCH: f32 = 0.42;
+    let sector = std::f32::consts::TAU / 5.0;
+    let turned = x.atan2(y).rem_euclid(sector);
+    let (across, along) = turned.min(sector - turned).sin_cos();
+    let (across, along) = (across * x.hypot(y), along * x.hypot(y));
+    let (notch_across, notch_along) = (sector / 2.0).sin_cos();
+    let (notch_across, notch_along) = (NOTCH * notch_across, NOTCH * notch_along);
+    let edge = Vec2::new(notch_across, notch_along - POINT);
+    ((POINT - along) * edge.x + across * edge.y) / edge.length()
 }
 
 /// How far inside a drop a place is.

@@ -3,6 +3,7 @@
 //! It is held by a pointer, by Enter or Space, or by a gamepad's lower button, and let go of by whatever ends that. A
 //! screen reader cannot hold: there the first press asks, and a second one within a few seconds buys.
 
+use bevy::a11y::AccessibilityNode;
 use bevy::input::ButtonState;
 use bevy::input::keyboard::KeyboardInput;
 use bevy::input_focus::tab_navigation::TabIndex;
@@ -26,7 +27,7 @@ const SHORTEST_HOLD: f32 = 0.25;
 
 /// Buys a product when it is held.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
-#[require(Node, Skin = Skin::Main, Hovered, TabIndex, AutoDirectionalNavigation, Control)]
+#[require(Node, Skin = Skin::Main, Hovered, TabIndex, AutoDirectionalNavigation, AccessibilityNode, Control)]
 pub struct BuyButton(
     /// The product.
     pub String,

@@ -185,15 +185,17 @@ pub(super) fn name(
     words: Res<Words>,
     waits: Res<Waits>,
     mut controls: Query<
-        (Option<&Does>, Option<&BuyButton>, Has<InteractionDisabled>, &mut AccessibilityNode),
+        (Option<&Does>, Option<&BuyButton>, Option<&Children>, Has<InteractionDisabled>, &mut AccessibilityNode),
         Or<(With<Does>, With<BuyButton>)>,
     >,
+    parts: Query<&Part>,
     mut texts: Query<(&Text, &mut AccessibilityNode), (With<Part>, Without<Does>, Without<BuyButton>)>,
 ) {
     let truth = Truth { store: &store, words: &words, waits: &waits };
-    for (does, buys, is_disabled, mut node) in &mut controls {
+    for (does, buys, children, is_disabled, mut node) in &mut controls {
+        let visible = children.into_iter().flatten().find_map(|child| parts.get(*child).ok());
         let label = match (does, buys) {
-            (Some(does), _) => does.label(truth),
+            (Some(does), _) => does.label(visible, truth),
             (None, Some(BuyButton(product))) => truth.buy_label(product),
             (None, None) => continue,
         };
@@ -220,8 +222,16 @@ pub(super) fn announce(
     words: Res<Words>,
     waits: Res<Waits>,
     mut announcers: Query<&mut AccessibilityNode, With<Announcer>>,
+    mut last_refusal: Local<Option<String>>,
 ) {
     let truth = Truth { store: &store, words: &words, waits: &waits };
+    let refusal = truth.refusal_of_now();
+    if *last_refusal != refusal {
+        if let Some(said) = &refusal {
+            announcers.iter_mut().for_each(|mut node| node.set_value(said.as_str()));
+        }
+        *last_refusal = refusal;
+    }
     for update in updates.read() {
         let Some(order) = store.order(update.order) else { continue };
         let title = truth.title(order.product.as_str());

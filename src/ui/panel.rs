@@ -8,6 +8,7 @@ use bevy::input_focus::tab_navigation::{TabGroup, TabIndex};
 use bevy::input_focus::{FocusCause, InputFocus};
 use bevy::picking::hover::Hovered;
 use bevy::prelude::*;
+use bevy::ui::Pressed;
 use bevy::ui::auto_directional_navigation::AutoDirectionalNavigation;
 use bevy::ui_widgets::{Activate, Button, ScrollArea};
 
@@ -123,16 +124,11 @@ impl View {
 pub(super) struct Shown(Option<(View, Entity)>);
 
 impl Does {
-    /// What a screen reader calls it.
-    pub(super) fn label(&self, truth: Truth<'_>) -> String {
+    /// What a screen reader calls it; `visible` is what is written on it.
+    pub(super) fn label(&self, visible: Option<&Part>, truth: Truth<'_>) -> String {
         let words = truth.words;
         let said = |part: &Part| truth.said(part).text;
         match self {
-            Self::Turn(ShopCommand::Open) => words.say("shop-title"),
-            Self::Turn(ShopCommand::Close) => words.say("shop-close"),
-            Self::Turn(ShopCommand::ShowPurchases) => words.say("shop-purchases"),
-            Self::Turn(ShopCommand::ShowShelf(None)) => words.say("shop-all"),
-            Self::Turn(ShopCommand::ShowShelf(Some(group))) => said(&Part::Group(Some(group.to_string()))),
             Self::Turn(ShopCommand::Show(product)) => {
                 let name = product.to_string();
                 let (title, price, owned) = (Part::Title(name.clone()), Part::Price(name.clone()), Part::Owned(name));
@@ -143,6 +139,7 @@ impl Does {
             Self::Copy(order) => {
                 format!("{}. {}", words.say("history-copy"), said(&Part::Ordered(*order)))
             }
+            Self::Turn(_) => visible.map(said).unwrap_or_default(),
         }
     }
 }
@@ -309,7 +306,7 @@ fn product(
         page.spawn((Skin::Field, Node { width: percent(100), ..default() }, children![Part::Nothing]));
         return;
     };
-    page.spawn((Skin::Field, Node { width: percent(100), ..upright() })).with_children(|field| {
+    page.spawn((Skin::Page, Node { align_self: AlignSelf::Center, ..upright() })).with_children(|field| {
         field.spawn((Skin::Picture, ImageNode::new(picture(card)), Node::default()));
         field.spawn((Part::Title(name.to_owned()), Ink::new(Size::Title, Tone::Plain), centred()));
         field.spawn((description_label(name), centred()));
@@ -420,6 +417,28 @@ fn centred() -> TextLayout {
 /// Out of sight, for those who hear it.
 fn announced() -> Node {
     Node { position_type: PositionType::Absolute, width: px(1), height: px(1), ..default() }
+}
+
+/// How far a finger moves before it scrolls, in logical pixels, and presses no longer.
+const SCROLLS_FROM: f32 = 8.0;
+
+/// A finger, or the mouse, draws a page along.
+pub(super) fn scroll_by_drag(
+    drag: On<Pointer<Drag>>,
+    controls: Query<(), (With<Does>, With<Pressed>)>,
+    mut pages: Query<(&ComputedNode, &mut ScrollPosition), (With<ScrollArea>, With<Skin>)>,
+    mut commands: Commands,
+) {
+    if drag.distance.length() < SCROLLS_FROM {
+        return;
+    }
+    if controls.contains(drag.entity) {
+        commands.entity(drag.entity).remove::<Pressed>();
+    }
+    if let Ok((node, mut position)) = pages.get_mut(drag.entity) {
+        let most = (node.content_size().y - node.size().y).max(0.0) * node.inverse_scale_factor();
+        position.y = (position.y - drag.delta.y).clamp(0.0, most);
+    }
 }
 
 /// A control was pressed.

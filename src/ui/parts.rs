@@ -148,24 +148,30 @@ impl<'a> Truth<'a> {
         match part {
             Part::Phrase(message) => words.say(message).into(),
             Part::Title(product) => self.title(product).into(),
-            Part::Description(product) => self.product(product).map_or_else(String::new, |product| {
-                product.description_in(words.language()).to_owned()
-            }).into(),
+            Part::Description(product) => self
+                .product(product)
+                .map_or_else(String::new, |product| product.description_in(words.language()).to_owned())
+                .into(),
             Part::Price(product) => store.price(product).map_or_else(String::new, |price| words.money(price)).into(),
             Part::Owned(product) => self.owned(product).into(),
-            Part::Buy(product) => self.buy(product).into(),
+            Part::Buy(product) => self.buy(product),
             Part::Outcome(product) => self.outcome(product),
-            Part::Step(step) => words.say(match step {
-                Step::Queued => "step-queued",
-                Step::Sent => "step-sent",
-                Step::Receipt => "step-receipt",
-            }).into(),
+            Part::Step(step) => words
+                .say(match step {
+                    Step::Queued => "step-queued",
+                    Step::Sent => "step-sent",
+                    Step::Receipt => "step-receipt",
+                })
+                .into(),
             Part::Balance => self.balance().into(),
             Part::Standing => self.standing().unwrap_or_default().into(),
             Part::Group(group) => self.group(group.as_deref()).into(),
-            Part::Account => store.account().map_or_else(String::new, |account| {
-                words.say_with("history-account", &arguments([("account", account.to_string().into())]))
-            }).into(),
+            Part::Account => store
+                .account()
+                .map_or_else(String::new, |account| {
+                    words.say_with("history-account", &arguments([("account", account.to_string().into())]))
+                })
+                .into(),
             Part::Ordered(order) => store.order(*order).map_or_else(String::new, |order| self.ordered(order)).into(),
             Part::Receipt(order) => store.order(*order).map_or_else(String::new, |order| self.receipt(order)).into(),
             Part::State(order) => store.order(*order).map_or_else(Said::default, |order| self.state(order)),
@@ -191,10 +197,14 @@ impl<'a> Truth<'a> {
     fn owned(self, product: &str) -> String {
         let Self { store, words, .. } = self;
         let Some(found) = self.product(product) else { return String::new() };
-        let rights: Vec<_> = found.grants.iter().filter_map(|grant| match grant {
-            CatalogGrant::Entitlement(right) => Some(right.as_str()),
-            CatalogGrant::Item(..) => None,
-        }).collect();
+        let rights: Vec<_> = found
+            .grants
+            .iter()
+            .filter_map(|grant| match grant {
+                CatalogGrant::Entitlement(right) => Some(right.as_str()),
+                CatalogGrant::Item(..) => None,
+            })
+            .collect();
         if rights.is_empty() {
             let items = found.grants.iter().filter_map(|grant| match grant {
                 CatalogGrant::Item(item, _) => Some(store.quantity(item.as_str())),
@@ -224,20 +234,30 @@ impl<'a> Truth<'a> {
         words.say(if is_provisional { "owned-provisional" } else { "owned" })
     }
 
-    fn buy(self, product: &str) -> String {
-        let Self { store, words, .. } = self;
-        let Some(price) = store.price(product) else { return words.say("owned") };
+    fn buy(self, product: &str) -> Said {
+        let Self { store, words, waits } = self;
+        let Some(price) = store.price(product) else { return Said::default() };
         let price = words.money(price);
-        if self.waits.is_confirming(product) {
-            return words.say_with("buy-again", &arguments([("price", price.into())]));
+        if waits.is_confirming(product) {
+            let asked = words.say_with("buy-again", &arguments([("price", price.into())]));
+            return toned(asked, Tone::Plain);
         }
-        format!("{} · {price}", words.say("buy-hold"))
+        let owned = self.owned(product);
+        match self.can_be_bought(product) {
+            true => toned(format!("{} · {price}", words.say("buy-hold")), Tone::Plain),
+            false if self.is_bought_once(product) && !owned.is_empty() => toned(owned, Tone::Quiet),
+            false => toned(format!("{} · {price}", words.say("buy-hold")), Tone::Quiet),
+        }
+    }
+
+    fn is_bought_once(self, product: &str) -> bool {
+        self.product(product).is_some_and(|product| product.kind != ProductKind::Consumable)
     }
 
     /// What a screen reader calls the button that buys a product.
     pub(super) fn buy_label(self, product: &str) -> String {
         if self.waits.is_confirming(product) {
-            return self.buy(product);
+            return self.buy(product).text;
         }
         let Some(price) = self.store.price(product) else { return self.title(product) };
         let (title, price) = (self.title(product), self.words.money(price));
@@ -248,9 +268,8 @@ impl<'a> Truth<'a> {
     pub(super) fn can_be_bought(self, product: &str) -> bool {
         let Some(found) = self.product(product) else { return false };
         let is_open = self.last_order(product).is_some_and(|order| order.state.is_open());
-        let once = found.kind != ProductKind::Consumable;
         let may = self.store.availability().is_ok() && found.price(self.store.currency()).is_some();
-        may && !(once && (is_open || !self.owned(product).is_empty()))
+        may && !(self.is_bought_once(product) && (is_open || !self.owned(product).is_empty()))
     }
 
     fn outcome(self, product: &str) -> Said {
@@ -277,12 +296,12 @@ impl<'a> Truth<'a> {
             }
         }
         match order.state {
-            OrderState::Placed => words.say("progress-placed").into(),
+            OrderState::Placed => toned(words.say("progress-placed"), Tone::Plain),
             OrderState::Queued if matches!(self.store.connection(), Connection::Offline | Connection::NoServer) => {
-                words.say("progress-queued-offline").into()
+                toned(words.say("progress-queued-offline"), Tone::Plain)
             }
-            OrderState::Queued => words.say("progress-queued").into(),
-            OrderState::Sent => words.say("progress-sent").into(),
+            OrderState::Queued => toned(words.say("progress-queued"), Tone::Plain),
+            OrderState::Sent => toned(words.say("progress-sent"), Tone::Plain),
             OrderState::Pending => toned(words.say("progress-pending"), Tone::Warning),
             OrderState::Granted => toned(words.say("progress-granted"), Tone::Good),
             OrderState::Declined => toned(because("progress-declined"), Tone::Bad),
@@ -328,6 +347,11 @@ impl<'a> Truth<'a> {
             };
             soon && !self.waits.is_slow(order.id)
         })
+    }
+
+    /// Why the last try to buy something was refused.
+    pub(super) fn refusal_of_now(self) -> Option<String> {
+        self.waits.last_refusal().map(|error| self.refusal(error))
     }
 
     fn refusal(self, error: &PurchaseError) -> String {

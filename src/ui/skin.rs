@@ -27,6 +27,8 @@ pub enum Skin {
     HighlightedCard,
     /// A field that holds something.
     Field,
+    /// The field of one product.
+    Page,
     /// Something that can be pressed.
     Button,
     /// The same, chosen.
@@ -97,6 +99,10 @@ impl Ink {
     }
 }
 
+/// How wide the shop gets at most, and the field of one product.
+const PANEL: f32 = 1_040.0;
+const PAGE: f32 = 560.0;
+
 /// How large the shop is in its window.
 #[derive(Resource, Clone, Copy, Debug, PartialEq)]
 pub(super) struct Fit {
@@ -128,11 +134,7 @@ impl Fit {
 pub(super) struct ShopFont(pub(super) Handle<Font>);
 
 /// Follows the window and the settings.
-pub(super) fn fit(
-    windows: Query<&Window, With<PrimaryWindow>>,
-    settings: Res<ShopSettings>,
-    mut fit: ResMut<Fit>,
-) {
+pub(super) fn fit(windows: Query<&Window, With<PrimaryWindow>>, settings: Res<ShopSettings>, mut fit: ResMut<Fit>) {
     let Ok(window) = windows.single() else { return };
     fit.set_if_neq(Fit::to(window.size(), &settings));
 }
@@ -151,18 +153,31 @@ impl Skin {
     fn made(self, theme: &Theme) -> Made {
         let Theme { colors: c, space, radius, border, .. } = theme;
         let (space, radius, border) = (*space, *radius, *border);
-        let plain = Made { ground: Color::NONE, edge: Color::NONE, thick: 0.0, padding: (0.0, 0.0), radius, gap: space };
+        let plain =
+            Made { ground: Color::NONE, edge: Color::NONE, thick: 0.0, padding: (0.0, 0.0), radius, gap: space };
         match self {
             Self::Veil => Made { ground: c.veil, padding: (space, space), radius: 0.0, ..plain },
-            Self::Panel => {
-                Made { ground: c.panel, edge: c.edge, thick: border, padding: (space, space), radius: 1.6 * radius, ..plain }
-            }
+            Self::Panel => Made {
+                ground: c.panel,
+                edge: c.edge,
+                thick: border,
+                padding: (space, space),
+                radius: 1.6 * radius,
+                ..plain
+            },
             Self::Row | Self::Column | Self::Picture => plain,
-            Self::Card => Made { ground: c.card, edge: c.edge, thick: border, padding: (space, space), gap: space / 2.0, ..plain },
-            Self::HighlightedCard => {
-                Made { ground: c.card, edge: c.accent, thick: border, padding: (space, space), gap: space / 2.0, ..plain }
+            Self::Card => {
+                Made { ground: c.card, edge: c.edge, thick: border, padding: (space, space), gap: space / 2.0, ..plain }
             }
-            Self::Field => Made { ground: c.card, padding: (space, space), gap: space / 2.0, ..plain },
+            Self::HighlightedCard => Made {
+                ground: c.card,
+                edge: c.accent,
+                thick: border,
+                padding: (space, space),
+                gap: space / 2.0,
+                ..plain
+            },
+            Self::Field | Self::Page => Made { ground: c.card, padding: (space, space), gap: space / 2.0, ..plain },
             Self::Button => {
                 Made { ground: c.card, edge: c.edge, thick: border, padding: (1.2 * space, 0.6 * space), ..plain }
             }
@@ -172,8 +187,16 @@ impl Skin {
             Self::Main => {
                 Made { ground: c.card, edge: c.accent, thick: border, padding: (2.0 * space, space), ..plain }
             }
-            Self::Chip => Made { ground: c.panel, edge: c.edge, thick: border / 2.0, padding: (space / 2.0, space / 6.0), ..plain },
-            Self::Banner => Made { ground: c.card, edge: c.warning, thick: border, padding: (space, 0.6 * space), ..plain },
+            Self::Chip => Made {
+                ground: c.panel,
+                edge: c.edge,
+                thick: border / 2.0,
+                padding: (space / 2.0, space / 6.0),
+                ..plain
+            },
+            Self::Banner => {
+                Made { ground: c.card, edge: c.warning, thick: border, padding: (space, 0.6 * space), ..plain }
+            }
             Self::Progress => Made { ground: c.accent.with_alpha(0.45), gap: 0.0, ..plain },
             Self::Spinner => Made { edge: c.accent, thick: 1.5 * border, radius: 10_000.0, ..plain },
             Self::Lamp(tone) => {
@@ -254,6 +277,8 @@ pub(super) fn dress_boxes(
         let square = |side: f32| (px(side * fit.text), px(side * fit.text));
         match skin {
             Skin::Card | Skin::HighlightedCard => wanted.width = px(theme.card * fit.scale.max(0.8 * fit.text)),
+            Skin::Panel => wanted.max_width = px(PANEL * fit.scale.max(fit.text)),
+            Skin::Page => wanted.width = px(PAGE * fit.scale.max(0.8 * fit.text)),
             Skin::Spinner => (wanted.width, wanted.height) = square(theme.text.body),
             Skin::Lamp(_) => (wanted.width, wanted.height) = square(theme.text.small * 0.8),
             Skin::Picture => (wanted.width, wanted.height) = square(theme.text.title * 2.0),

@@ -204,7 +204,9 @@ impl AssetLoader for ThemeLoader {
             .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
             .from_bytes(&bytes)?;
         match theme.wrong_member() {
-            Some(member) => Err(format!("the theme's `{member}` is out of range; write a number from 0 to 10000").into()),
+            Some(member) => {
+                Err(format!("the theme's `{member}` is out of range; write a number from 0 to 10000").into())
+            }
             None => Ok(theme),
         }
     }

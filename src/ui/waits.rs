@@ -50,6 +50,11 @@ impl Waits {
         self.refused.as_ref().filter(|(refused, _)| refused == product).map(|(_, error)| error)
     }
 
+    /// Why the last try was refused, whatever it was about.
+    pub(super) fn last_refusal(&self) -> Option<&PurchaseError> {
+        self.refused.as_ref().map(|(_, error)| error)
+    }
+
     /// Something was tried.
     pub(super) fn tried(&mut self, product: &str, outcome: Result<OrderId, PurchaseError>) {
         self.confirming = None;

@@ -152,9 +152,12 @@ mod tests {
     /// The places of a message, in any order.
     fn places(text: &str, message: &str) -> BTreeSet<String> {
         let start = text.find(&format!("\n{message} =")).expect("the message is there") + 1;
-        let body: String = text[start..].lines().enumerate().take_while(|(number, line)| {
-            *number == 0 || line.starts_with([' ', '}', '*', '['])
-        }).map(|(_, line)| line).collect();
+        let body: String = text[start..]
+            .lines()
+            .enumerate()
+            .take_while(|(number, line)| *number == 0 || line.starts_with([' ', '}', '*', '[']))
+            .map(|(_, line)| line)
+            .collect();
         body.split('$').skip(1).map(|rest| rest.chars().take_while(char::is_ascii_alphabetic).collect()).collect()
     }
 

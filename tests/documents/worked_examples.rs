@@ -168,7 +168,7 @@ fn the_journals_dump_is_what_the_code_writes() {
     let mut settings = Settings::new(order.game.clone(), vec![SecretKey::from_seed(&[2; 32]).public()]);
     settings.offline_grants = OfflineGrants::Provisional;
     let key = SecretKey::from_seed(&[1; 32]);
-    let opened = Opened { key: key.clone(), access: Access::ReadWrite, troubles: Vec::new() };
+    let opened = Opened { key: key.clone(), access: Access::ReadWrite, is_damaged: false, troubles: Vec::new() };
     let tick = Tick { elapsed: Duration::ZERO, unix: 0, random: [0; 16] };
     let (machine, ..) = Machine::opening(settings, key).finish(opened, tick).expect("opens");
     let seal = |record| machine.keep(record).expect("it is kept");

@@ -192,11 +192,14 @@ fn a_lost_answer_is_found_again_after_the_game_ended() {
     first.until("the other has joined", has(1));
     let waiting = second.store_mut().purchase("shield").expect("ordered");
     second.until("it is asked again", |store| matches!(store.connection(), Connection::Retrying { .. }));
-    assert_eq!((account_of(&second), second.order(waiting).state), (guest, OrderState::Placed));
+    second.wait_for(waiting, OrderState::Sent);
+    assert_eq!(account_of(&second), guest, "nobody has signed that it is another");
     drop(second);
     let mut second = shop.play("second");
     second.until("it finds out by itself", |store| store.account() == Some(&account));
     second.until("everything is there", |store| store.owns("double_jump") && has(1)(store));
+    second.wait_for(waiting, OrderState::NotSaved);
+    // The next one does not follow the one that nobody was sent.
     second.buy_until("shield", OrderState::Granted);
     shop.audit();
 }
@@ -258,6 +261,35 @@ fn another_key_has_everything_and_a_copy_of_the_old_one_buys_nothing() {
     let mut game = shop.play("player");
     game.buy_until("shield", OrderState::Granted);
     assert!(game.store().owns("double_jump") && game.store().quantity("shield") == 2);
+    shop.audit();
+}
+
+/// Real HTTP, on which no question about the account is ever answered.
+#[derive(Debug)]
+struct Silent(HttpTransport);
+
+impl Transport for Silent {
+    fn send(&self, request: Request) -> Pending {
+        match request.path {
+            "/v1/account" => Box::pin(std::future::pending()),
+            _ => self.0.send(request),
+        }
+    }
+}
+
+#[test]
+fn what_waits_for_an_answer_about_the_account_is_saved_when_the_game_ends() {
+    let shop = Shop::open("1.00EUR");
+    let silent = Silent(HttpTransport::new(&shop.address.url).expect("a transport"));
+    let mut game = shop.play_with(IapPlugin { transport: Some(Arc::new(silent)), ..shop.plugin("player") });
+    game.buy_until("shield", OrderState::Granted);
+    game.store_mut().join_by_code("7K3M-9QXD").expect("asked");
+    let waiting = game.store_mut().purchase("shield").expect("ordered");
+    game.store_mut().consume("shield", 1).expect("used");
+    drop(game);
+    let mut game = shop.play("player");
+    game.wait_for(waiting, OrderState::Granted);
+    assert!(has(1)(game.store()), "one of two was used up");
     shop.audit();
 }
 

@@ -1,5 +1,6 @@
 //! Joining accounts, being revoked, and changing keys: nothing but the server's signed word counts, and every wait ends.
 
+mod failing;
 mod joining;
 mod keys;
 mod revoked;
@@ -265,9 +266,11 @@ fn an_answer_in_the_journal_that_is_no_longer_believed_counts_for_nothing_and_th
     world.input(Input::Answered(response));
     // The game's new version trusts another server's key alone.
     world.server = SecretKey::from_seed(&[77; 32]);
-    let world = world.restart();
+    let mut world = world.restart();
     assert_eq!(world.machine.account(), &guest);
     assert!(world.troubles.iter().any(|trouble| trouble.contains("of the account")), "{:?}", world.troubles);
+    assert_eq!(question(&world).ask, AccountAsk::Show, "the server is asked where the device belongs");
+    world.input(Input::Answered(problem("unavailable", 503)));
     assert_eq!((world.sync_request().cursor, world.sync_request().account), (0, guest));
 }
 

@@ -404,7 +404,7 @@ fn consumption_that_is_not_this_devices_is_dropped_and_told() {
 fn without_a_server_it_counts_here_alone() {
     let settings = Settings { offline_grants: OfflineGrants::Provisional, ..Settings::new(game(), Vec::new()) };
     let key = SecretKey::from_seed(&[1; 32]);
-    let opened = Opened { key: key.clone(), access: Access::ReadWrite, troubles: Vec::new() };
+    let opened = Opened { key: key.clone(), access: Access::ReadWrite, is_damaged: false, troubles: Vec::new() };
     let tick = Tick { elapsed: Duration::ZERO, unix: 0, random: [1; 16] };
     let (mut machine, ..) = Machine::opening(settings, key).finish(opened, tick).expect("opens");
     machine.handle(World::purchase(1, "shield"), tick);
@@ -430,4 +430,19 @@ fn what_was_used_of_an_order_that_is_declined_is_refused_and_no_debt() {
     let granted = shields(&world, 2, 3, 1);
     answer(&mut world, vec![granted], 3);
     assert_eq!(world.left("shield"), 1);
+}
+
+/// The order's record and what it gave before its receipt are left out, and the receipt comes after what was used of it.
+#[test]
+fn what_was_used_before_the_receipt_is_still_pending_after_the_journal_was_written_anew() {
+    let mut world = World::new(OfflineGrants::Provisional);
+    world.buy(1, "shield");
+    world.consume(1, "shield", 1);
+    let granted = world.receipt(1, Status::Granted, 1);
+    answer(&mut world, vec![granted], 1);
+    for _ in 0..2 {
+        world.compact();
+        world = world.restart();
+        assert_eq!((world.left("shield"), sent(&mut world).len()), (0, 1));
+    }
 }

@@ -7,6 +7,7 @@ mod consuming;
 mod journal;
 mod keys;
 mod listening;
+mod opening;
 mod world;
 
 use std::time::Duration;

@@ -83,7 +83,7 @@ impl World {
         let mut settings = Settings::new(game(), vec![server.public()]);
         settings.offline_grants = policy;
         set(&mut settings);
-        let opened = Opened { key: key.clone(), access: Access::ReadWrite, troubles: Vec::new() };
+        let opened = Opened { key: key.clone(), access: Access::ReadWrite, is_damaged: false, troubles: Vec::new() };
         let tick = Tick { elapsed: Duration::ZERO, unix, random: [1; 16] };
         let mut opening = Machine::opening(settings, key.clone());
         records.iter().cloned().for_each(|record| opening.replay(record));

@@ -2,15 +2,18 @@
 //!
 //! One question is asked at a time. One whose answer may change whom orders are signed for begins with a sync, so that
 //! nothing that is signed is left unanswered, and so that a device without a connection is told so before anything
-//! waits; until it is answered, what is ordered waits unsigned. A refusal is unsigned and changes nothing: only the
-//! server's signed answer does, once it is in the journal. So whoever misses an answer is refused at the next sync, asks
-//! where it belongs, and knows.
+//! waits; until it is answered, or the first try has failed, what is ordered waits unsigned. A refusal is unsigned and
+//! changes nothing: only the server's signed answer does, once it is in the journal. So whoever misses an answer is
+//! refused at the next sync, asks where it belongs, and knows.
 
+mod doubt;
 mod membership;
+mod waiting;
 
 use std::time::Duration;
 
 pub(super) use membership::{Doubt, Membership};
+use waiting::Failure;
 
 use super::syncing::{Link, not_believed};
 use super::{Machine, Output, Tick, Waiting};
@@ -30,6 +33,11 @@ pub(super) struct Asking {
     stage: Stage,
     /// Whether the game was told that no answer came, and that it is asked again.
     is_told: bool,
+    /// How many tries have failed, and when the next one is due.
+    failures: u32,
+    retry_at: Duration,
+    /// Whether a sync was sent since the last try.
+    is_synced: bool,
     /// Whether the device was enrolled for it.
     is_enrolled: bool,
 }
@@ -92,7 +100,15 @@ impl Machine {
             self.sync_now();
         }
         let stage = if syncs_first { Stage::Syncing(false) } else { Stage::Ready };
-        self.membership.asking = Some(Asking { wish, stage, is_told: false, is_enrolled: false });
+        self.membership.asking = Some(Asking {
+            wish,
+            stage,
+            is_told: false,
+            failures: 0,
+            retry_at: Duration::ZERO,
+            is_synced: false,
+            is_enrolled: false,
+        });
     }
 
     fn tell_outcome(&mut self, asked: Asked, outcome: Result<(), AccountTrouble>) {
@@ -107,71 +123,17 @@ impl Machine {
         }
     }
 
-    /// Whether what is ordered waits for an answer.
-    fn are_purchases_held(&self) -> bool {
-        self.membership.asking.as_ref().is_some_and(|asking| asking.wish.holds_purchases(self.device))
-    }
-
-    /// How many of the first things that wait may become durable now. What changes whom orders are signed for does so
-    /// alone.
-    pub(super) fn count_to_append(&mut self) -> usize {
-        if matches!(self.waiting.front(), Some(Waiting::Account(_))) {
-            return 1;
-        }
-        if !self.are_purchases_held() {
-            return self.waiting.len();
-        }
-        let (held, free): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(is_unsigned);
-        let count = free.len();
-        self.waiting.extend(free);
-        self.waiting.extend(held);
-        count
-    }
-
-    /// Whether everything that was signed is answered, and nothing is on its way to the disk.
-    fn is_all_answered(&self) -> bool {
-        self.appending.is_none() && self.waiting.iter().all(is_unsigned) && self.is_everything_answered()
-    }
-
-    /// Whether no order and no consumption is to be sent.
-    pub(super) fn is_everything_answered(&self) -> bool {
-        self.orders.unanswered().next().is_none() && self.consumptions.len() == 0
-    }
-
-    /// A sync was answered, and what it brought is durable.
-    pub(super) fn synced(&mut self) {
-        if let Some(Asking { stage: Stage::Syncing(is_answered), .. }) = &mut self.membership.asking {
-            *is_answered = true;
-        }
-    }
-
-    /// A sync was answered with nothing new. Says what is wrong with that, if anything waits for more.
-    pub(super) fn synced_without_news(&mut self) {
-        self.synced();
-        self.forget_former_orders();
-        let waits = matches!(self.membership.asking, Some(Asking { stage: Stage::Syncing(_), .. }));
-        if waits && !self.is_everything_answered() && !self.sync_wanted {
-            let trouble = "the store did not answer everything".to_owned();
-            self.end_asking(AccountTrouble::NoConnection { trouble });
-        }
-    }
-
-    /// Whether something that the player asked is to be sent.
-    pub(super) fn is_question_ready(&self) -> bool {
-        let stage = self.membership.asking.as_ref().map(|asking| &asking.stage);
-        matches!(stage, Some(Stage::Ready | Stage::Sent(_)))
-    }
-
     /// Sends the next question about the account, if its time has come. Says whether the way to the server is taken.
     pub(super) fn ask_next(&mut self, tick: Tick, outputs: &mut Vec<Output>) -> bool {
-        let resume = match &self.link {
-            Link::Idle => None,
-            Link::Waiting { until, trouble, .. } => Some((*until, trouble.clone())),
+        let (resume, is_time) = match &self.link {
+            Link::Idle => (None, true),
+            Link::Waiting { until, trouble, .. } => (Some((*until, trouble.clone())), tick.elapsed >= *until),
             _ => return false,
         };
         let question = match (self.membership.doubt.take(), resume) {
             (Some(doubt), resume @ Some(_)) => self.question_of(doubt, resume, tick),
-            (_, resume) => self.question_of_the_player(resume.is_none_or(|(until, _)| tick.elapsed >= until), tick),
+            _ if is_time && self.membership.is_revoked_beside_a_next_key() => self.question_of_the_next_key(tick),
+            _ => self.question_of_the_player(is_time, tick),
         };
         match question {
             Ok(None) => false,
@@ -180,7 +142,7 @@ impl Machine {
                     outputs.push(Output::TakeNextKey);
                 }
                 // Whatever failed before is tried again after it.
-                self.sync_wanted |= matches!(self.link, Link::Waiting { .. });
+                self.sync_wanted |= matches!(self.link, Link::Waiting { again: Some(_), .. });
                 let body = question.token.as_str().as_bytes().into();
                 let hold = Duration::ZERO;
                 outputs.push(Output::Send(Request {
@@ -199,20 +161,10 @@ impl Machine {
         }
     }
 
-    fn question_of(
-        &self,
-        doubt: Doubt,
-        resume: Option<(Duration, String)>,
-        tick: Tick,
-    ) -> Result<Option<Question>, String> {
-        let next = self.membership.next_key.as_ref().filter(|_| doubt == Doubt::NextKey);
-        let token = self.sign_question(AccountAsk::Show, next.unwrap_or(&self.key), tick)?;
-        Ok(Some(Question { token, asked: Asked::Nothing, by_next_key: next.is_some(), resume }))
-    }
-
     /// What the player asked, if it can be sent now; a retry only when `is_time_to_retry`.
     fn question_of_the_player(&mut self, is_time_to_retry: bool, tick: Tick) -> Result<Option<Question>, String> {
         let is_all_answered = self.is_all_answered();
+        let is_sync_due = self.sync_wanted || tick.elapsed >= self.next_poll;
         let Some(asking) = self.membership.asking.as_mut().filter(|_| self.enrolled) else { return Ok(None) };
         if matches!(asking.stage, Stage::Syncing(true)) && is_all_answered {
             let makes_key = asking.wish == AccountWish::ReplaceKey;
@@ -227,12 +179,15 @@ impl Machine {
         let by_next_key = asked == Asked::ReplaceKey;
         let token = match &asking.stage {
             Stage::Syncing(_) | Stage::MakingKey => return Ok(None),
-            Stage::Sent(_) if !is_time_to_retry => return Ok(None),
+            // A sync that is due goes between two tries.
+            Stage::Sent(_) if !asking.is_synced && is_sync_due => return Ok(None),
+            Stage::Sent(_) if !is_time_to_retry || tick.elapsed < asking.retry_at => return Ok(None),
             Stage::Sent(token) => token.clone(),
             Stage::Ready => self.sign_question(self.what(wish, tick)?, &self.key, tick)?,
         };
         if let Some(asking) = &mut self.membership.asking {
             asking.stage = Stage::Sent(token.clone());
+            asking.is_synced = false;
         }
         Ok(Some(Question { token, asked, by_next_key, resume: None }))
     }
@@ -272,6 +227,7 @@ impl Machine {
             Ok(key) if key.id() == self.device => {}
             Ok(key) => {
                 self.membership.next_key = Some(key);
+                self.membership.is_next_key_unknown = false;
                 if let Some(asking) = &mut self.membership.asking
                     && matches!(asking.stage, Stage::MakingKey)
                 {
@@ -293,45 +249,9 @@ impl Machine {
         }
     }
 
-    /// A request failed, and will be tried again: what the player asked ends if nothing can have come of it.
-    pub(super) fn asking_failed(&mut self, trouble: &str) {
-        if self.membership.doubt.is_some() {
-            return;
-        }
-        let Some(asking) = &mut self.membership.asking else { return };
-        match asking.stage {
-            Stage::MakingKey => {}
-            Stage::Sent(_) if asking.wish.holds_purchases(self.device) => {
-                if !std::mem::replace(&mut asking.is_told, true) {
-                    let (asked, trouble) = (asking.wish.asked(), trouble.to_owned());
-                    self.tell_outcome(asked, Err(AccountTrouble::AskedAgain { trouble }));
-                }
-            }
-            _ => self.end_asking(AccountTrouble::NoConnection { trouble: trouble.to_owned() }),
-        }
-    }
-
     /// What was answered about the account could not be saved.
     pub(super) fn account_not_saved(&mut self, trouble: &str) {
         self.end_asking(AccountTrouble::NotSaved { trouble: trouble.to_owned() });
-    }
-
-    /// The server refused a sync. If that is because this device is another account's now, or revoked, it is asked: a
-    /// refusal is unsigned.
-    pub(super) fn sync_refused(&mut self, problem: Option<&Problem>) {
-        let is = |kind: ProblemType| problem.is_some_and(|problem| problem.kind == kind.as_str());
-        if is(ProblemType::DeviceRevoked) && self.membership.next_key.is_some() {
-            self.membership.doubt = Some(Doubt::NextKey);
-        } else if is(ProblemType::DeviceRevoked) || is(ProblemType::WrongAccount) {
-            self.membership.doubt = Some(Doubt::ThisKey);
-        }
-    }
-
-    /// The game went offline: what was not sent yet is not any more.
-    pub(super) fn asking_offline(&mut self) {
-        if self.membership.asking.as_ref().is_some_and(|asking| !matches!(asking.stage, Stage::Sent(_))) {
-            self.end_asking(AccountTrouble::NoConnection { trouble: "the game is offline".to_owned() });
-        }
     }
 
     /// A question about the account was answered.
@@ -340,6 +260,9 @@ impl Machine {
             return self.question_refused(question, response, tick);
         }
         match self.read_account(question.clone(), response) {
+            Ok(learned) if learned.claims.is_revoked() && self.is_next_key_to_be_asked_first(&question) => {
+                self.ask_the_next_key_first(learned, tick);
+            }
             Ok(learned) if self.is_account_news(&learned.claims) => {
                 self.link = Link::Storing;
                 self.waiting.push_front(Waiting::Account(Box::new(learned)));
@@ -351,11 +274,13 @@ impl Machine {
                 };
                 self.tell_answer(&learned);
             }
-            Err(trouble) => {
-                self.link = Link::Asking(question);
-                self.failed(&trouble, None, tick);
-            }
+            Err(trouble) => self.question_failed(question, &trouble, Failure::NO_ANSWER, tick),
         }
+    }
+
+    /// A question had no answer.
+    pub(super) fn question_not_answered(&mut self, question: Question, trouble: &str, tick: Tick) {
+        self.question_failed(question, trouble, Failure::NO_ANSWER, tick);
     }
 
     fn read_account(&mut self, question: Question, response: &Response) -> Result<Learned, String> {
@@ -382,22 +307,25 @@ impl Machine {
             // Nobody has signed the refusal: only that the server does not know the next key at all is worth asking by the
             // old one, whose place it may have taken otherwise.
             if question.by_next_key && kind == Some(&ProblemType::UnknownDevice) {
+                self.membership.is_next_key_unknown = true;
                 self.membership.doubt = Some(Doubt::ThisKey);
             }
             self.link = Link::Waiting { until, again: None, trouble };
             return;
         }
-        let enrols = self.membership.asking.as_mut().filter(|asking| !asking.is_enrolled);
-        if let (Some(ProblemType::UnknownDevice), Some(asking)) = (kind, enrols) {
-            asking.is_enrolled = true;
-            self.enrolled = false;
+        let is_first = self.membership.asking.as_ref().is_some_and(|asking| !asking.is_enrolled);
+        if kind == Some(&ProblemType::UnknownDevice) && is_first && self.enrol_again() {
+            if let Some(asking) = &mut self.membership.asking {
+                asking.is_enrolled = true;
+                asking.is_synced = true;
+            }
             self.link = Link::Idle;
             return self.sync_now();
         }
         if response.status >= 500 || kind == Some(&ProblemType::RequestTimeout) {
-            self.link = Link::Asking(question);
             let trouble = format!("the server answered with status {}: {detail}", response.status);
-            return self.failed(&trouble, response.retry_after, tick);
+            let failure = Failure { is_reached: true, retry_after: response.retry_after };
+            return self.question_failed(question, &trouble, failure, tick);
         }
         self.link = Link::Idle;
         // A sync tells whether it is true, and if it is, the server is asked for its signed word.
@@ -425,6 +353,7 @@ impl Machine {
         let device = self.device;
         self.enter(&learned.claims, &learned.token);
         self.link = Link::Idle;
+        self.end_what_a_revoked_device_asked(learned.asked);
         let is_elsewhere = self.account != account || self.device != device;
         self.sync_wanted |= is_elsewhere || learned.resume.is_some();
         if !is_elsewhere {
@@ -445,6 +374,15 @@ impl Machine {
         }
     }
 
+    /// A device that turns out to be revoked sends no sync, so nothing would ever come of a question that waits for one.
+    /// It may still be asked how it stands with the devices.
+    fn end_what_a_revoked_device_asked(&mut self, answered: Asked) {
+        let waits = self.membership.asking.as_ref().map(|asking| asking.wish.asked());
+        if self.membership.is_revoked() && waits.is_some_and(|asked| asked != answered && asked != Asked::Devices) {
+            self.end_asking(AccountTrouble::DeviceRevoked);
+        }
+    }
+
     /// Tells what came of a question; nothing, if nobody asked and nothing was found.
     fn tell_answer(&mut self, learned: &Learned) {
         if learned.asked == Asked::LinkCode {
@@ -462,9 +400,4 @@ impl Machine {
     fn link_is_waiting(&self) -> bool {
         matches!(self.link, Link::Waiting { .. })
     }
-}
-
-/// Whether something waits to be signed for whichever account this device belongs to then.
-fn is_unsigned(waiting: &Waiting) -> bool {
-    matches!(waiting, Waiting::Purchase(_) | Waiting::Consume { .. })
 }

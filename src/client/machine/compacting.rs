@@ -7,7 +7,7 @@ use crate::client::record::{Consumed, Follow, Record, Signed, Synced};
 use crate::client::seal::{OrderSummary, ReceiptSummary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
-use crate::protocol::{Consumption, ConsumptionReceipt, Order, Receipt, ReceiptError, Token, envelope};
+use crate::protocol::{AccountResponse, ConsumptionReceipt, Order, Receipt, ReceiptError, Token, envelope};
 
 /// How many records more than twice those that are needed there may be, so that a small journal is left alone.
 const SLACK: u64 = 512;
@@ -54,16 +54,23 @@ impl Machine {
             Record::Identity(_) | Record::Keys(_) => Some(record),
             Record::Order(signed) => self.keep_order(signed).map(Record::Order),
             Record::Receipt(signed) => self.keep_receipt(signed).map(Record::Receipt),
-            Record::Account(ref token) => self.is_answer_needed(token).then_some(record),
+            Record::Account(ref token) => self.is_account_kept(token).then_some(record),
             Record::Provisional(ref provisional) => {
                 let open = self.orders.get(provisional.order)?;
                 (open.provisional.is_some() || open.allowance.is_some()).then_some(record)
             }
             // Their sums and last words are written after everything else.
             Record::Consumed(_) | Record::Synced(_) | Record::Allowance(_) | Record::Counted(_) => None,
-            Record::Consumption(token) => self.keep_consumption(token).map(Record::Consumption),
+            // Those without an answer are written after everything that can have given what they use up.
+            Record::Consumption(_) => None,
             Record::ConsumptionReceipt(token) => self.keep_consumption_receipt(token).map(Record::ConsumptionReceipt),
         }
+    }
+
+    /// One that is not believed is kept: its server's key may be trusted again by another version of the game.
+    fn is_account_kept(&self, token: &Token) -> bool {
+        let believed = AccountResponse::verify_kept(token, &self.keys.vouched(), &self.settings.game);
+        self.is_answer_needed(token) || believed.is_err()
     }
 
     fn keep_order(&self, signed: Signed) -> Option<Signed> {
@@ -83,11 +90,6 @@ impl Machine {
             }
         };
         (!self.settled.contains_key(&id) && !seeded(Bug::CompactOrders)).then_some(signed)
-    }
-
-    fn keep_consumption(&self, token: Token) -> Option<Token> {
-        let claims = envelope::claims_of_stored::<Consumption>(&token).ok()?;
-        (self.consumptions.contains(claims.id) && !seeded(Bug::CompactConsumed)).then_some(token)
     }
 
     /// What is within the cursor is in the sums.
@@ -118,12 +120,16 @@ impl Machine {
         }
     }
 
-    /// The sums and last words that come at the end of a journal that is written anew.
+    /// The consumptions without an answer, the sums and the last words that come at the end of a journal that is written
+    /// anew.
     pub fn closing_records(&self, tick: Tick) -> Vec<Record> {
         let used = self.inventory.used().filter(|_| !seeded(Bug::CompactConsumed)).map(|(item, quantity)| {
             let item = item.clone();
             Record::Consumed(Consumed { item, quantity, at: tick.unix })
         });
+        // Before the sums: what is counted as used up by then was still there when they were signed.
+        let pending = self.consumptions.pending().filter(|_| !seeded(Bug::CompactConsumed));
+        let pending = pending.cloned().map(Record::Consumption);
         let counted = self.counted().map(Record::Counted);
         let heard = self.heard();
         let synced = (heard > 0).then(|| {
@@ -136,6 +142,6 @@ impl Machine {
             })
         });
         let allowance = self.allowance.as_ref().map(|spending| Record::Allowance(spending.saved()));
-        used.chain(counted).chain(allowance).chain(synced).collect()
+        used.chain(pending).chain(counted).chain(allowance).chain(synced).collect()
     }
 }

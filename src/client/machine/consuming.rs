@@ -54,13 +54,14 @@ impl Consumptions {
         self.pending.len()
     }
 
-    pub(super) fn contains(&self, id: ConsumptionId) -> bool {
-        self.pending.iter().any(|pending| pending.id == id)
+    /// All of them, oldest first.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Token> {
+        self.pending.iter().map(|pending| &pending.token)
     }
 
     /// The first ones, which go into one request.
     pub(super) fn to_send(&self) -> impl Iterator<Item = &Token> {
-        self.pending.iter().take(MAX_CONSUMPTIONS).map(|pending| &pending.token)
+        self.pending().take(MAX_CONSUMPTIONS)
     }
 
     /// The last one that goes into one request.
@@ -165,15 +166,15 @@ impl Machine {
         }
     }
 
-    /// Forgets those pending consumptions that nobody should be sent, and says how many.
-    pub(super) fn drop_pending(&mut self, mut is_bad: impl FnMut(&Token) -> bool) -> usize {
+    /// Forgets those pending consumptions that nobody should be sent. Gives what to tell of each.
+    pub(super) fn drop_pending(&mut self, mut is_bad: impl FnMut(&Token) -> bool) -> Vec<Update> {
         let (bad, good): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.consumptions.pending).into_iter().partition(|pending| is_bad(&pending.token));
         self.consumptions.pending = good;
         for pending in &bad {
             self.inventory.set_pending(&pending.item, |sum| sum.saturating_sub(pending.quantity));
         }
-        bad.len()
+        bad.into_iter().map(|Pending { item, quantity, .. }| Update::ConsumeRefused { item, quantity }).collect()
     }
 
     /// Asks for another sync soon where consumptions wait that were in none, and at once where they did not fit.
@@ -352,7 +353,7 @@ impl Machine {
     /// Forgets consumptions that the server would refuse, and with them every request that they are in; says so.
     pub(super) fn drop_bad_consumptions(&mut self) -> Option<String> {
         let (key, account, game) = (self.key.public(), self.account.clone(), self.settings.game.clone());
-        let bad = self.drop_pending(|token| Consumption::verify(token, key, &account, &game).is_err());
+        let bad = self.drop_pending(|token| Consumption::verify(token, key, &account, &game).is_err()).len();
         (bad > 0).then(|| format!("{bad} consumptions in the journal are not believed"))
     }
 }

@@ -29,7 +29,7 @@ impl Machine {
     /// Gives up a request that waits for news, if something else is to be sent.
     pub(super) fn give_up_waiting(&mut self, tick: Tick) {
         // While it waits, only what was used up meanwhile makes the next poll due.
-        let is_due = self.sync_wanted || self.is_question_ready() || tick.elapsed >= self.next_poll;
+        let is_due = self.sync_wanted || self.is_question_ready(tick) || tick.elapsed >= self.next_poll;
         if self.is_waiting_for_news() && is_due {
             self.link = Link::Idle;
             self.sync_wanted = true;

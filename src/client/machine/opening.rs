@@ -1,26 +1,27 @@
 //! From the records of a journal to a machine: what has this device's seal counts as it says, and everything else is
 //! verified again before it gives anything.
 
+mod identity;
+mod recent;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
+use recent::{Names, Recent};
 
 use super::account::Membership;
-use super::appending::Before;
 use super::consuming::Consumptions;
 use super::orders::OpenOrders;
-use super::{ChainHead, Inventory, Link, Machine, OrderState, PlacedOrder, Settings, SignedReceipt};
+use super::{ChainHead, Inventory, Link, Machine, OrderState, PlacedOrder, Settings};
 use crate::client::clock::Tick;
 use crate::client::inventory::Holdings;
 use crate::client::record::{Identity, Provisional, Record, Signed};
-use crate::client::seal::{OrderSays, OrderSummary, ReceiptSummary, Sealer, Summary};
+use crate::client::seal::{OrderSummary, ReceiptSummary, Sealer, Summary};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Opened;
 use crate::client::view::{Connection, RECENT, Snapshot};
 use crate::protocol::{
-    AccountResponse, Currency, KeyId, Money, Order, OrderError, OrderId, ProductId, Receipt, ReceiptError, SecretKey,
-    ServerKeys, Sha256, Token, envelope,
+    KeyId, Order, OrderError, OrderId, Receipt, ReceiptError, SecretKey, ServerKeys, Token, envelope,
 };
 
 /// A machine whose journal is being read.
@@ -38,50 +39,11 @@ pub struct Opening {
     list_trouble: Option<String>,
     /// What is wrong with the last answer that says where the device belongs: what follows may be of another account.
     account_trouble: Option<String>,
+    /// The device that the last answer which is not believed names.
+    named_device: Option<KeyId>,
     /// The order that was read last, if what it gives before its receipt was not.
     torn: Option<OrderId>,
     names: Names,
-}
-
-/// The names that were read so far, each kept once: thousands of orders share a few.
-#[derive(Debug, Default)]
-struct Names {
-    products: FxHashSet<ProductId>,
-    currencies: BTreeMap<[u8; 3], Currency>,
-}
-
-impl Names {
-    /// The product and the price that a seal says, if their names are right.
-    fn read(&mut self, order: &OrderSays<'_>) -> Option<(ProductId, Money)> {
-        let product = match self.products.get(order.product) {
-            Some(product) => product.clone(),
-            None => {
-                let product: ProductId = order.product.parse().ok()?;
-                self.products.insert(product.clone());
-                product
-            }
-        };
-        let code = order.currency.as_bytes().try_into().ok()?;
-        let currency = match self.currencies.get(&code) {
-            Some(&currency) => currency,
-            None => {
-                let currency = order.currency.parse().ok()?;
-                self.currencies.insert(code, currency);
-                currency
-            }
-        };
-        Some((product, Money::new(order.micros, currency)))
-    }
-}
-
-/// One of the latest receipts.
-#[derive(Debug)]
-struct Recent {
-    token: Token,
-    /// The digest that its seal says.
-    sealed: Option<Sha256>,
-    /// Its order as it was before it.
-    before: Before,
 }
 
 impl Machine {
@@ -146,6 +108,7 @@ impl Machine {
             broken_seals: 0,
             list_trouble: None,
             account_trouble: None,
+            named_device: None,
             torn: None,
             names: Names::default(),
         }
@@ -218,33 +181,6 @@ impl Opening {
         }
     }
 
-    /// Whose journal it is, if nothing came before: the device whose place this one took later, perhaps.
-    fn replay_identity(&mut self, identity: Identity) {
-        let machine = &mut self.machine;
-        if machine.records == 1 && identity.device != machine.device {
-            machine.device = identity.device;
-            machine.account = identity.device.guest_account();
-            machine.renew_sealer();
-        }
-        self.identity.get_or_insert(identity);
-    }
-
-    fn replay_account(&mut self, token: &Token) {
-        let machine = &mut self.machine;
-        match AccountResponse::verify_kept(token, &machine.keys.vouched(), &machine.settings.game) {
-            Ok(claims) => {
-                if claims.account != machine.account {
-                    self.recent.clear();
-                }
-                machine.enter(&claims, token);
-                self.account_trouble = None;
-            }
-            Err(error) => {
-                self.account_trouble = Some(format!("in the journal, what the store said of the account: {error}"));
-            }
-        }
-    }
-
     /// Whether what is read now was written by a device whose place this one took, with a key that is gone.
     fn is_of_former_device(&self) -> bool {
         self.machine.device != self.machine.key.id()
@@ -265,6 +201,9 @@ impl Opening {
                     true => envelope::claims_of_stored(&token).map_err(OrderError::from),
                     false => Order::verify(&token, machine.key.public(), &machine.account, &machine.settings.game),
                 };
+                if let Err(OrderError::WrongAccount { .. }) = read {
+                    return self.put_aside(&token);
+                }
                 self.broken_seals += u64::from(!signed.seal().is_empty() && !is_of_former_device);
                 match read {
                     Ok(order) => {
@@ -297,6 +236,26 @@ impl Opening {
         let unanswered = (!seeded(Bug::ForgetUnanswered)).then_some(signed);
         machine.open_order(order, sha256, unanswered, None, None);
         self.torn = Some(id);
+    }
+
+    /// Takes an order of this device for another account than that of now, perhaps for one of which nothing else is kept:
+    /// it is only for telling what became of it.
+    fn put_aside(&mut self, token: &Token) {
+        if let Ok(order) = envelope::claims_of_stored::<Order>(token) {
+            let machine = &mut self.machine;
+            machine.chain = Some(ChainHead { sequence: order.sequence, order_sha256: token.sha256() });
+            machine.put_aside(PlacedOrder {
+                id: order.id,
+                product: order.product,
+                quantity: order.quantity,
+                total: order.price.checked_mul(order.quantity).unwrap_or(order.price),
+                state: OrderState::Queued,
+                provisional: false,
+                reason: None,
+                trouble: None,
+                placed_at: order.issued_at,
+            });
+        }
     }
 
     fn replay_receipt(&mut self, signed: Signed) {
@@ -378,12 +337,16 @@ impl Opening {
     /// # Errors
     /// The journal belongs to another game or to another device's key; in words for a person.
     pub fn finish(mut self, opened: Opened, tick: Tick) -> Result<(Machine, Snapshot, Vec<Record>), String> {
-        let mut first = Vec::from_iter(self.identity()?);
+        let identity = self.take_the_place_that_is_lost(opened.is_damaged);
+        let mut first = Vec::from_iter(self.identity()?.or(identity));
         first.extend(self.spend_what_is_torn().filter(|_| !seeded(Bug::ForgetTorn)));
         if let Some(trouble) = self.list_trouble.take().filter(|_| self.machine.keys.number() == 0) {
             self.troubles.push(format!("in the journal, {trouble}"));
         }
-        self.troubles.extend(self.account_trouble.take());
+        if let Some(trouble) = self.account_trouble.take() {
+            self.troubles.push(trouble);
+            self.machine.doubt_its_place();
+        }
         let (receipts, mut orders) = self.recent();
         orders.splice(0..0, self.machine.unanswered_former_orders());
         self.machine.membership.news.clear();
@@ -419,59 +382,6 @@ impl Opening {
         };
         Ok((machine, snapshot, first))
     }
-
-    /// The record that says whose the journal is, if it is missing: damage can take it, and the others are each
-    /// verified by themselves.
-    fn identity(&self) -> Result<Option<Record>, String> {
-        let machine = &self.machine;
-        let (game, device) = (machine.settings.game.clone(), machine.key.id());
-        match &self.identity {
-            Some(found) if found.game != game => Err(format!(
-                "the journal belongs to the game {}, and this is {game}; choose another folder for one of them",
-                found.game
-            )),
-            Some(found) if !machine.was_this_device(found.device) => Err(of_another_device(found.device, device)),
-            _ if self.is_of_former_device() => Err(of_another_device(machine.device, device)),
-            None => Ok(Some(Record::Identity(Identity { game, device, account: device.guest_account() }))),
-            Some(_) => Ok(None),
-        }
-    }
-
-    /// The latest receipts, and with their orders those that are open, oldest first.
-    fn recent(&mut self) -> (Vec<SignedReceipt>, Vec<PlacedOrder>) {
-        let mut receipts = Vec::new();
-        let mut answered: BTreeMap<OrderId, (u64, PlacedOrder)> = BTreeMap::new();
-        for Recent { token, sealed, before } in std::mem::take(&mut self.recent) {
-            let claims = envelope::claims_of_stored::<Receipt>(&token);
-            let Some(claims) = claims.ok().filter(|_| sealed.is_none_or(|sealed| sealed == token.sha256())) else {
-                self.troubles.push("a receipt in the journal is not what its seal says, and is not shown".to_owned());
-                continue;
-            };
-            let placed = before.order.unwrap_or_else(|| PlacedOrder::of(&claims));
-            answered.entry(claims.order).or_insert((before.place, placed)).1.decide(&claims);
-            receipts.push(SignedReceipt { claims, token });
-        }
-        let open = &self.machine.orders;
-        let mut answered: Vec<_> = answered.into_values().filter(|(_, order)| !open.contains(order.id)).collect();
-        answered.sort_unstable_by_key(|(place, _)| *place);
-        let mut answered = answered.into_iter().peekable();
-        let mut orders = Vec::with_capacity(open.len() + answered.len());
-        for open in open.in_order() {
-            while let Some((_, order)) = answered.next_if(|(place, _)| *place < open.place) {
-                orders.push(order);
-            }
-            orders.push(open.order.clone());
-        }
-        orders.extend(answered.map(|(_, order)| order));
-        (receipts, orders)
-    }
-}
-
-fn of_another_device(found: KeyId, device: KeyId) -> String {
-    format!(
-        "the journal belongs to the device {found}, and the key in `device.key` is {device}; put the right key back, or \
-         move the journal away to start as a new player"
-    )
 }
 
 impl Machine {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::account::Question;
 use super::appending::Answered;
-use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, SignedReceipt, Tick, Waiting};
+use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, Settings, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::transport::{Request, Response};
@@ -17,6 +17,9 @@ use crate::protocol::{
 
 /// The longest that a server's `Retry-After` is obeyed.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
+/// The shortest wait before a server is asked again that does not know a device of an account which it joined.
+const SELDOM: Duration = Duration::from_secs(600);
 
 /// In seconds.
 const DAY: UnixSeconds = 86_400;
@@ -94,6 +97,7 @@ impl Machine {
         let body = sync.token.as_str().as_bytes().into();
         let hold = Self::hold(sync.waits);
         self.link = Link::Syncing(sync);
+        self.sync_sent();
         Ok(Request { path: "/v1/sync", content_type: "application/jose", body, hold })
     }
 
@@ -137,10 +141,8 @@ impl Machine {
         }
         if !(200..300).contains(&response.status) {
             let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
-            if problem.as_ref().is_some_and(|problem| problem.kind == ProblemType::UnknownDevice.as_str()) {
-                // Enrolling again does no harm, so an unsigned word is enough for it.
-                self.enrolled = false;
-            }
+            let is_unknown = problem.as_ref().is_some_and(|it| it.kind == ProblemType::UnknownDevice.as_str());
+            let seldom = (is_unknown && !self.enrol_again()).then_some(SELDOM);
             if seeded(Bug::TrustRefusals) && matches!(response.status, 402 | 403) {
                 self.orders.forget_unanswered();
             }
@@ -152,7 +154,7 @@ impl Machine {
             }
             let detail = problem.map_or(String::new(), |problem| format!(": {}", problem.detail));
             let trouble = format!("the server answered with status {}{detail}", response.status);
-            return self.failed(&trouble, response.retry_after, tick);
+            return self.failed(&trouble, seldom.max(response.retry_after), tick);
         }
         match std::mem::replace(&mut self.link, Link::Idle) {
             Link::Enrolling { then } => {
@@ -223,11 +225,14 @@ impl Machine {
         receipts.dedup_by_key(|receipt| receipt.claims.id);
         let broken = receipts.iter().any(|receipt| receipt.claims.reason == Some(Reason::ChainBroken));
         let behind = answer.chain.map(|head| head.sequence) > self.chain.map(|head| head.sequence);
+        // Orders for an account that this device has left were signed, and are never sent.
+        let ahead = answer.chain.map(|head| head.sequence) < self.chain.map(|head| head.sequence);
+        let left = ahead && self.has_former_orders();
         // A copied or rolled-back save goes on from where the server is, once nothing signed is left unanswered.
         let all_answered = self.orders.unanswered().all(|(id, _)| receipts.iter().any(|it| it.claims.order == id));
         let meaning = self.appending.iter().flat_map(|appending| &appending.meaning);
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
-        let follows = (broken || behind) && all_answered && !signing && !seeded(Bug::NeverFollow);
+        let follows = (broken || behind || left) && all_answered && !signing && !seeded(Bug::NeverFollow);
         let follow = follows.then_some(Follow { last: answer.chain });
         let consumed_sequence = Some(answer.consumed_sequence).filter(|last| *last > self.consumptions.last);
         let synced = Synced {
@@ -294,8 +299,10 @@ impl Machine {
 
     /// The request under way, if it was not given up, had no answer.
     pub(super) fn not_answered(&mut self, trouble: &str, tick: Tick) {
-        if matches!(self.link, Link::Enrolling { .. } | Link::Syncing(_) | Link::Asking(_)) {
-            self.failed(trouble, None, tick);
+        match &self.link {
+            Link::Enrolling { .. } | Link::Syncing(_) => self.failed(trouble, None, tick),
+            Link::Asking(question) => self.question_not_answered(question.clone(), trouble, tick),
+            Link::Idle | Link::Waiting { .. } | Link::Storing => {}
         }
     }
 
@@ -315,9 +322,7 @@ impl Machine {
             }
         };
         self.asking_failed(trouble);
-        let doubled = 2u32.saturating_pow(self.failures.min(16));
-        let longest = self.settings.first_retry.saturating_mul(doubled).min(self.settings.longest_retry);
-        let wait = jitter(longest, tick.random).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
+        let wait = wait_after(self.failures, &self.settings, retry_after, tick);
         self.failures = self.failures.saturating_add(1);
         self.link = Link::Waiting { until: tick.elapsed + wait, again, trouble: trouble.to_owned() };
     }
@@ -343,13 +348,16 @@ impl Machine {
         if self.offline
             || self.settings.server_keys.is_empty()
             || !self.access.may_write()
-            || self.membership.is_revoked()
+            || self.membership.is_revoked() && !self.membership.is_revoked_beside_a_next_key()
         {
             return None;
         }
         match &self.link {
-            Link::Idle => Some(self.next_poll),
-            Link::Syncing(_) if self.is_waiting_for_news() && self.next_poll < Duration::MAX => Some(self.next_poll),
+            Link::Idle => Some(self.next_question().map_or(self.next_poll, |at| at.min(self.next_poll))),
+            Link::Syncing(_) if self.is_waiting_for_news() => {
+                let next_poll = Some(self.next_poll).filter(|at| *at < Duration::MAX);
+                [next_poll, self.next_question()].into_iter().flatten().min()
+            }
             Link::Waiting { until, .. } => Some(*until),
             Link::Enrolling { .. } | Link::Syncing(_) | Link::Asking(_) | Link::Storing => None,
         }
@@ -378,6 +386,13 @@ impl Machine {
             _ => Connection::Connecting,
         }
     }
+}
+
+/// How long to wait after so many failures before this one.
+pub(super) fn wait_after(failures: u32, settings: &Settings, retry_after: Option<Duration>, tick: Tick) -> Duration {
+    let doubled = 2u32.saturating_pow(failures.min(16));
+    let longest = settings.first_retry.saturating_mul(doubled).min(settings.longest_retry);
+    jitter(longest, tick.random).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER))
 }
 
 /// A wait between nothing and `longest`, chosen by random bits: "full jitter".

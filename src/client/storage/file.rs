@@ -203,6 +203,7 @@ impl<D: Disk> Storage for FileStorage<D> {
             ReadError::Io(error) => self.reading()(error),
             ReadError::Format(source) => StorageError::Format { path: self.disk.shown(JOURNAL), source },
         })?;
+        let is_damaged = access.may_write() && found.damage.is_some();
         let mut troubles = Vec::new();
         // Who only looks may look while another copy writes, and takes for damage what is none.
         if access.may_write() {
@@ -214,7 +215,7 @@ impl<D: Disk> Storage for FileStorage<D> {
         {
             access = self.read_only(&error.to_string());
         }
-        Ok(Opened { key, access, troubles })
+        Ok(Opened { key, access, is_damaged, troubles })
     }
 
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {

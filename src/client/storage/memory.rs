@@ -46,7 +46,7 @@ impl Storage for MemoryStorage {
             (key, contents.records.clone())
         });
         records.into_iter().for_each(|record| replay(&key, record));
-        Ok(Opened { key, access: Access::ReadWrite, troubles: Vec::new() })
+        Ok(Opened { key, access: Access::ReadWrite, is_damaged: false, troubles: Vec::new() })
     }
 
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {

@@ -157,7 +157,7 @@ impl World {
         let terms = terms(game.version.catalog, call, 1, &mut game.random);
         let asked = terms.id;
         let _ = game.buy(vec![terms], self.now, &self.store.said);
-        let moments = game.disk.recorded();
+        let moments = game.disk.end_record();
         if !moments.is_empty() {
             // Before the game heard of anything.
             (game.told, game.view) = (told, view);
@@ -173,7 +173,7 @@ impl World {
         let (told, view) = (game.told.clone(), game.view.clone());
         game.disk.record();
         let _ = game.start(self.now, &self.store.said);
-        let moments = game.disk.recorded();
+        let moments = game.disk.end_record();
         if !moments.is_empty() {
             (game.told, game.view) = (told, view);
             self.coverage.count("machines crashed while the game started");

@@ -1,11 +1,11 @@
 //! Joining another account: what is signed is answered first, and what comes after is the new account's.
 
 use bevy_iap::client::machine::Input;
-use bevy_iap::client::{AccountTrouble, AccountWish, Asked, Connection, OfflineGrants, OrderState, Record};
-use bevy_iap::protocol::{AccountAsk, Status, Token};
+use bevy_iap::client::{AccountTrouble, AccountWish, Asked, Connection, OfflineGrants, OrderState, Record, Update};
+use bevy_iap::protocol::{AccountAsk, SecretKey, Status, Token};
 
 use super::{
-    PATH, account_records, answer, ask, ask_after_a_sync, code, joins_other, last_told, other_account, problem,
+    PATH, account_records, answer, ask, ask_after_a_sync, code, entry, joins_other, last_told, other_account, problem,
     question, told,
 };
 use crate::world::{World, order_id};
@@ -65,8 +65,6 @@ fn a_join_that_was_not_answered_is_asked_again_with_the_same_bytes_and_told_when
     let first = world.request.clone();
     for _ in 0..3 {
         world.input(Input::NotAnswered("the network is gone".to_owned()));
-        world.input(World::purchase(1, "shield"));
-        assert_eq!(world.state(1), None, "nobody knows whose it would be");
         world.wait();
         assert_eq!(world.request, first);
     }
@@ -193,6 +191,58 @@ fn a_journal_written_anew_before_the_feed_is_read_keeps_the_orders_that_nothing_
     assert!(world.sync_request().orders.is_empty());
     world.answer(&[]);
     assert_eq!((world.state(1), world.state(2)), (Some(OrderState::NotSaved), Some(OrderState::NotSaved)));
+}
+
+#[test]
+fn an_order_that_was_put_aside_twice_is_told_as_not_saved_once() {
+    let mut world = rolled_back(OfflineGrants::Wait);
+    world.buy(3, "shield");
+    world.input(Input::Answered(problem("wrong-account", 422)));
+    let third = SecretKey::from_seed(&[56; 32]).id();
+    answer(&mut world, |answer| {
+        answer.account = third.guest_account();
+        answer.devices.insert(0, entry(third));
+    });
+    for _ in 0..2 {
+        world.compact();
+        world = world.restart();
+        assert!(world.troubles.is_empty(), "{:?}", world.troubles);
+        assert!((1..=3).all(|number| world.state(number) == Some(OrderState::Queued)));
+        assert!(world.sync_request().orders.is_empty());
+    }
+    world.answer(&[]);
+    assert!((1..=3).all(|number| world.state(number) == Some(OrderState::NotSaved)));
+    let mut world = world.restart();
+    assert!(world.orders.is_empty() && world.troubles.is_empty(), "{:?}", world.troubles);
+    world.buy(4, "shield");
+    assert_eq!(world.last_order().sequence, 4, "the chain is the device's");
+}
+
+/// The server's books were put back from before it took this device in.
+#[test]
+fn a_device_that_the_server_does_not_know_any_more_keeps_the_account_that_it_joined() {
+    let mut world = joined();
+    let receipt = of_the_account(&world, 9);
+    let response = world.respond(vec![receipt], 9);
+    world.input(Input::Answered(response));
+    world.input(Input::SyncNow);
+    for _ in 0..3 {
+        world.input(Input::Answered(problem("unknown-device", 404)));
+        assert_eq!((world.left("shield"), world.machine.account()), (1, &other_account()));
+        let wait = world.wake_at().expect("it asks again").saturating_sub(world.elapsed);
+        assert!(wait >= std::time::Duration::from_secs(300), "seldom: {wait:?}");
+        world.wait();
+        assert_eq!(world.sync_request().account, other_account());
+    }
+    let told =
+        world.updates.iter().filter(|update| matches!(update, Update::Trouble(trouble) if trouble.contains("books")));
+    assert_eq!(told.count(), 1);
+    world.answer(&[]);
+    assert_eq!(world.connection, Connection::Online);
+    ask(&mut world, AccountWish::Devices);
+    world.input(Input::Answered(problem("unknown-device", 404)));
+    assert!(matches!(last_told(&world), (Asked::Devices, Err(AccountTrouble::Refused { .. }))));
+    assert_ne!(world.path(), "/v1/devices");
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! Going on with another key: the new one is safe before it is asked for, and a lost answer is found again.
 
+use std::time::Duration;
+
 use bevy_iap::client::machine::{Input, Output};
-use bevy_iap::client::{AccountTrouble, AccountWish, Asked, OfflineGrants, OrderState, Record};
+use bevy_iap::client::storage::Opened;
+use bevy_iap::client::{
+    Access, AccountTrouble, AccountWish, Asked, Machine, OfflineGrants, OrderState, Record, Settings, Tick, Update,
+};
 use bevy_iap::protocol::{AccountAsk, AccountRequest, AccountResponse, KeyId, SecretKey, Status};
 
 use super::{answer, answer_with, ask_after_a_sync, entry, last_told, problem, question};
-use crate::world::{World, game, order_id};
+use crate::world::{SERVER_TIME, World, game, order_id};
 
 /// A device that owns a shield, and asks to go on with another key.
 fn asking() -> World {
@@ -138,6 +143,130 @@ fn a_server_that_is_busy_is_no_reason_to_doubt_the_next_key() {
         assert_eq!(AccountRequest::claimed_device(&world.request_token()).expect("a question"), next, "{kind}");
         answer(&mut world, replaced_by(next));
         assert!(!world.machine.account_view().revoked && world.machine.device() == next, "{kind}");
+    }
+}
+
+fn asked_by(world: &World) -> KeyId {
+    assert_eq!(world.path(), super::PATH);
+    AccountRequest::claimed_device(&world.request_token()).expect("a question")
+}
+
+#[test]
+fn what_the_old_key_is_told_is_not_saved_before_the_next_key_was_asked() {
+    let world = asking();
+    let next = world.next_key.clone();
+    let mut world = world.restart_with_next_key(next.clone());
+    let next = next.expect("a key").id();
+    world.random_byte = 0xff;
+    world.input(Input::NotAnswered("the network is gone".to_owned()));
+    world.input(Input::Account(AccountWish::Devices));
+    assert_eq!(asked_by(&world), world.machine.device());
+    let records = world.records.len();
+    answer(&mut world, |answer| answer.devices[0].revoked = true);
+    assert_eq!((world.records.len(), world.machine.account_view().revoked), (records, false));
+    assert_eq!(last_told(&world), (Asked::Devices, Err(AccountTrouble::Busy)));
+    assert_eq!(asked_by(&world), next);
+    answer(&mut world, replaced_by(next));
+    assert_eq!((world.machine.device(), world.left("shield")), (next, 1));
+    assert!(!world.machine.account_view().revoked);
+}
+
+#[test]
+fn a_journal_that_says_revoked_beside_a_next_key_asks_by_that_until_it_is_answered() {
+    let world = asking();
+    let next = world.next_key.clone();
+    let mut world = world.restart();
+    world.input(Input::Answered(problem("device-revoked", 403)));
+    answer(&mut world, |answer| answer.devices[0].revoked = true);
+    assert!(world.machine.account_view().revoked);
+    let mut world = world.restart_with_next_key(next.clone());
+    let next = next.expect("a key").id();
+    for kind in ["unavailable", "too-many-requests"] {
+        assert_eq!(asked_by(&world), next);
+        world.request = None;
+        world.input(Input::Answered(problem(kind, 503)));
+        assert_eq!(world.request, None, "not at once");
+        world.wait();
+    }
+    world.request = None;
+    world.input(Input::NotAnswered("the network is gone".to_owned()));
+    world.wait();
+    assert_eq!(asked_by(&world), next);
+    answer(&mut world, replaced_by(next));
+    assert_eq!((world.machine.device(), world.left("shield")), (next, 1));
+    assert!(!world.machine.account_view().revoked);
+    assert_eq!(world.path(), "/v1/sync");
+}
+
+#[test]
+fn what_the_old_key_used_up_and_nobody_was_sent_is_told_as_refused() {
+    let world = asking();
+    let next = world.next_key.clone();
+    let mut world = world.restart_with_next_key(next.clone());
+    world.consume(1, "shield", 1);
+    assert_eq!(world.left("shield"), 0);
+    world.input(Input::Answered(problem("device-revoked", 403)));
+    answer(&mut world, replaced_by(next.expect("a key").id()));
+    let refused = world.updates.iter().filter(|update| matches!(update, Update::ConsumeRefused { quantity: 1, .. }));
+    assert_eq!((refused.count(), world.left("shield")), (1, 1));
+}
+
+/// A device that goes on with another key, of which its journal says so.
+fn replaced() -> World {
+    let mut world = asking();
+    let next = world.next_key.clone().expect("a key");
+    answer(&mut world, replaced_by(next.id()));
+    world.input(Input::NextKeyTaken(Ok(())));
+    world.answer(&[]);
+    world.compact();
+    world
+}
+
+/// The game's new version pins another key of the server.
+#[test]
+fn a_replaced_key_whose_record_is_not_believed_any_more_opens_and_asks_whose_it_is() {
+    let mut world = replaced();
+    let (device, account, believed) = (world.machine.device(), world.machine.account().clone(), world.server.clone());
+    world.server = SecretKey::from_seed(&[77; 32]);
+    let mut world = world.restart();
+    assert_eq!((world.machine.device(), world.machine.account()), (device, &account));
+    assert!(world.troubles.iter().any(|trouble| trouble.contains("of the account")), "{:?}", world.troubles);
+    assert_eq!((question(&world).ask, question(&world).device), (AccountAsk::Show, device));
+    answer(&mut world, |_| {});
+    assert_eq!(world.sync_request().device, device);
+    for _ in 0..2 {
+        world = world.restart();
+        assert_eq!((world.machine.device(), world.path()), (device, "/v1/sync"));
+        assert!(!world.troubles.iter().any(|trouble| trouble.contains("of the account")), "{:?}", world.troubles);
+        world.compact();
+    }
+    // And the version after that pins the first one again.
+    world.server = believed;
+    let world = world.restart();
+    assert_eq!((world.machine.device(), world.machine.account(), world.left("shield")), (device, &account, 1));
+}
+
+#[test]
+fn a_replaced_key_whose_record_was_damaged_opens_now_and_at_the_next_start() {
+    let mut world = replaced();
+    let (device, account) = (world.machine.device(), world.machine.account().clone());
+    world.records.retain(|record| !matches!(record, Record::Account(_)));
+    let open = |is_damaged| {
+        let mut opening = Machine::opening(Settings::new(game(), vec![world.server.public()]), world.key.clone());
+        world.records.iter().cloned().for_each(|record| opening.replay(record));
+        let opened = Opened { key: world.key.clone(), access: Access::ReadWrite, is_damaged, troubles: Vec::new() };
+        opening.finish(opened, Tick { elapsed: Duration::ZERO, unix: SERVER_TIME, random: [1; 16] })
+    };
+    assert!(open(false).expect_err("nothing is missing").contains("put the right key back"));
+    let (machine, snapshot, first) = open(true).expect("opens");
+    assert_eq!((machine.device(), machine.account()), (device, &account));
+    assert_eq!((snapshot.holdings.items["shield"].left, snapshot.troubles.len()), (1, 1), "{:?}", snapshot.troubles);
+    world.records.extend(first);
+    for _ in 0..2 {
+        world = world.restart();
+        assert_eq!((world.machine.device(), world.left("shield")), (device, 1));
+        assert_eq!((world.sync_request().device, world.sync_request().account), (device, account.clone()));
+        world.compact();
     }
 }
 

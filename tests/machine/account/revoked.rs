@@ -4,7 +4,7 @@ use bevy_iap::client::machine::Input;
 use bevy_iap::client::{AccountTrouble, AccountWish, Asked, Connection, OfflineGrants, OrderState};
 use bevy_iap::protocol::{AccountAsk, AccountResponse, Status};
 
-use super::{answer, ask, ask_after_a_sync, last_told, problem, question};
+use super::{answer, ask, ask_after_a_sync, last_told, problem, question, told};
 use crate::world::{World, order_id};
 
 fn is_revoked(answer: &mut AccountResponse) {
@@ -99,4 +99,22 @@ fn a_refusal_that_says_it_was_revoked_is_asked_about() {
     world.input(Input::Answered(problem("device-revoked", 403)));
     answer(&mut world, is_revoked);
     assert_eq!(world.connection, Connection::Revoked);
+}
+
+#[test]
+fn a_question_that_waits_for_its_sync_ends_when_that_tells_that_the_device_was_revoked() {
+    for wish in
+        [AccountWish::JoinByCode(super::code()), AccountWish::SignIn("a.b.c".to_owned()), AccountWish::ReplaceKey]
+    {
+        let mut world = World::new(OfflineGrants::Wait);
+        ask(&mut world, wish.clone());
+        world.input(World::purchase(1, "shield"));
+        world.input(Input::Answered(problem("device-revoked", 403)));
+        answer(&mut world, is_revoked);
+        assert!(told(&world).contains(&(wish.asked(), Err(AccountTrouble::DeviceRevoked))), "{wish:?}");
+        assert_eq!(world.state(1), Some(OrderState::NotSaved), "and what waited for it is told too");
+        ask(&mut world, AccountWish::Devices);
+        answer(&mut world, is_revoked);
+        assert_eq!(last_told(&world).0, Asked::Devices, "another question can be asked");
+    }
 }

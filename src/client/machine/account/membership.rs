@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::mem;
+use std::time::Duration;
 
 use super::Asking;
 use crate::client::account::AccountView;
 use crate::client::inventory::Inventory;
 use crate::client::machine::orders::OpenOrders;
+use crate::client::machine::syncing::Link;
 use crate::client::machine::{Machine, OrderState, Output, PlacedOrder};
 use crate::client::seal::Sealer;
 use crate::client::view::Update;
@@ -28,11 +30,15 @@ pub(in crate::client::machine) struct Membership {
     former_orders: Vec<PlacedOrder>,
     /// The key that is to take the place of the device's.
     pub(in crate::client::machine) next_key: Option<SecretKey>,
+    /// Whether the server has said that it does not know that key.
+    pub(super) is_next_key_unknown: bool,
     /// Whether that key is the device's already, and the storage has yet to put it there.
     pub(super) is_key_to_take: bool,
     pub(super) asking: Option<Asking>,
     /// What to ask by itself, since the server refused this device.
     pub(super) doubt: Option<Doubt>,
+    /// Whether the game was told that the server does not know this device any more.
+    pub(super) is_told_unknown: bool,
     /// What is to be said and done about all this in the end.
     pub(in crate::client::machine) news: Vec<Output>,
 }
@@ -62,6 +68,15 @@ impl Known {
 impl Membership {
     pub(in crate::client::machine) fn is_revoked(&self) -> bool {
         self.known.revoked
+    }
+
+    /// Whether this device was revoked while there is a key that the server may know in its place.
+    pub(in crate::client::machine) fn is_revoked_beside_a_next_key(&self) -> bool {
+        self.is_revoked() && self.is_next_key_in_question()
+    }
+
+    pub(super) fn is_next_key_in_question(&self) -> bool {
+        self.next_key.is_some() && !self.is_next_key_unknown
     }
 
     /// Whether a journal needs this answer at the next start.
@@ -113,8 +128,16 @@ impl Machine {
         self.sealer = Sealer::new(&self.key, &self.settings.game, &self.account, &self.keys.all());
     }
 
+    /// The journal does not surely say where this device belongs: the server is asked before anything else, and its answer is
+    /// news.
+    pub(in crate::client::machine) fn doubt_its_place(&mut self) {
+        self.membership.known.devices.clear();
+        self.membership.doubt = Some(Doubt::ThisKey);
+        self.link = Link::Waiting { until: Duration::ZERO, again: None, trouble: String::new() };
+    }
+
     /// Takes the place of the device so far. While a journal is read, that can be one whose key is gone.
-    fn change_device(&mut self, device: KeyId) {
+    pub(in crate::client::machine) fn change_device(&mut self, device: KeyId) {
         let next = &mut self.membership.next_key;
         if let Some(key) = next.take_if(|next| next.id() == device) {
             self.key = key;
@@ -125,7 +148,7 @@ impl Machine {
         }
         self.membership.former_devices.insert(mem::replace(&mut self.device, device));
         self.leave_orders();
-        self.drop_pending(|_| true);
+        self.refuse_pending();
         self.consumptions.last = 0;
         self.chain = None;
         self.allowance = None;
@@ -137,7 +160,7 @@ impl Machine {
         self.leave_orders();
         self.orders = OpenOrders::default();
         self.settled.clear();
-        self.drop_pending(|_| true);
+        self.refuse_pending();
         self.uncounted.clear();
         self.inventory = Inventory::default();
         self.withheld.clear();
@@ -153,15 +176,26 @@ impl Machine {
     fn leave_orders(&mut self) {
         let left: Vec<_> = self.orders.unanswered().map(|(id, _)| id).collect();
         for id in left {
-            let Some(mut open) = self.orders.remove(id) else { continue };
+            let Some(open) = self.orders.remove(id) else { continue };
             if let Some(bundle) = open.provisional {
                 self.inventory.take_back(id, bundle, true);
             }
-            open.order.provisional = false;
-            open.order.trouble =
-                Some("it was ordered for another account than that of now, and is not sent".to_owned());
-            self.membership.former_orders.push(open.order);
+            self.put_aside(open.order);
         }
+    }
+
+    /// Puts an order aside that is not to be sent.
+    pub(in crate::client::machine) fn put_aside(&mut self, mut order: PlacedOrder) {
+        order.provisional = false;
+        order.trouble = Some("it was ordered for another account than that of now, and is not sent".to_owned());
+        self.membership.former_orders.push(order);
+    }
+
+    /// Drops what was used up and not answered: it was signed for another account, or by another key, so the server would
+    /// refuse it, and it is told as if it had.
+    fn refuse_pending(&mut self) {
+        let refused = self.drop_pending(|_| true);
+        self.membership.news.extend(refused.into_iter().map(Output::Tell));
     }
 
     /// Says of the orders that are to be sent that they cannot be any more, if this device was revoked.
@@ -211,6 +245,11 @@ impl Machine {
     /// Whether an order is of before this device joined its account, or took the place of another.
     pub(in crate::client::machine) fn is_of_before(&self, order: &Order) -> bool {
         order.account != self.account || self.membership.former_devices.contains(&order.device)
+    }
+
+    /// Whether orders were put aside that nobody has been told the end of.
+    pub(in crate::client::machine) fn has_former_orders(&self) -> bool {
+        !self.membership.former_orders.is_empty()
     }
 
     /// Whether an order is one of those that were put aside and are not decided yet.

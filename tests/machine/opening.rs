@@ -1,0 +1,73 @@
+//! Opening a journal that has to be read more than once.
+
+use std::time::Duration;
+
+use bevy_iap::client::record::Identity;
+use bevy_iap::client::storage::memory::MemoryStorage;
+use bevy_iap::client::storage::{Keep, Opened, Replay};
+use bevy_iap::client::{Record, Session, Settings, Storage, StorageError, Tick};
+use bevy_iap::protocol::{AccountResponse, DeviceEntry, SecretKey, Sha256};
+
+use crate::world::{SERVER_TIME, game};
+
+/// A storage that mends something when it is first opened.
+#[derive(Debug)]
+struct Mended {
+    memory: MemoryStorage,
+    troubles: Vec<String>,
+}
+
+impl Storage for Mended {
+    fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError> {
+        let opened = self.memory.open(replay)?;
+        Ok(Opened { troubles: std::mem::take(&mut self.troubles), ..opened })
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
+        self.memory.append(records)
+    }
+
+    fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError> {
+        self.memory.compact(keep, closing)
+    }
+
+    fn next_key(&mut self) -> Result<Option<SecretKey>, StorageError> {
+        self.memory.next_key()
+    }
+
+    fn make_next_key(&mut self) -> Result<SecretKey, StorageError> {
+        self.memory.make_next_key()
+    }
+
+    fn take_next_key(&mut self) -> Result<(), StorageError> {
+        self.memory.take_next_key()
+    }
+}
+
+/// The game ended between the answer about the next key and its taking the place of the first.
+#[test]
+fn what_was_mended_is_told_also_where_the_journal_is_read_again_with_the_next_key() {
+    let (server, key) = (SecretKey::from_seed(&[2; 32]), SecretKey::from_seed(&[1; 32]));
+    let mut memory = MemoryStorage::with_key(key.clone());
+    let device = memory.make_next_key().expect("a key").id();
+    let account = key.id().guest_account();
+    let answer = AccountResponse {
+        server: server.id(),
+        account: account.clone(),
+        game: game(),
+        issued_at: SERVER_TIME,
+        request_sha256: Sha256::of("a question"),
+        device,
+        signed_in: false,
+        devices: vec![DeviceEntry { id: device, name: None, enrolled_at: 0, revoked: false, frozen: false }],
+        link_code: None,
+    };
+    let identity = Record::Identity(Identity { game: game(), device: key.id(), account });
+    memory.append(&[identity, Record::Account(answer.sign(&server).expect("signs"))]).expect("in memory");
+    let troubles = vec!["the journal was damaged".to_owned()];
+    let storage = Mended { memory, troubles: troubles.clone() };
+    let tick = Tick { elapsed: Duration::ZERO, unix: SERVER_TIME, random: [1; 16] };
+    let settings = Settings::new(game(), vec![server.public()]);
+    let (session, snapshot) = Session::open(settings, Box::new(storage), tick).expect("opens");
+    assert_eq!((session.machine().device(), snapshot.troubles), (device, troubles));
+}
