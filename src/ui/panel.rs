@@ -425,7 +425,7 @@ const SCROLLS_FROM: f32 = 8.0;
 /// A finger, or the mouse, draws a page along.
 pub(super) fn scroll_by_drag(
     drag: On<Pointer<Drag>>,
-    controls: Query<(), (With<Does>, With<Pressed>)>,
+    controls: Query<(), (With<Control>, With<Pressed>)>,
     mut pages: Query<(&ComputedNode, &mut ScrollPosition), (With<ScrollArea>, With<Skin>)>,
     mut commands: Commands,
 ) {
