@@ -23,7 +23,8 @@
 //! ```
 //!
 //! **Never in a release.** Nothing of this is in a build without the feature `dev`, which no other feature brings. A game
-//! that has it hands every player the till: keep it behind a feature of the game's own, which its release does not set.
+//! that has it hands every player the till: keep it behind a feature of the game's own, which its release does not set. A
+//! sandbox or a panel that starts in a build without debug assertions says so in the log.
 
 mod clock;
 mod control;
@@ -81,6 +82,7 @@ impl Sandbox {
     }
 
     fn start_at(folder: Folder, catalog: &str, welcome: &str) -> Result<Self, SandboxError> {
+        warn_of_release("a sandbox");
         let catalog = read_catalog(catalog)?;
         let welcome = Some(welcome.parse().map_err(SandboxError::Welcome)?);
         let server =
@@ -113,6 +115,13 @@ impl Sandbox {
     /// The server. Its methods block: they are for tests, and not for a game's frames.
     pub fn server(&self) -> &LocalServer {
         self.control.server()
+    }
+}
+
+/// Says that something is where it should not be, if this may be a release.
+fn warn_of_release(what: &str) {
+    if !cfg!(debug_assertions) {
+        tracing::warn!("{what} for developers is in this build: leave the feature `dev` of `bevy_iap` out of releases");
     }
 }
 

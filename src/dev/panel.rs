@@ -118,6 +118,7 @@ impl Plugin for DevPanelPlugin {
             tracing::error!("there is no panel for developers: add `DevPanelPlugin` after `IapPlugin`");
             return;
         };
+        crate::dev::warn_of_release("a panel");
         if !app.is_plugin_added::<ShopPlugin>() {
             app.add_plugins(ShopPlugin::default());
         }
