@@ -39,6 +39,7 @@ use thiserror::Error;
 
 pub use self::control::{SandboxControl, SandboxOutcome};
 pub use self::network::Network;
+pub(crate) use self::panel::DevPanelRoot;
 pub use self::panel::{DevAction, DevButton, DevLine, DevPanel, DevPanelPlugin};
 
 use self::clock::SandboxClock;

@@ -41,14 +41,12 @@ use bevy::input_focus::tab_navigation::TabNavigationPlugin;
 use bevy::prelude::*;
 
 pub use hold::{BuyButton, buy_button};
-pub use navigation::Announcer;
-#[cfg(feature = "dev")]
-pub(crate) use navigation::Control;
+pub use navigation::{Announcer, Control};
 pub use parts::{
     Lamp, Part, Spinner, Step, balance_label, description_label, outcome_label, owned_badge, price_label,
     standing_label, title_label,
 };
-pub use shop::{Page, Shop, ShopCommand, ShopSettings, shop_is_open};
+pub use shop::{Page, Shop, ShopCommand, ShopSettings, shop_is_closed, shop_is_open};
 pub use skin::{Ink, Size, Skin, Tone};
 pub use theme::{Colors, Contrast, TextSizes, Theme, ThemeLoader};
 pub use words::Words;

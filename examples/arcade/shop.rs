@@ -1,89 +1,45 @@
-//! The shop: buying with keys and clicks, what it costs, what is owned, and how the store's server is reached.
-//!
-//! Tab opens it, which pauses the game; the number keys buy at any time. Whatever it shows is read from the [`Store`]
-//! in frames in which that changed.
-
-mod card;
-mod cards;
-mod icons;
-mod legend;
-mod notice;
-mod status;
+//! The shop: a plugin, a key that opens it, and what the game has to know of it.
 
 use bevy::input::common_conditions::input_just_pressed;
 use bevy::prelude::*;
 use bevy_iap::prelude::*;
-use bevy_iap::protocol::{Product, ProductId};
-use notice::Notice;
+use bevy_iap::ui::{Ink, Shop, ShopCommand, ShopPlugin, Size, Skin, Tone, Words, standing_label};
 
-use crate::game::Paused;
+use crate::words::said;
 
-/// The keys that buy, in the order of the shelf.
-const BUYING_KEYS: [(KeyCode, &str); 5] = [
-    (KeyCode::Digit1, "1"),
-    (KeyCode::Digit2, "2"),
-    (KeyCode::Digit3, "3"),
-    (KeyCode::Digit4, "4"),
-    (KeyCode::Digit5, "5"),
-];
-
-/// The player wants to buy this.
-#[derive(Message)]
-struct Wanted(ProductId);
-
-/// The shop, the status in the corner, the notices and the legend of keys.
 pub fn plugin(app: &mut App) {
-    app.add_message::<Wanted>()
-        .add_plugins((cards::plugin, legend::plugin, notice::plugin, status::plugin))
-        .add_systems(
-            Update,
-            (
-                open_or_close.run_if(input_just_pressed(KeyCode::Tab)),
-                go_offline_or_back.run_if(input_just_pressed(KeyCode::KeyO)),
-                (want_by_key, buy.run_if(on_message::<Wanted>)).chain(),
-            ),
-        );
+    app.add_plugins(ShopPlugin::default())
+        .add_systems(Startup, |mut commands: Commands| _ = commands.spawn((standing_label(), Skin::Banner, low())))
+        .add_systems(Update, open.run_if(is_shop_closed))
+        .add_systems(Update, go_offline_or_back.run_if(input_just_pressed(KeyCode::KeyO)))
+        .add_observer(give_back);
 }
 
-/// The shop is open while the game is paused.
-fn open_or_close(mut paused: ResMut<Paused>) {
-    paused.0 = !paused.0;
+/// Whether the shop is closed, and was so in the last frame: the key that closes it does nothing else.
+pub fn is_shop_closed(shop: Res<Shop>, mut was_open: Local<bool>) -> bool {
+    !std::mem::replace(&mut *was_open, shop.is_open()) && !shop.is_open()
 }
 
-fn go_offline_or_back(mut store: ResMut<Store>, mut notices: MessageWriter<Notice>) {
-    let offline = !store.is_offline();
-    if let Err(error) = store.set_offline(offline) {
-        notices.write(Notice(error.to_string()));
+fn open(keys: Res<ButtonInput<KeyCode>>, gamepads: Query<&Gamepad>, mut shop: MessageWriter<ShopCommand>) {
+    if keys.just_pressed(KeyCode::KeyB) || gamepads.iter().any(|gamepad| gamepad.just_pressed(GamepadButton::Select)) {
+        shop.write(ShopCommand::Open);
     }
 }
 
-fn want_by_key(keys: Res<ButtonInput<KeyCode>>, store: Res<Store>, mut wanted: MessageWriter<Wanted>) {
-    if keys.get_just_pressed().len() == 0 {
-        return;
-    }
-    for ((product, _), (key, _)) in shelf(&store).iter().zip(BUYING_KEYS) {
-        if keys.just_pressed(key) {
-            wanted.write(Wanted((*product).clone()));
-        }
-    }
+fn go_offline_or_back(mut store: ResMut<Store>) {
+    let is_offline = !store.is_offline();
+    store.set_offline(is_offline).unwrap_or_else(|error| warn!("not now: {error}"));
 }
 
-fn buy(mut wanted: MessageReader<Wanted>, mut store: ResMut<Store>, mut notices: MessageWriter<Notice>) {
-    for Wanted(product) in wanted.read() {
-        if let Err(error) = store.purchase(product.as_str()) {
-            notices.write(Notice(format!("{}: {error}.", title(&store, product))));
-        }
-    }
+/// The server had fewer shields left than this device believed. The crash that it took stays survived.
+fn give_back(_: On<ConsumeRefused>, words: Res<Words>, mut commands: Commands) {
+    let text = Text::new(said(&words, "A shield is back: another device had used it already."));
+    let line = (text, Ink::new(Size::Body, Tone::Plain));
+    let notice = commands.spawn((Skin::Banner, low(), children![line])).id();
+    commands.delayed().secs(5.0).entity(notice).despawn();
 }
 
-/// The products that are sold here, in the order of the catalogue.
-fn shelf(store: &Store) -> Vec<(&ProductId, &Product)> {
-    let products = store.catalog().into_iter().flat_map(|catalog| catalog.products());
-    products.filter(|(_, product)| product.price(store.currency()).is_some()).collect()
-}
-
-/// A product's name for players, also after it left the catalogue.
-pub fn title(store: &Store, product: &ProductId) -> String {
-    let found = store.catalog().and_then(|catalog| catalog.product(product.as_str()));
-    found.map_or_else(|| product.to_string(), |(_, product)| product.title.clone())
+/// In the lower corner of the window.
+fn low() -> Node {
+    Node { position_type: PositionType::Absolute, left: px(12), bottom: px(12), ..default() }
 }

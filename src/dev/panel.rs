@@ -12,6 +12,7 @@ mod troubles;
 use bevy::prelude::*;
 
 use self::journal::JournalSize;
+pub(crate) use self::layout::DevPanelRoot;
 use self::troubles::Noted;
 use super::control::{SandboxControl, SandboxOutcome};
 use super::network::Network;

@@ -3,16 +3,13 @@
 //! It is held by a pointer, by Enter or Space, or by a gamepad's lower button, and let go of by whatever ends that. A
 //! screen reader cannot hold: there the first press asks, and a second one within a few seconds buys.
 
-use bevy::a11y::AccessibilityNode;
+use bevy::ecs::system::SystemParam;
 use bevy::input::ButtonState;
 use bevy::input::keyboard::KeyboardInput;
-use bevy::input_focus::tab_navigation::TabIndex;
 use bevy::input_focus::{FocusedInput, InputFocus};
-use bevy::picking::hover::Hovered;
 use bevy::picking::pointer::PointerId;
 use bevy::prelude::*;
 use bevy::time::Real;
-use bevy::ui::auto_directional_navigation::AutoDirectionalNavigation;
 use bevy::ui::{InteractionDisabled, Pressed};
 
 use super::navigation::Control;
@@ -27,7 +24,7 @@ const SHORTEST_HOLD: f32 = 0.25;
 
 /// Buys a product when it is held.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
-#[require(Node, Skin = Skin::Main, Hovered, TabIndex, AutoDirectionalNavigation, AccessibilityNode, Control)]
+#[require(Node, Skin = Skin::Main, Control)]
 pub struct BuyButton(
     /// The product.
     pub String,
@@ -97,7 +94,7 @@ pub(super) fn register(app: &mut App) {
 }
 
 /// The buttons that are held.
-#[derive(bevy::ecs::system::SystemParam)]
+#[derive(SystemParam)]
 struct Held<'w, 's> {
     holding: Query<'w, 's, &'static Holding>,
 }
@@ -194,11 +191,22 @@ pub(super) fn show_progress(
     }
 }
 
-/// A press by somebody who cannot hold: the first asks, the second buys.
-pub(super) fn press_without_holding(product: &str, store: &mut Store, waits: &mut Waits, time: &Time<Real>) {
-    if waits.is_confirming(product) {
-        waits.tried(product, store.purchase(product));
-    } else {
-        waits.confirm(product, time.elapsed());
+/// What selling to somebody who cannot hold takes.
+#[derive(SystemParam)]
+pub(super) struct Till<'w> {
+    store: ResMut<'w, Store>,
+    waits: ResMut<'w, Waits>,
+    time: Res<'w, Time<Real>>,
+}
+
+impl Till<'_> {
+    /// A press by somebody who cannot hold: the first asks, the second buys.
+    pub(super) fn press_without_holding(&mut self, product: &str) {
+        let Self { store, waits, time } = self;
+        if waits.is_confirming(product) {
+            waits.tried(product, store.purchase(product));
+        } else {
+            waits.confirm(product, time.elapsed());
+        }
     }
 }

@@ -1,25 +1,25 @@
 //! The shop by keyboard, gamepad and screen reader: where the focus goes, and what it is called.
 
 use bevy::a11y::{AccessibilityNode, ActionRequest};
+use bevy::ecs::system::SystemParam;
+use bevy::input_focus::directional_navigation::{AutoNavigationConfig, FocusableArea};
+use bevy::input_focus::navigator::find_best_candidate;
+use bevy::input_focus::tab_navigation::TabIndex;
 use bevy::input_focus::{FocusCause, InputFocus, InputFocusVisible};
 use bevy::math::CompassOctant;
+use bevy::picking::hover::Hovered;
 use bevy::prelude::*;
-use bevy::time::Real;
 use bevy::ui::InteractionDisabled;
-use bevy::ui::auto_directional_navigation::{AutoDirectionalNavigation, AutoDirectionalNavigator};
+use bevy::ui::UiGlobalTransform;
 use bevy::ui_widgets::{Activate, Button, ScrollIntoView};
 
-use super::hold::{BuyButton, press_without_holding};
-use super::panel::Does;
+use super::hold::{BuyButton, Till};
+use super::panel::{Does, Panel};
 use super::parts::{Part, Truth};
 use super::shop::{Shop, ShopCommand};
 use super::waits::Waits;
 use super::words::{Words, arguments};
 use crate::plugin::{PurchaseUpdated, Store};
-
-/// Something that can have the focus and be pressed, in the shop or beside it.
-#[derive(Component, Clone, Copy, Debug, Default)]
-pub(crate) struct Control;
 
 /// Says what happened to those who do not see it.
 #[derive(Component, Debug)]
@@ -32,6 +32,31 @@ fn live() -> AccessibilityNode {
     AccessibilityNode(node)
 }
 
+/// Something that can be pressed, and reached by Tab, arrows and gamepad. Put it on a game's own buttons to have them
+/// reached like the shop's, and pressed by a gamepad's lower button.
+#[derive(Component, Clone, Copy, Debug, Default)]
+#[require(TabIndex, Hovered, AccessibilityNode)]
+pub struct Control;
+
+/// What holds the controls that are reached while the shop is open.
+#[cfg(not(feature = "dev"))]
+type IsReached = With<Panel>;
+/// What holds the controls that are reached while the shop is open: it, and what lies over it.
+#[cfg(feature = "dev")]
+type IsReached = Or<(With<Panel>, With<crate::dev::DevPanelRoot>)>;
+/// What the shop gives its name.
+type IsNamed = Or<(With<Does>, With<BuyButton>)>;
+/// What can be read.
+type IsText = (With<Part>, Without<Does>, Without<BuyButton>);
+/// What a control's name depends on.
+type Named<'a> = (
+    Option<&'a Does>,
+    Option<&'a BuyButton>,
+    Option<&'a Children>,
+    Has<InteractionDisabled>,
+    &'a mut AccessibilityNode,
+);
+
 /// Where a player wants to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
@@ -40,7 +65,7 @@ enum Wish {
 }
 
 /// What keys and gamepads wish for in this frame.
-#[derive(bevy::ecs::system::SystemParam)]
+#[derive(SystemParam)]
 pub(super) struct Wishes<'w, 's> {
     keys: Option<Res<'w, ButtonInput<KeyCode>>>,
     #[cfg(feature = "gamepad")]
@@ -82,32 +107,56 @@ impl Wishes<'_, '_> {
     }
 }
 
+/// Controls, and where they are.
+#[derive(SystemParam)]
+pub(super) struct Places<'w, 's> {
+    controls: Query<'w, 's, (Entity, &'static ComputedNode, &'static UiGlobalTransform), With<Control>>,
+    parents: Query<'w, 's, &'static ChildOf>,
+    panels: Query<'w, 's, (), IsReached>,
+    config: Res<'w, AutoNavigationConfig>,
+}
+
+impl Places<'_, '_> {
+    /// The controls that can be reached: those of the panel alone while it is open, since it lies over the game's.
+    fn within_reach(&self, is_open: bool) -> Vec<FocusableArea> {
+        let is_reached = |control| !is_open || self.parents.iter_ancestors(control).any(|it| self.panels.contains(it));
+        let reached = self.controls.iter().filter(|(control, node, _)| !node.is_empty() && is_reached(*control));
+        let area = |(entity, node, place): (_, &ComputedNode, &UiGlobalTransform)| FocusableArea {
+            entity,
+            position: place.translation,
+            size: node.size(),
+        };
+        reached.map(area).collect()
+    }
+}
+
 /// Moves the focus, and leaves the shop.
 pub(super) fn navigate(
     wishes: Wishes<'_, '_>,
     shop: Res<Shop>,
-    mut navigator: AutoDirectionalNavigator,
-    controls: Query<Entity, (With<AutoDirectionalNavigation>, With<Control>)>,
+    places: Places<'_, '_>,
+    mut focus: ResMut<InputFocus>,
     mut visible: ResMut<InputFocusVisible>,
     mut commands: MessageWriter<ShopCommand>,
 ) {
     let Some(wish) = wishes.wish() else { return };
-    let focus = navigator.input_focus().filter(|focus| controls.contains(*focus));
-    match wish {
-        Wish::Leave if shop.is_open() => {
+    let Wish::Go(direction) = wish else {
+        if shop.is_open() {
             commands.write(shop.back());
         }
-        Wish::Leave => {}
-        Wish::Go(_) if focus.is_none() && !shop.is_open() => {}
-        Wish::Go(direction) => {
-            visible.0 = true;
-            if focus.is_some() {
-                // At the edge there is nowhere to go.
-                let _ = navigator.navigate(direction);
-            } else if let Some(first) = controls.iter().next() {
-                navigator.manual_directional_navigation.focus.set(first, FocusCause::Navigated);
-            }
-        }
+        return;
+    };
+    let areas = places.within_reach(shop.is_open());
+    let here = areas.iter().find(|area| focus.get() == Some(area.entity));
+    let next = match here {
+        // At the edge there is nowhere to go.
+        Some(here) => find_best_candidate(here, direction, &areas, &places.config),
+        None if shop.is_open() => areas.first().map(|area| area.entity),
+        None => None,
+    };
+    if let Some(next) = next {
+        visible.0 = true;
+        focus.set(next, FocusCause::Navigated);
     }
 }
 
@@ -157,9 +206,7 @@ pub(super) fn answer_screen_reader(
     plain: Query<Has<InteractionDisabled>, (With<Button>, With<Control>)>,
     buying: Query<(&BuyButton, Has<InteractionDisabled>)>,
     mut focus: ResMut<InputFocus>,
-    mut store: ResMut<Store>,
-    mut waits: ResMut<Waits>,
-    time: Res<Time<Real>>,
+    mut till: Till,
     mut commands: Commands,
 ) {
     for request in requests.read() {
@@ -171,7 +218,7 @@ pub(super) fn answer_screen_reader(
             accesskit::Action::Click if plain.get(target) == Ok(false) => commands.trigger(Activate { entity: target }),
             accesskit::Action::Click => {
                 if let Ok((BuyButton(product), false)) = buying.get(target) {
-                    press_without_holding(product, &mut store, &mut waits, &time);
+                    till.press_without_holding(product);
                 }
             }
             _ => {}
@@ -184,12 +231,9 @@ pub(super) fn name(
     store: Res<Store>,
     words: Res<Words>,
     waits: Res<Waits>,
-    mut controls: Query<
-        (Option<&Does>, Option<&BuyButton>, Option<&Children>, Has<InteractionDisabled>, &mut AccessibilityNode),
-        Or<(With<Does>, With<BuyButton>)>,
-    >,
+    mut controls: Query<Named, IsNamed>,
     parts: Query<&Part>,
-    mut texts: Query<(&Text, &mut AccessibilityNode), (With<Part>, Without<Does>, Without<BuyButton>)>,
+    mut texts: Query<(&Text, &mut AccessibilityNode), IsText>,
 ) {
     let truth = Truth { store: &store, words: &words, waits: &waits };
     for (does, buys, children, is_disabled, mut node) in &mut controls {

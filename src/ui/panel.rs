@@ -4,12 +4,11 @@
 //! that is another than before, and in no other frame. What things say is the parts' business.
 
 use bevy::clipboard::Clipboard;
-use bevy::input_focus::tab_navigation::{TabGroup, TabIndex};
+use bevy::ecs::system::SystemParam;
+use bevy::input_focus::tab_navigation::TabGroup;
 use bevy::input_focus::{FocusCause, InputFocus};
-use bevy::picking::hover::Hovered;
 use bevy::prelude::*;
 use bevy::ui::Pressed;
-use bevy::ui::auto_directional_navigation::AutoDirectionalNavigation;
 use bevy::ui_widgets::{Activate, Button, ScrollArea};
 
 use super::glyphs::Glyphs;
@@ -36,7 +35,6 @@ pub(super) struct Panel;
 
 /// What a control does when it is pressed.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
-#[require(Control)]
 pub(super) enum Does {
     Turn(ShopCommand),
     Copy(OrderId),
@@ -119,6 +117,23 @@ impl View {
     }
 }
 
+/// Where the pictures of products come from.
+#[derive(SystemParam)]
+pub(super) struct Pictures<'w> {
+    glyphs: ResMut<'w, Glyphs>,
+    images: ResMut<'w, Assets<Image>>,
+    server: Option<Res<'w, AssetServer>>,
+}
+
+impl Pictures<'_> {
+    fn of(&mut self, card: &Card) -> Handle<Image> {
+        match (&card.icon, &self.server) {
+            (Some(icon), Some(server)) => server.load(icon.clone()),
+            _ => self.glyphs.of(card.kind, &mut self.images),
+        }
+    }
+}
+
 /// What is shown now.
 #[derive(Resource, Debug, Default)]
 pub(super) struct Shown(Option<(View, Entity)>);
@@ -149,9 +164,7 @@ pub(super) fn lay_out(
     shop: Res<Shop>,
     store: Res<Store>,
     mut shown: ResMut<Shown>,
-    mut glyphs: ResMut<Glyphs>,
-    mut images: ResMut<Assets<Image>>,
-    server: Option<Res<AssetServer>>,
+    mut pictures: Pictures,
     mut focus: ResMut<InputFocus>,
     controls: Query<&Does>,
     mut commands: Commands,
@@ -172,10 +185,7 @@ pub(super) fn lay_out(
     if let Some((_, before)) = shown.0.take() {
         commands.entity(before).despawn();
     }
-    let mut picture = |card: &Card| match (&card.icon, &server) {
-        (Some(icon), Some(server)) => server.load(icon.clone()),
-        _ => glyphs.of(card.kind, &mut images),
-    };
+    let mut picture = |card: &Card| pictures.of(card);
     let mut made = Made { wanted: had_focus.filter(|_| stays), focus: None };
     let panel = commands.spawn((Panel, Skin::Veil, veil(), ABOVE_THE_GAME, TabGroup::modal())).id();
     commands.entity(panel).with_children(|veil| {
@@ -218,23 +228,21 @@ impl Made {
 }
 
 fn header(panel: &mut ChildSpawnerCommands, view: &View, made: &mut Made) {
-    panel.spawn((Skin::Row, spread())).with_children(|header| {
+    // In one row that goes on below: rows in rows are not measured right where they do.
+    panel.spawn((Skin::Row, wrapped())).with_children(|header| {
         let title = match view.page {
             Page::Purchases => "shop-purchases",
             _ => "shop-title",
         };
-        header.spawn((Part::Phrase(title), Ink::new(Size::Title, Tone::Plain)));
-        header.spawn((Skin::Row, wrapped())).with_children(|right| {
-            right.spawn((Skin::Chip, Node::default(), children![balance_label()]));
-            if view.page == Page::Shelf {
-                button(right, Does::Turn(ShopCommand::ShowPurchases), "shop-purchases", Skin::Button, made);
-                button(right, Does::Turn(ShopCommand::Close), "shop-close", Skin::Button, made);
-            } else {
-                let back = Does::Turn(ShopCommand::ShowShelf(view.chosen.clone()));
-                button(right, back, "shop-back", Skin::Button, made);
-                button(right, Does::Turn(ShopCommand::Close), "shop-close", Skin::Button, made);
-            }
-        });
+        let wide = Node { flex_grow: 1.0, ..default() };
+        header.spawn((Part::Phrase(title), Ink::new(Size::Title, Tone::Plain), wide));
+        header.spawn((Skin::Chip, Node::default(), children![balance_label()]));
+        let (does, phrase) = match view.page {
+            Page::Shelf => (ShopCommand::ShowPurchases, "shop-purchases"),
+            _ => (ShopCommand::ShowShelf(view.chosen.clone()), "shop-back"),
+        };
+        button(header, Does::Turn(does), phrase, Skin::Button, made);
+        button(header, Does::Turn(ShopCommand::Close), "shop-close", Skin::Button, made);
     });
 }
 
@@ -333,7 +341,7 @@ fn purchases(page: &mut ChildSpawnerCommands, view: &View, made: &mut Made) {
         page.spawn((Skin::Field, Node { width: percent(100), ..default() }, children![Part::Phrase("history-empty")]));
     }
     for &order in &view.purchases {
-        page.spawn((Skin::Field, Node { width: percent(100), ..spread() })).with_children(|row| {
+        page.spawn((Skin::Field, spread())).with_children(|row| {
             let said = Node { flex_direction: FlexDirection::Column, flex_shrink: 1.0, min_width: px(0), ..default() };
             row.spawn((Skin::Column, said)).with_children(|said| {
                 said.spawn(Part::Ordered(order));
@@ -362,7 +370,7 @@ fn labelled(row: &mut ChildSpawnerCommands, does: Does, part: Part, skin: Skin, 
 
 /// Something that can be pressed, by whatever means.
 fn control(does: Does, skin: Skin) -> impl Bundle {
-    (does, skin, Button, Hovered::default(), TabIndex(0), AutoDirectionalNavigation::default())
+    (does, skin, Button, Control)
 }
 
 fn veil() -> Node {
@@ -392,8 +400,15 @@ fn body() -> Node {
     }
 }
 
+/// A row that goes on below. It is as wide as it may be, since how high it is follows from that.
 fn wrapped() -> Node {
-    Node { flex_wrap: FlexWrap::Wrap, align_items: AlignItems::Center, flex_shrink: 0.0, ..default() }
+    Node {
+        width: percent(100),
+        flex_wrap: FlexWrap::Wrap,
+        align_items: AlignItems::Center,
+        flex_shrink: 0.0,
+        ..default()
+    }
 }
 
 fn spread() -> Node {
@@ -422,11 +437,14 @@ fn announced() -> Node {
 /// How far a finger moves before it scrolls, in logical pixels, and presses no longer.
 const SCROLLS_FROM: f32 = 8.0;
 
+/// A page of this shop.
+type IsPage = (With<ScrollArea>, With<Skin>);
+
 /// A finger, or the mouse, draws a page along.
 pub(super) fn scroll_by_drag(
     drag: On<Pointer<Drag>>,
     controls: Query<(), (With<Control>, With<Pressed>)>,
-    mut pages: Query<(&ComputedNode, &mut ScrollPosition), (With<ScrollArea>, With<Skin>)>,
+    mut pages: Query<(&ComputedNode, &mut ScrollPosition), IsPage>,
     mut commands: Commands,
 ) {
     if drag.distance.length() < SCROLLS_FROM {

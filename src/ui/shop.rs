@@ -96,6 +96,12 @@ pub fn shop_is_open(shop: Option<Res<Shop>>) -> bool {
     shop.is_some_and(|shop| shop.is_open)
 }
 
+/// Runs a system while the shop is closed, and was so in the last frame: the key that closes it does nothing else.
+pub fn shop_is_closed(shop: Option<Res<Shop>>, mut was_open: Local<bool>) -> bool {
+    let is_open = shop.is_some_and(|shop| shop.is_open);
+    !std::mem::replace(&mut *was_open, is_open) && !is_open
+}
+
 pub(super) fn obey(mut commands: MessageReader<ShopCommand>, mut shop: ResMut<Shop>, mut waits: ResMut<Waits>) {
     for command in commands.read() {
         shop.obey(command.clone());

@@ -238,6 +238,9 @@ type Dressed<'a> = (
     &'a mut BorderColor,
 );
 
+/// What is pressed, or cannot be any more, since a moment.
+type JustChanged = Or<(Added<Pressed>, Added<InteractionDisabled>)>;
+
 /// Gives boxes the lengths and colours of the theme.
 pub(super) fn dress_boxes(
     theme: Res<Theme>,
@@ -245,10 +248,10 @@ pub(super) fn dress_boxes(
     mut boxes: Query<Dressed<'_>>,
     mut unpressed: RemovedComponents<Pressed>,
     mut enabled: RemovedComponents<InteractionDisabled>,
-    pressed: Query<(), Or<(Added<Pressed>, Added<InteractionDisabled>)>>,
+    changed: Query<(), JustChanged>,
 ) {
     let all = theme.is_changed() || fit.is_changed();
-    let any = unpressed.read().count() + enabled.read().count() > 0 || !pressed.is_empty();
+    let any = unpressed.read().count() + enabled.read().count() > 0 || !changed.is_empty();
     for (skin, changed, hovered, is_pressed, is_disabled, mut node, mut ground, mut edge) in &mut boxes {
         let is_hovered = hovered.as_ref().is_some_and(|hovered| hovered.get());
         let hover_changed = hovered.is_some_and(|hovered| hovered.is_changed());

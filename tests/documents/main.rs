@@ -22,7 +22,7 @@ fn every_catalogue_in_assets_is_read() {
     let mut read = 0;
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/assets")).expect("the folder") {
         let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|extension| extension == "ron") {
+        if path.to_string_lossy().ends_with(".catalog.ron") {
             let text = std::fs::read_to_string(&path).expect("read");
             bevy_iap::protocol::Catalog::parse(&path.display().to_string(), &text).expect("a good catalogue");
             read += 1;

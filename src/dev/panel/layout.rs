@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bevy::a11y::AccessibilityNode;
-use bevy::input_focus::tab_navigation::{TabGroup, TabIndex};
+use bevy::input_focus::tab_navigation::TabGroup;
 use bevy::input_focus::{FocusCause, InputFocus};
-use bevy::picking::hover::Hovered;
 use bevy::prelude::*;
-use bevy::ui::auto_directional_navigation::AutoDirectionalNavigation;
 use bevy::ui_widgets::{Button, ScrollArea};
 
 use super::{DevAction, DevButton, DevLine, DevPanel, ORDERS, TROUBLES};
@@ -26,6 +24,10 @@ pub(super) struct Shown {
     panel: Option<Entity>,
     focus: Option<Entity>,
 }
+
+/// The whole panel.
+#[derive(Component, Debug)]
+pub(crate) struct DevPanelRoot;
 
 /// What scrolls.
 #[derive(Component, Debug)]
@@ -95,7 +97,7 @@ pub(super) fn lay_out(
         return;
     }
     let mut first = None;
-    let root = commands.spawn((Skin::Panel, docked(), ABOVE_THE_SHOP, TabGroup::new(1))).id();
+    let root = commands.spawn((DevPanelRoot, Skin::Panel, docked(), ABOVE_THE_SHOP, TabGroup::new(1))).id();
     commands.entity(root).with_children(|panel| {
         panel.spawn((Skin::Row, row(JustifyContent::SpaceBetween))).with_children(|header| {
             header.spawn((Text::new("Developer panel"), Ink::new(Size::Large, Tone::Plain)));
@@ -177,7 +179,7 @@ fn buttons(body: &mut ChildSpawnerCommands, actions: &[DevAction]) {
 fn button(row: &mut ChildSpawnerCommands, action: DevAction) -> Entity {
     let mut name = accesskit::Node::new(accesskit::Role::Button);
     name.set_label(action.label());
-    let control = (DevButton(action), Button, Hovered::default(), TabIndex(0), AutoDirectionalNavigation::default());
+    let control = (DevButton(action), Button);
     let text = (Text::new(action.label()), Ink::new(Size::Small, Tone::Plain), Pickable::IGNORE);
     row.spawn((control, AccessibilityNode(name), Skin::Button, Node::default(), children![text])).id()
 }

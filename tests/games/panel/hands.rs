@@ -11,7 +11,7 @@ use bevy::input_focus::tab_navigation::TabIndex;
 use bevy::prelude::*;
 use bevy::ui::InteractionDisabled;
 use bevy_iap::client::OrderState;
-use bevy_iap::ui::{Announcer, ShopCommand};
+use bevy_iap::ui::{Announcer, ShopCommand, ShopSettings};
 
 use super::screen::Screen;
 use crate::shop::Shop;
@@ -89,6 +89,7 @@ fn product_is_bought_by_touch_alone() {
 fn finger_that_draws_the_page_along_presses_nothing() {
     let shop = Shop::open("1.00EUR");
     let mut screen = Screen::open(&shop, shop.plugin("save"));
+    screen.world().resource_mut::<ShopSettings>().text_scale = 2.0;
     screen.resize(360.0, 640.0);
     screen.frames(3);
     let scrolled = |screen: &mut Screen| {

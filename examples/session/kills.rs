@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::player::Player;
-use crate::server;
+use super::server;
 use bevy_iap::protocol::{GameId, OrderId, Receipt, Status, Token};
 use bevy_iap::server::DataFolder;
 use bevy_iap::server::ledger::{

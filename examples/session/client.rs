@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{BufRead, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -12,8 +13,19 @@ use bevy::prelude::*;
 use bevy_iap::prelude::*;
 
 use super::player::Standing;
-use crate::arguments::Client;
-use crate::{ASSETS, CATALOG};
+use super::server::{ASSETS, CATALOG};
+
+/// What a session tells the game's process that it starts.
+pub struct Client {
+    /// The save folder.
+    pub save: PathBuf,
+    /// The server's URL.
+    pub url: String,
+    /// The server's public key.
+    pub key: String,
+    /// Whether to begin offline.
+    pub offline: bool,
+}
 
 /// The commands that came on the standard input.
 #[derive(Resource)]

@@ -6,6 +6,7 @@
 mod client;
 mod kills;
 mod player;
+pub mod server;
 
 use std::error::Error;
 use std::fs;
@@ -13,13 +14,42 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bevy_iap::protocol::{GameId, Jwk, JwkSet, PublicKey, Receipt, Status, Token};
-pub use client::run as client;
-pub use kills::run as kills;
+use client::Client;
 use player::{Player, Standing};
 use serde::Serialize;
+use server::{ASSETS, CATALOG, WELCOME};
 
-use crate::server::{self, WELCOME};
-use crate::{ASSETS, CATALOG};
+/// Runs the session that the arguments ask for, if they do; without a display they always do.
+pub fn asked_for(arguments: &[String]) -> Option<ExitCode> {
+    let behind = |name: &str| arguments.iter().position(|word| word == name).map(|at| &arguments[at + 1..]);
+    if let Some(words) = behind("--client") {
+        let [save, url, key, connection, ..] = words else {
+            return Some(misused("--client needs a save folder, a URL, a key, and online or offline"));
+        };
+        let (url, key) = (url.clone(), key.clone());
+        return Some(client::run(&Client { save: save.into(), url, key, offline: connection == "offline" }));
+    }
+    if let Some(words) = behind("--kills") {
+        let count = words.first().and_then(|count| count.parse().ok());
+        return Some(count.map_or_else(|| misused("--kills needs a number"), kills::run));
+    }
+    if behind("--headless").is_none() {
+        if has_display() {
+            return None;
+        }
+        println!("There is no display here, so the demo plays without a window.");
+    }
+    Some(play())
+}
+
+fn has_display() -> bool {
+    !cfg!(target_os = "linux") || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+fn misused(mistake: &str) -> ExitCode {
+    eprintln!("{mistake}");
+    ExitCode::from(2)
+}
 
 /// The last line of a session.
 #[derive(Serialize)]
