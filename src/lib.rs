@@ -8,6 +8,7 @@
 //! | `client` | the purchasing client: a state machine without I/O, and the journal, transport and thread that run it |
 //! | `plugin` | the Bevy face: `IapPlugin`, `Store`, messages, run conditions |
 //! | `ui` | a finished shop, and its parts, on `bevy_ui` |
+//! | `dev` | a sandbox without account, device or network, and a panel for developers |
 //! | `server` | the store server, and `iap-server`'s command line |
 //!
 //! # Troubleshooting
@@ -21,6 +22,8 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "dev")]
+pub mod dev;
 #[cfg(any(feature = "client", feature = "server"))]
 mod patient_lock;
 #[cfg(feature = "plugin")]

@@ -7,7 +7,7 @@
 
 pub mod account;
 pub mod allowance;
-mod base64url;
+pub(crate) mod base64url;
 pub mod catalog;
 pub mod consumption;
 mod count;

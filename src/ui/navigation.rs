@@ -38,6 +38,12 @@ fn live() -> AccessibilityNode {
 #[require(TabIndex, Hovered, AccessibilityNode)]
 pub struct Control;
 
+/// What holds the controls that are reached while the shop is open.
+#[cfg(not(feature = "dev"))]
+type IsReached = With<Panel>;
+/// What holds the controls that are reached while the shop is open: it, and what lies over it.
+#[cfg(feature = "dev")]
+type IsReached = Or<(With<Panel>, With<crate::dev::DevPanelRoot>)>;
 /// What the shop gives its name.
 type IsNamed = Or<(With<Does>, With<BuyButton>)>;
 /// What can be read.
@@ -106,7 +112,7 @@ impl Wishes<'_, '_> {
 pub(super) struct Places<'w, 's> {
     controls: Query<'w, 's, (Entity, &'static ComputedNode, &'static UiGlobalTransform), With<Control>>,
     parents: Query<'w, 's, &'static ChildOf>,
-    panels: Query<'w, 's, (), With<Panel>>,
+    panels: Query<'w, 's, (), IsReached>,
     config: Res<'w, AutoNavigationConfig>,
 }
 

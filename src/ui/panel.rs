@@ -449,7 +449,7 @@ type IsPage = (With<ScrollArea>, With<Skin>);
 /// A finger, or the mouse, draws a page along.
 pub(super) fn scroll_by_drag(
     drag: On<Pointer<Drag>>,
-    controls: Query<(), (With<Does>, With<Pressed>)>,
+    controls: Query<(), (With<Control>, With<Pressed>)>,
     mut pages: Query<(&ComputedNode, &mut ScrollPosition), IsPage>,
     mut commands: Commands,
 ) {

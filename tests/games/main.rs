@@ -14,6 +14,7 @@ mod offline;
 mod panel;
 mod promises;
 mod refunds;
+mod sandbox;
 mod shop;
 mod tampering;
 mod waiting;

@@ -19,7 +19,7 @@ use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
 use crate::protocol::{GameId, SecretKey};
 
-const JOURNAL: &str = "journal.iap";
+pub(crate) const JOURNAL: &str = "journal.iap";
 const LOCK: &str = "journal.lock";
 
 /// A storage in a folder of the file system, or of another disk.

@@ -12,7 +12,7 @@ use crate::protocol::sync::SyncResponse;
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a request may take in all, whose answer the server does not hold.
-const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// A transport over HTTP or HTTPS.
 #[derive(Clone, Debug)]
