@@ -147,7 +147,7 @@ fn session(folder: &Path) -> Session {
 
 /// An order as the machine signs and seals it, and its bytes in the journal.
 fn signed_order() -> (Record, Vec<u8>) {
-    let opened = Opened { key: journals::device(), access: Access::ReadWrite, troubles: Vec::new() };
+    let opened = Opened { key: journals::device(), access: Access::ReadWrite, troubles: Vec::new(), is_damaged: false };
     let opening = Machine::opening(journals::settings(), journals::device());
     let (mut machine, ..) = opening.finish(opened, journals::tick()).expect("opens");
     // The second one: the first names none before it.

@@ -162,7 +162,7 @@ fn made_once(folder: PathBuf, make: impl FnOnce(&Path)) -> PathBuf {
 
 /// What a compaction leaves, with receipts that are signed and sealed on every core.
 fn write_compacted(path: &Path, receipts: u64) {
-    let opened = Opened { key: device(), access: Access::ReadWrite, troubles: Vec::new() };
+    let opened = Opened { key: device(), access: Access::ReadWrite, troubles: Vec::new(), is_damaged: false };
     let (machine, ..) = Machine::opening(settings(), device()).finish(opened, tick()).expect("opens");
     let (machine, server) = (&machine, &server());
     let sealed = |number| {
@@ -263,7 +263,7 @@ impl UnsyncedFile {
 
 impl Storage for UnsyncedFile {
     fn open(&mut self, _: &mut Replay<'_>) -> Result<Opened, StorageError> {
-        Ok(Opened { key: device(), access: Access::ReadWrite, troubles: Vec::new() })
+        Ok(Opened { key: device(), access: Access::ReadWrite, troubles: Vec::new(), is_damaged: false })
     }
 
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
