@@ -80,3 +80,16 @@ fn order_that_was_being_written_when_the_save_was_copied_may_come_back_from_the_
     ];
     keeps_its_promises(Engine::Model, 560, 3, network, &steps);
 }
+
+#[test]
+fn what_is_used_of_an_order_that_a_crash_kept_and_the_server_declines_is_given_back() {
+    let network = Network { loss: 22, copies: 50, late: 8, delay: 1 };
+    let steps = [
+        (0, Act::Copy { client: 43 }),
+        (38_618, Act::Kill { client: 31 }),
+        (0, Act::Restart { seconds: 20, catalog: 1 }),
+        (0, Act::CrashWhileBuying { client: 182, call: 5 }),
+        (0, Act::Consume { client: 14 }),
+    ];
+    keeps_its_promises(Engine::Model, 6_033, 5, network, &steps);
+}
