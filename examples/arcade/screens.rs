@@ -156,7 +156,7 @@ fn crashed(mut commands: Commands, words: Res<Words>, mut run: ResMut<Run>) {
         page.spawn((button(say("Run again")), AutoFocus)).observe(go(Screen::Run));
         page.spawn((Skin::Chip, children![balance_label()]));
         page.spawn(buy_button("shield"));
-        page.spawn(outcome_label("shield"));
+        page.spawn((outcome_label("shield"), Skin::Chip));
         page.spawn(button(say("Shop"))).observe(open_shop);
         page.spawn(button(say("Back"))).observe(go(Screen::Title));
     });
