@@ -26,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Termination};
 
 use bevy::prelude::*;
-use bevy::window::WindowResolution;
 use bevy_iap::prelude::*;
 use game::Run;
 use session::server::{self, ASSETS, CATALOG, WELCOME};
@@ -48,7 +47,7 @@ fn play(arguments: &[String]) -> Result<ExitCode, Box<dyn Error>> {
     let folder = temporary.as_ref().map_or_else(|| PathBuf::from("target/arcade"), |folder| folder.path().to_owned());
     let server = server::start(&folder.join("server"), &Path::new(ASSETS).join(CATALOG), WELCOME)?;
 
-    let window = Window { title: "Neon Dusk".into(), resolution: WindowResolution::new(1280, 720), ..default() };
+    let window = Window { title: "Neon Dusk".into(), ..default() };
     let window = WindowPlugin { primary_window: Some(window), ..default() };
     let assets = AssetPlugin { file_path: ASSETS.into(), ..default() };
     let store = IapPlugin {

@@ -3,21 +3,16 @@
 use bevy::input::common_conditions::input_just_pressed;
 use bevy::prelude::*;
 use bevy_iap::prelude::*;
-use bevy_iap::ui::{Ink, Shop, ShopCommand, ShopPlugin, Size, Skin, Tone, Words, standing_label};
+use bevy_iap::ui::{Ink, ShopCommand, ShopPlugin, Size, Skin, Tone, Words, shop_is_closed, standing_label};
 
 use crate::words::said;
 
 pub fn plugin(app: &mut App) {
     app.add_plugins(ShopPlugin::default())
         .add_systems(Startup, |mut commands: Commands| _ = commands.spawn((standing_label(), Skin::Banner, low())))
-        .add_systems(Update, open.run_if(is_shop_closed))
+        .add_systems(Update, open.run_if(shop_is_closed))
         .add_systems(Update, go_offline_or_back.run_if(input_just_pressed(KeyCode::KeyO)))
         .add_observer(give_back);
-}
-
-/// Whether the shop is closed, and was so in the last frame: the key that closes it does nothing else.
-pub fn is_shop_closed(shop: Res<Shop>, mut was_open: Local<bool>) -> bool {
-    !std::mem::replace(&mut *was_open, shop.is_open()) && !shop.is_open()
 }
 
 fn open(keys: Res<ButtonInput<KeyCode>>, gamepads: Query<&Gamepad>, mut shop: MessageWriter<ShopCommand>) {

@@ -12,9 +12,6 @@ pub enum Tone {
     Purchase,
 }
 
-/// Whether this build can play tones.
-pub const IS_BUILT_IN: bool = cfg!(feature = "sound");
-
 pub fn plugin(app: &mut App) {
     app.add_message::<Tone>().add_observer(|update: On<PurchaseUpdated>, mut tones: MessageWriter<Tone>| {
         if update.state == OrderState::Granted {

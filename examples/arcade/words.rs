@@ -2,28 +2,23 @@
 
 use bevy_iap::ui::Words;
 
-const KOREAN: [(&str, &str); 22] = [
+const KOREAN: [(&str, &str); 17] = [
     ("NEON DUSK", "네온 더스크"),
-    ("Press Space, tap, or the South button", "스페이스, 화면, 또는 아래쪽 버튼을 누르세요"),
-    ("Space, W, click: jump", "스페이스, W, 클릭: 점프"),
-    ("B: shop", "B: 상점"),
-    ("O: offline and back", "O: 오프라인 전환"),
+    ("Space jumps, B opens the shop, O goes offline and back", "스페이스: 점프, B: 상점, O: 오프라인 전환"),
     ("Run", "달리기"),
     ("Run again", "다시 달리기"),
     ("Shop", "상점"),
     ("Settings", "설정"),
     ("Back", "뒤로"),
     ("Best", "최고 기록"),
-    ("A new best!", "최고 기록 달성!"),
     ("CRASHED", "충돌!"),
-    ("One more try with a shield?", "방패와 함께 한 번 더?"),
     ("Language: English", "언어: 한국어"),
     ("Text size", "글자 크기"),
     ("Reduced motion", "움직임 줄이기"),
     ("Sound", "소리"),
     ("on", "켬"),
     ("off", "끔"),
-    ("not in this build (--features sound)", "이 빌드에는 없음 (--features sound)"),
+    ("needs --features sound", "--features sound 필요"),
     ("A shield is back: another device had used it already.", "방패가 돌아왔어요. 다른 기기에서 먼저 썼어요."),
 ];
 

@@ -3,6 +3,7 @@
 //! `--shot FILE SECONDS` plays by itself, writes a picture of the window after that time and leaves.
 //! `--script 1.0:b,2.0-3.5:enter` presses these keys at these seconds instead, for a moment or from one to the other:
 //! letters, digits, `space`, `enter`, `tab`, `escape`, `up`, `down`, `left` and `right`.
+//! `--tell` prints what is shown and known, one line of JSON whenever it changes.
 
 use std::path::PathBuf;
 
@@ -10,7 +11,11 @@ use bevy::input::keyboard::{Key, KeyboardInput};
 use bevy::input::{ButtonState, InputSystems};
 use bevy::prelude::*;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
+use bevy::ui::UiSystems;
 use bevy::window::PrimaryWindow;
+use bevy_iap::prelude::*;
+use bevy_iap::ui::{Ink, Shop};
+use serde_json::json;
 
 use crate::game::{Passing, Run, Screen, advance};
 use crate::runner::{GRAVITY, JUMP, PLACE, Runner};
@@ -85,9 +90,11 @@ pub fn prepare(app: &mut App, arguments: &[String]) -> Result<(), String> {
                 keys.sort_by(|one, other| other.0.total_cmp(&one.0));
                 app.insert_resource(Script(keys));
             }
+            "--tell" => _ = app.add_systems(PostUpdate, tell.after(UiSystems::PostLayout)),
             other => {
                 return Err(format!(
-                    "{other:?} is not known; there are --headless, --kills COUNT, --fresh, --shot FILE SECONDS and --script LIST"
+                    "{other:?} is not known; there are --headless, --kills COUNT, --fresh, --shot FILE SECONDS, \
+                     --script LIST and --tell"
                 ));
             }
         }
@@ -171,4 +178,35 @@ fn take_picture(mut commands: Commands, picture: Res<Picture>, time: Res<Time<Re
         },
     );
     commands.remove_resource::<Picture>();
+}
+
+/// Prints what is shown and known, if it is not what the last line said.
+fn tell(
+    screen: Res<State<Screen>>,
+    shop: Res<Shop>,
+    store: Res<Store>,
+    texts: Query<(Entity, &Text, &ComputedNode, &InheritedVisibility), With<Ink>>,
+    mut last: Local<String>,
+) {
+    let mut texts: Vec<_> = texts
+        .iter()
+        .filter(|(_, text, node, visibility)| !text.is_empty() && !node.is_empty() && visibility.get())
+        .map(|(entity, text, ..)| (entity, text.as_str()))
+        .collect();
+    texts.sort_unstable_by_key(|(entity, _)| entity.index_u32());
+    let orders = store.orders().map(|order| json!([order.product.as_str(), format!("{:?}", order.state)]));
+    let line = json!({
+        "screen": format!("{:?}", screen.get()),
+        "open": shop.is_open(),
+        "page": format!("{:?}", shop.page()),
+        "orders": orders.collect::<Vec<_>>(),
+        "shield": store.quantity("shield"),
+        "connection": format!("{:?}", store.connection()),
+        "texts": texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>(),
+    })
+    .to_string();
+    if *last != line {
+        println!("{line}");
+        *last = line;
+    }
 }

@@ -32,6 +32,8 @@ pub(super) struct Told {
     declined: BTreeSet<OrderId>,
     /// Orders that were given before their receipt, and when, by the world's clock in milliseconds.
     pub(super) given: BTreeMap<OrderId, u64>,
+    /// The same, and those that were found given when the game started.
+    pub(super) ever_given: BTreeSet<OrderId>,
     /// What was said to be used up.
     pub(super) used: BTreeSet<ConsumptionId>,
 }
@@ -299,6 +301,7 @@ impl Client {
             OrderState::Queued if told.granted.contains(&id) => Some("was granted, and is queued again"),
             OrderState::Queued => {
                 told.queued.insert(id);
+                told.ever_given.extend(order.provisional.then_some(id));
                 let given_at = now.filter(|_| order.provisional);
                 told.given.extend(given_at.map(|now| (id, now)));
                 let truth = |now: u64| BEGINNING + i64::try_from(now / 1_000).unwrap_or(i64::MAX);

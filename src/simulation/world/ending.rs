@@ -178,7 +178,7 @@ impl World {
             }
             // Where something was taken back, or another copy was faster, a consumption may be withdrawn.
             let taken_back = books.said_of(&client.account).any(|claims| match claims.status {
-                Status::Declined => client.told.given.contains_key(&claims.order),
+                Status::Declined => client.told.ever_given.contains(&claims.order),
                 _ => claims.reason.is_some() || claims.status != Status::Granted,
             });
             let lost = client.told.used.iter().find(|id| !books.consumptions.contains(id));
