@@ -54,9 +54,12 @@ pub(super) struct Progress;
 ///
 /// Spawn it anywhere in a `bevy_ui` tree. [`outcome_label`](super::outcome_label) says what became of it.
 pub fn buy_button(product: &str) -> impl Bundle {
+    // In a column, since a row does not measure how high a text is that goes on below.
     let node = Node {
+        flex_direction: FlexDirection::Column,
         justify_content: JustifyContent::Center,
         align_items: AlignItems::Center,
+        max_width: percent(100),
         overflow: Overflow::clip(),
         ..default()
     };
@@ -73,7 +76,12 @@ pub fn buy_button(product: &str) -> impl Bundle {
         node,
         children![
             (Progress, Skin::Progress, bar, Pickable::IGNORE),
-            (Part::Buy(product.to_owned()), Ink::new(Size::Large, Tone::Plain), Pickable::IGNORE),
+            (
+                Part::Buy(product.to_owned()),
+                Ink::new(Size::Large, Tone::Plain),
+                TextLayout::new(Justify::Center, LineBreak::WordOrCharacter),
+                Pickable::IGNORE
+            ),
         ],
     )
 }

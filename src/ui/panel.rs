@@ -369,7 +369,12 @@ fn button(row: &mut ChildSpawnerCommands, does: Does, phrase: &'static str, skin
 
 fn labelled(row: &mut ChildSpawnerCommands, does: Does, part: Part, skin: Skin, made: &mut Made) {
     let text = (part, Ink::new(Size::Body, Tone::Plain), Pickable::IGNORE);
-    let centre = Node { justify_content: JustifyContent::Center, align_items: AlignItems::Center, ..default() };
+    let centre = Node {
+        flex_direction: FlexDirection::Column,
+        justify_content: JustifyContent::Center,
+        align_items: AlignItems::Center,
+        ..default()
+    };
     let control = row.spawn((control(does.clone(), skin), centre, children![text])).id();
     made.note(control, &does);
 }

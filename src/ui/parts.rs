@@ -16,7 +16,12 @@ use crate::protocol::{Money, OrderId, Product, ProductId, ProductKind, Reason};
 
 /// What a text says. It is kept true by the shop.
 #[derive(Component, Clone, Debug, PartialEq, Eq)]
-#[require(Text, Node, Ink = Ink::new(Size::Body, Tone::Plain))]
+#[require(
+    TextLayout = TextLayout::linebreak(LineBreak::WordOrCharacter),
+    Text,
+    Node,
+    Ink = Ink::new(Size::Body, Tone::Plain)
+)]
 pub enum Part {
     /// One of the shop's own texts, by its name in the translations.
     Phrase(&'static str),

@@ -51,7 +51,7 @@ pub enum Skin {
 
 /// A text, by what it is for.
 #[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
-#[require(Text, TextFont, TextColor)]
+#[require(TextLayout = TextLayout::linebreak(LineBreak::WordOrCharacter), Text, TextFont, TextColor)]
 pub struct Ink {
     /// How large.
     pub size: Size,
@@ -281,7 +281,10 @@ pub(super) fn dress_boxes(
         match skin {
             Skin::Card | Skin::HighlightedCard => wanted.width = px(theme.card * fit.scale.max(0.8 * fit.text)),
             Skin::Panel => wanted.max_width = px(PANEL * fit.scale.max(fit.text)),
-            Skin::Page => wanted.width = px(PAGE * fit.scale.max(0.8 * fit.text)),
+            Skin::Page => {
+                // This way round, since how high it is is measured before it is made narrower.
+                (wanted.width, wanted.max_width) = (percent(100), px(PAGE * fit.scale.max(0.8 * fit.text)));
+            }
             Skin::Spinner => (wanted.width, wanted.height) = square(theme.text.body),
             Skin::Lamp(_) => (wanted.width, wanted.height) = square(theme.text.small * 0.8),
             Skin::Picture => (wanted.width, wanted.height) = square(theme.text.title * 2.0),
