@@ -74,10 +74,11 @@ fn a_receipt_verifies_elsewhere_and_the_books_are_right() {
     assert!(parts.iter().all(|part| said.contains(part)), "{said}");
 }
 
-/// The names of the examples: `minimal` for `minimal.rs`, and `arcade` for a folder.
+/// The names of the examples: `minimal` for `minimal.rs`, and `arcade` for a folder with a `main.rs`.
 fn examples() -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(package().join("examples")).expect("the folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
+    let paths = paths.filter(|path| path.is_file() || path.join("main.rs").is_file());
     let named = paths.map(|path| (path.file_stem().expect("a name").to_string_lossy().into_owned(), path));
     named.collect()
 }
