@@ -22,7 +22,7 @@
 //! panel closed and spawn the parts where you like, [`buy_button`], [`balance_label`], [`owned_badge`] and the others;
 //! each keeps itself true. **Another language**: insert [`Words`].
 //!
-//! Everything is read from the [`Store`](crate::plugin::Store): nothing in here knows more than a game does.
+//! Everything is read from the [`Store`]: nothing in here knows more than a game does.
 
 mod glyphs;
 mod hold;
