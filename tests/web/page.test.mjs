@@ -1,0 +1,136 @@
+// The page around the game: it loads, says what is wrong, has the focus right, and is kept for playing without a network.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { PATIENCE, Player, World, startBrowser } from "./harness.mjs";
+
+let world, browser;
+
+before(async () => {
+  [world, browser] = await Promise.all([World.start(), startBrowser()]);
+});
+
+after(async () => {
+  await browser?.close();
+  await world?.stop();
+});
+
+/** Opens the page after something was done to its browser, and waits for words on its curtain. */
+async function says(words, prepare, argument) {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.addInitScript(prepare, argument);
+  await page.goto(world.address, { waitUntil: "commit" });
+  await page.locator("#words", { hasText: words }).waitFor({ timeout: PATIENCE });
+  assert.ok(await page.locator("#curtain").isVisible());
+  await context.close();
+}
+
+test("the game loads, fills the window, and has the keyboard", async () => {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, deviceScaleFactor: 2 });
+  const player = await Player.join(context, world);
+  await player.isOnline();
+  assert.equal(await player.page.locator("#curtain").isVisible(), false);
+  assert.equal(await player.page.evaluate(() => document.activeElement.id), "arcade");
+  await player.picture("1-title");
+
+  const size = () => player.page.evaluate(() => {
+    const { width, height, clientWidth, clientHeight } = document.getElementById("arcade");
+    return { width, height, clientWidth, clientHeight, pageHeight: document.documentElement.scrollHeight };
+  });
+  for (const viewport of [{ width: 900, height: 500 }, { width: 390, height: 844 }]) {
+    await player.page.setViewportSize(viewport);
+    await player.page.waitForFunction(({ width }) => {
+      const canvas = document.getElementById("arcade");
+      return canvas.clientWidth === width && canvas.width === 2 * width && canvas.height === 2 * canvas.clientHeight;
+    }, viewport, { timeout: PATIENCE });
+    const now = await size();
+    assert.ok(now.clientHeight > viewport.height - 60 && now.pageHeight <= viewport.height, JSON.stringify(now));
+  }
+  player.assertIsWell();
+  await context.close();
+});
+
+test("keys belong to the game, F6 leads out of it and back, and nothing scrolls", async () => {
+  const context = await browser.newContext();
+  const player = await Player.join(context, world);
+  const focused = () => player.page.evaluate(() => document.activeElement.id || document.activeElement.localName);
+  await player.press("ArrowDown");
+  await player.press("Tab");
+  assert.equal(await focused(), "arcade");
+  assert.equal(await player.page.evaluate(() => scrollY), 0);
+  await player.press("F6");
+  assert.equal(await focused(), "summary");
+  await player.press("F6");
+  assert.equal(await focused(), "arcade");
+  await player.openAccount();
+  assert.notEqual(await focused(), "arcade");
+  await player.page.locator("#arcade").click({ position: { x: 5, y: 5 } });
+  assert.equal(await focused(), "arcade");
+  await context.close();
+});
+
+test("bytes are counted with and without a length", async () => {
+  const withLength = /^Loading the game: \d+\.\d of \d+\.\d MB$/;
+  const withoutLength = /^Loading the game: \d+\.\d MB$/;
+  for (const [isCompressed, expected] of [[false, withLength], [true, withoutLength]]) {
+    const context = await browser.newContext();
+    await context.addInitScript((isCompressed) => {
+      globalThis.said = [];
+      addEventListener("DOMContentLoaded", () => {
+        const words = document.getElementById("words");
+        new MutationObserver(() => said.push(words.textContent)).observe(words, { childList: true });
+      });
+      const whole = fetch;
+      globalThis.fetch = async (...request) => {
+        const response = await whole(...request);
+        return isCompressed ? new Response(response.body, { headers: { "Content-Encoding": "gzip" } }) : response;
+      };
+    }, isCompressed);
+    const player = await Player.join(context, world);
+    const said = await player.page.evaluate(() => globalThis.said);
+    assert.ok(said.some((words) => expected.test(words)), JSON.stringify(said));
+    await context.close();
+  }
+});
+
+test("a browser without WebAssembly is told so", () => says("needs WebAssembly", () => delete globalThis.WebAssembly));
+
+test("a browser without WebGL 2 is told so", () => {
+  return says("needs WebGL 2", () => {
+    const context = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+      return kind === "webgl2" ? null : context.call(this, kind, ...rest);
+    };
+  });
+});
+
+test("a game that cannot be loaded is said to be so", () => {
+  return says("The game could not be loaded", () => {
+    const whole = fetch;
+    globalThis.fetch = (file, ...rest) => {
+      return String(file).endsWith(".wasm") ? Promise.resolve(new Response("", { status: 503 })) : whole(file, ...rest);
+    };
+  });
+});
+
+test("a new version is taken by one reload, and by none while another tab plays the old one", async () => {
+  const context = await browser.newContext();
+  const one = await Player.join(context, world);
+  await one.isKept();
+  const old = await one.page.title();
+
+  await world.publish("The second version");
+  await one.reload();
+  assert.equal(await one.page.title(), "The second version");
+  assert.notEqual(old, "The second version");
+
+  const two = await Player.join(context, world);
+  await world.publish("The third version");
+  await two.reload();
+  assert.equal(await two.page.title(), "The second version");
+  await one.page.close();
+  await two.reload();
+  assert.equal(await two.page.title(), "The third version");
+  await context.close();
+});

@@ -1,0 +1,62 @@
+// Two tabs of one browser: one buys, the other looks on, and takes over.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Player, World, startBrowser } from "./harness.mjs";
+
+/** How long it may take until the other tab has taken over. */
+const TAKEN_OVER = 2_000;
+
+let world, browser;
+
+before(async () => {
+  [world, browser] = await Promise.all([World.start(), startBrowser()]);
+});
+
+after(async () => {
+  await browser?.close();
+  await world?.stop();
+});
+
+test("a second tab is read-only, says so, and takes over when the first is closed or crashes", async () => {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, locale: "en-US" });
+  const first = await Player.join(context, world);
+  const { device } = await first.isOnline();
+  await first.buyFirst("Granted");
+
+  const second = await Player.join(context, world);
+  await second.until("it is read-only", ({ connection }) => connection === "ReadOnly");
+  assert.equal(second.state.device, device);
+  assert.equal(second.state.shield, 1);
+  assert.match(second.state.availability, /tab/);
+  await second.press("b");
+  await second.shows("You can look, but not buy");
+  await second.picture("8-second-tab");
+  await second.press("Escape");
+  assert.equal(second.state.orders.length, 1);
+
+  await takesOver(second, () => first.page.close());
+  await second.buyFirst("Granted");
+
+  const third = await Player.join(context, world);
+  await third.until("it is read-only", ({ connection }) => connection === "ReadOnly");
+  assert.equal(third.state.shield, 2);
+  const devtools = await context.newCDPSession(second.page);
+  // A page that has crashed answers nothing any more.
+  await takesOver(third, () => void devtools.send("Page.crash").catch(() => {}));
+  await third.buyFirst("Granted");
+  assert.equal(third.state.shield, 3);
+  assert.equal((await world.audit()).orders, 3);
+  second.assertIsWell();
+  third.assertIsWell();
+  await context.close();
+});
+
+async function takesOver(player, end) {
+  const began = performance.now();
+  await end();
+  await player.until("it takes over", ({ connection }) => connection !== "ReadOnly");
+  const taken = performance.now() - began;
+  assert.ok(taken <= TAKEN_OVER, `it took ${Math.round(taken)} ms to take over`);
+  await player.isOnline();
+}
