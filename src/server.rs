@@ -142,7 +142,7 @@ pub struct ServerConfig {
     pub login: Option<LoginConfig>,
     /// The proxies whose `X-Forwarded-For` is believed; none unless it is set.
     pub trusted_proxies: Vec<IpNet>,
-    /// The web pages that may use the store from a browser; none unless it is set.
+    /// The web pages that may use the store from a browser; those that this machine serves unless it is set.
     pub allowed_origins: AllowedOrigins,
     /// The clock; the operating system's unless it is set.
     pub clock: Arc<dyn Clock>,

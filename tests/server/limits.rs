@@ -326,6 +326,23 @@ fn only_pages_that_were_named_may_use_the_store_from_a_browser() {
 }
 
 #[test]
+fn pages_of_this_machine_may_use_the_store_unless_others_are_named() {
+    let shop = Shop::with(|_| {});
+    let allowed = |shop: &Shop, origin: &str| {
+        let headers = [("origin", origin), ("access-control-request-method", "POST")];
+        let answer = send(shop.address(), "OPTIONS", "/v1/sync", &headers, b"");
+        answer.header("access-control-allow-origin").map(str::to_owned)
+    };
+    let here = "http://localhost:8080";
+    assert_eq!(allowed(&shop, here).as_deref(), Some(here));
+    assert_eq!(allowed(&shop, "https://games.example"), None);
+    for named in ["https://games.example", ""] {
+        let shop = Shop::with(|config| config.allowed_origins = named.parse().expect("origins"));
+        assert_eq!(allowed(&shop, here), None, "{named:?} are named");
+    }
+}
+
+#[test]
 fn server_that_is_dropped_keeps_its_folder_until_its_books_are_closed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = || ServerConfig::new(folder.path(), catalog());

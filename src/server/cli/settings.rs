@@ -141,7 +141,7 @@ settings! {
     /// example 127.0.0.1,10.0.0.0/8. Without it the limits of addresses cannot tell the proxy's clients apart
     trust_proxy: Networks, "NETWORKS", "IAP_TRUST_PROXY";
     /// The origins of web pages that may use the store from a browser, with commas between them, for example
-    /// https://games.example; or * for all
+    /// https://games.example; or * for all [default: pages that this machine serves]
     allow_origin: AllowedOrigins, "ORIGINS", "IAP_ALLOW_ORIGIN";
     /// Open connections. Without room for another one, the one that has kept the server waiting the longest is closed.
     /// This and other numbers are 1 to 1000000 [default: 8192]

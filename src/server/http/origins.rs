@@ -11,12 +11,14 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 /// How long a browser may remember what it was told.
 const REMEMBERED: Duration = Duration::from_secs(86_400);
 
-/// The origins of web pages that may use the store, as browsers name them: `https://games.example`. None unless set.
+/// The origins of web pages that may use the store, as browsers name them: `https://games.example`. Unless it is set, those
+/// that this machine serves itself (`http://localhost`, `http://127.0.0.1` and `http://[::1]`, on any port), so that a
+/// game can be tried in a browser without a word about it.
 ///
 /// As text, as on the command line: origins with commas between them, or `*` for every page there is. Nothing in the
 /// store is opened to a page that another program could not do: a device's key signs what it sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowedOrigins(Vec<HeaderValue>);
+pub struct AllowedOrigins(Option<Vec<HeaderValue>>);
 
 /// Why a text names no origins.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -25,9 +27,10 @@ pub struct OriginError(String);
 
 impl AllowedOrigins {
     pub(super) fn layer(&self) -> CorsLayer {
-        let origins = match self.0.iter().any(|origin| origin == "*") {
-            true => AllowOrigin::any(),
-            false => AllowOrigin::list(self.0.clone()),
+        let origins = match &self.0 {
+            None => AllowOrigin::predicate(|origin, _| is_of_this_machine(origin)),
+            Some(origins) if origins.iter().any(|origin| origin == "*") => AllowOrigin::any(),
+            Some(origins) => AllowOrigin::list(origins.clone()),
         };
         CorsLayer::new()
             .allow_origin(origins)
@@ -38,9 +41,22 @@ impl AllowedOrigins {
             .max_age(REMEMBERED)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether no page may use the store.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.as_ref().is_some_and(Vec::is_empty)
     }
+}
+
+/// Whether a page was loaded from the machine that its browser runs on.
+fn is_of_this_machine(origin: &HeaderValue) -> bool {
+    let origin = origin.to_str().unwrap_or_default();
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).unwrap_or_default();
+    ["localhost", "127.0.0.1", "[::1]"].into_iter().any(|name| {
+        let port = host.strip_prefix(name);
+        port.is_some_and(|port| {
+            port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+        })
+    })
 }
 
 impl FromStr for AllowedOrigins {
@@ -56,13 +72,20 @@ impl FromStr for AllowedOrigins {
                 false => Err(error()),
             }
         };
-        text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(origin).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(origin)
+            .collect::<Result<_, _>>()
+            .map(Some)
+            .map(Self)
     }
 }
 
 impl fmt::Display for AllowedOrigins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts: Vec<_> = self.0.iter().filter_map(|origin| origin.to_str().ok()).collect();
+        let Some(origins) = &self.0 else { return f.write_str("those of this machine") };
+        let texts: Vec<_> = origins.iter().filter_map(|origin| origin.to_str().ok()).collect();
         f.write_str(&texts.join(","))
     }
 }
@@ -75,11 +98,31 @@ mod tests {
     fn origin_is_written_as_browsers_write_it() {
         let origins: AllowedOrigins = "https://games.example, http://localhost:8080".parse().expect("origins");
         assert_eq!(origins.to_string(), "https://games.example,http://localhost:8080");
-        assert!("".parse::<AllowedOrigins>().is_ok_and(|origins| origins.is_empty()));
+        assert!("".parse::<AllowedOrigins>().is_ok_and(|origins| origins.is_none()));
         for text in
             ["games.example", "https://games.example/", "https://", "https://*.example", "ftp://x", "https://a b"]
         {
             assert!(text.parse::<AllowedOrigins>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pages_of_this_machine_are_told_from_others() {
+        let is_ours = |origin| is_of_this_machine(&HeaderValue::from_static(origin));
+        for origin in ["http://localhost", "http://127.0.0.1:8080", "https://[::1]:1", "https://localhost:65535"] {
+            assert!(is_ours(origin), "{origin}");
+        }
+        for origin in [
+            "http://localhost.example",
+            "http://127.0.0.1.example:80",
+            "http://localhost:80.example",
+            "http://games.example",
+            "http://localhost@games.example",
+            "null",
+            "file://localhost",
+            "http://127.0.0.10",
+        ] {
+            assert!(!is_ours(origin), "{origin}");
         }
     }
 }
