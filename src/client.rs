@@ -15,6 +15,7 @@ pub mod record;
 mod seal;
 pub(crate) mod seeded;
 mod session;
+mod sleep;
 pub mod storage;
 pub mod transport;
 pub mod view;
@@ -32,3 +33,15 @@ pub use view::{
     Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder, RECENT, SignedReceipt, Snapshot, Update,
 };
 pub use worker::Client;
+
+/// What may be handed from thread to thread, where there are threads: anything that is [`Send`], and in a browser anything.
+#[cfg(not(target_family = "wasm"))]
+pub trait MaybeSend: Send {}
+#[cfg(not(target_family = "wasm"))]
+impl<T: Send + ?Sized> MaybeSend for T {}
+
+/// What may be handed from thread to thread, where there are threads: anything that is [`Send`], and in a browser anything.
+#[cfg(target_family = "wasm")]
+pub trait MaybeSend {}
+#[cfg(target_family = "wasm")]
+impl<T: ?Sized> MaybeSend for T {}

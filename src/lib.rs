@@ -24,14 +24,14 @@
 pub mod client;
 #[cfg(feature = "dev")]
 pub mod dev;
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg(any(all(feature = "client", not(target_family = "wasm")), feature = "server"))]
 mod patient_lock;
 #[cfg(feature = "plugin")]
 pub mod plugin;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(all(test, feature = "client"))]
+#[cfg(all(test, feature = "client", not(target_family = "wasm")))]
 mod simulation;
 #[cfg(feature = "ui")]
 pub mod ui;

@@ -27,8 +27,11 @@ pub use messages::{
 pub use store::{AccountError, ConsumeError, PurchaseError, Store};
 
 use crate::client::machine::Settings;
+#[cfg(not(target_family = "wasm"))]
 use crate::client::storage::file::FileStorage;
 use crate::client::storage::memory::MemoryStorage;
+#[cfg(target_family = "wasm")]
+use crate::client::storage::web::{IndexedDb, WebStorage};
 use crate::client::{Client, Clock, OfflineGrants, ServerAddress, Storage, SystemClock, Transport};
 use crate::protocol::{Currency, GameId};
 
@@ -91,10 +94,11 @@ pub struct IapPlugin {
 /// Where a game's purchases are kept on the device.
 #[derive(Clone, Debug, Default)]
 pub enum Save {
-    /// In the folder that the system has for a player's data, under the game's name.
+    /// In the folder that the system has for a player's data, under the game's name; in a browser, in a database of that
+    /// name.
     #[default]
     PlayerFolder,
-    /// In this folder.
+    /// In this folder; in a browser, in a database of this name.
     Folder(PathBuf),
     /// In memory alone: gone with the process. For tests.
     Memory(MemoryStorage),
@@ -124,19 +128,34 @@ impl IapPlugin {
     /// Starts the client, or says in words why it cannot.
     fn start(&self) -> Result<Client, String> {
         let game: GameId = self.game.parse().map_err(|error| format!("{error}"))?;
-        let storage: Box<dyn Storage> = match &self.save {
-            Save::PlayerFolder => self.keep_key(FileStorage::for_game(&game).map_err(|error| error.to_string())?),
-            Save::Folder(folder) => self.keep_key(FileStorage::new(folder)),
-            Save::Memory(memory) => Box::new(memory.clone()),
-        };
+        let storage = self.storage(&game)?;
         let keys = self.server.as_ref().map_or_else(Vec::new, |server| server.keys.clone());
         let Self { offline_grants, currency, offline, listen, poll, .. } = *self;
         let settings = Settings { offline_grants, currency, offline, listen, poll, ..Settings::new(game, keys) };
         Client::start(settings, storage, self.transport()?, self.clock.clone())
-            .map_err(|error| format!("the purchasing thread cannot be started: {error}"))
+            .map_err(|error| format!("the purchasing client cannot be started: {error}"))
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn storage(&self, game: &GameId) -> Result<Box<dyn Storage>, String> {
+        Ok(match &self.save {
+            Save::PlayerFolder => self.keep_key(FileStorage::for_game(game).map_err(|error| error.to_string())?),
+            Save::Folder(folder) => self.keep_key(FileStorage::new(folder)),
+            Save::Memory(memory) => Box::new(memory.clone()),
+        })
+    }
+
+    #[cfg(target_family = "wasm")]
+    fn storage(&self, game: &GameId) -> Result<Box<dyn Storage>, String> {
+        Ok(match &self.save {
+            Save::PlayerFolder => Box::new(WebStorage::new(IndexedDb::for_game(game))),
+            Save::Folder(folder) => Box::new(WebStorage::new(IndexedDb::new(&folder.to_string_lossy()))),
+            Save::Memory(memory) => Box::new(memory.clone()),
+        })
     }
 
     /// The storage, with the place for the device's key that is set.
+    #[cfg(not(target_family = "wasm"))]
     fn keep_key(&self, storage: FileStorage) -> Box<dyn Storage> {
         #[cfg(feature = "keychain")]
         if self.keychain {

@@ -1,9 +1,11 @@
 //! A purchasing client on a disk that crashes and fails on purpose, with a server that keeps true books: what the
 //! tests drive to prove that nothing acknowledged is lost, doubled or altered, and that they would see it if it were.
 //!
-//! Everything here is for tests, and runs without a thread, a file or a network: [`disk`] is the disk, [`shop`] the
+//! Everything here is for tests, and runs without a thread, a file or a network: [`disk`] is the disk, [`browser`] the
+//! database of a page, [`shop`] the
 //! server, [`life`] a client's life on them, and the other modules put it through everything.
 
+mod browser;
 mod crashes;
 mod disk;
 mod failures;

@@ -3,8 +3,6 @@
 //! What was bought is asked of the [`Store`] right where it matters: in the jump, at a spark, and at a crash, which
 //! uses up a shield. Nothing moves while the shop is open.
 
-use std::path::PathBuf;
-
 use bevy::prelude::*;
 use bevy_iap::prelude::*;
 use bevy_iap::ui::shop_is_closed;
@@ -56,10 +54,13 @@ pub struct Run {
     pub way: f32,
     pub score: f32,
     pub best: u32,
-    best_file: PathBuf,
     next_hazard: f32,
     pub crashed_at: Option<f32>,
 }
+
+/// The best score was beaten: whoever keeps it hears of it.
+#[derive(Event)]
+pub struct BestBeaten(pub u32);
 
 /// Passes the runner: a spark, or a hazard with half of its size.
 #[derive(Component)]
@@ -83,16 +84,9 @@ pub fn plugin(app: &mut App) {
 }
 
 impl Run {
-    /// No run yet, and the best score that is in this file.
-    pub fn with_best_of(best_file: PathBuf) -> Self {
-        let best = std::fs::read_to_string(&best_file).ok().and_then(|best| best.trim().parse().ok());
-        Self { best: best.unwrap_or_default(), best_file, ..default() }
-    }
-
-    pub fn keep_best(&mut self) {
-        self.best = self.best.max(self.score as u32);
-        let written = std::fs::write(&self.best_file, self.best.to_string());
-        written.unwrap_or_else(|error| warn!("the best score is not kept in {}: {error}", self.best_file.display()));
+    /// No run yet, with the best score so far.
+    pub fn after_best(best: u32) -> Self {
+        Self { best, ..default() }
     }
 
     /// From 0 at the start to 1 at the hardest.
@@ -107,7 +101,7 @@ fn worth(store: &Store) -> f32 {
 }
 
 fn start(mut commands: Commands, mut run: ResMut<Run>, mut runner: ResMut<Runner>, old: Query<Entity, With<Passing>>) {
-    *run = Run { best: run.best, best_file: run.best_file.clone(), ..default() };
+    *run = Run::after_best(run.best);
     *runner = default();
     old.iter().for_each(|entity| commands.entity(entity).despawn());
 }

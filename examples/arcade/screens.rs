@@ -9,7 +9,7 @@ use bevy::ui_widgets::{Activate, Button};
 use bevy_iap::ui::{Control, Ink, ShopCommand, ShopSettings, Size, Skin, Tone, Words, shop_is_closed};
 use bevy_iap::ui::{balance_label, buy_button, outcome_label, owned_badge, title_label};
 
-use crate::game::{Run, Screen};
+use crate::game::{BestBeaten, Run, Screen};
 use crate::runner::{Runner, SeenWith};
 use crate::words::said;
 
@@ -149,7 +149,10 @@ fn count(run: Res<Run>, words: Res<Words>, mut score: Single<&mut Text, With<Sco
 
 fn crashed(mut commands: Commands, words: Res<Words>, mut run: ResMut<Run>) {
     let say = |english| said(&words, english);
-    run.keep_best();
+    if run.score as u32 > run.best {
+        run.best = run.score as u32;
+        commands.trigger(BestBeaten(run.best));
+    }
     commands.spawn(page(Screen::Crashed, JustifyContent::Center, AlignItems::Center)).with_children(|page| {
         page.spawn(heading(say("CRASHED")));
         page.spawn((line("", Size::Title, Tone::Plain), Score));

@@ -4,13 +4,12 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+pub(crate) use crate::CATALOG;
 use bevy_iap::protocol::Catalog;
 use bevy_iap::server::{Limits, LocalServer, ServerConfig};
 
 /// Where the catalogue lies, wherever the demo is started from.
 pub const ASSETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets");
-/// The catalogue's asset path.
-pub const CATALOG: &str = "arcade.catalog.ron";
 /// What every new player finds in the wallet.
 pub const WELCOME: &str = "0.20EUR";
 

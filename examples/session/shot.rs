@@ -13,12 +13,10 @@ use bevy::prelude::*;
 use bevy::render::view::screenshot::{Screenshot, ScreenshotCaptured, save_to_disk};
 use bevy::ui::UiSystems;
 use bevy::window::PrimaryWindow;
-use bevy_iap::prelude::*;
-use bevy_iap::ui::{Ink, Shop};
-use serde_json::json;
 
 use crate::game::{Passing, Run, Screen, advance};
 use crate::runner::{GRAVITY, JUMP, PLACE, Runner};
+use crate::told::Known;
 
 /// Seconds for which a key is down, unless the script says otherwise.
 const TAP: f32 = 0.05;
@@ -181,30 +179,8 @@ fn take_picture(mut commands: Commands, picture: Res<Picture>, time: Res<Time<Re
 }
 
 /// Prints what is shown and known, if it is not what the last line said.
-fn tell(
-    screen: Res<State<Screen>>,
-    shop: Res<Shop>,
-    store: Res<Store>,
-    texts: Query<(Entity, &Text, &ComputedNode, &InheritedVisibility), With<Ink>>,
-    mut last: Local<String>,
-) {
-    let mut texts: Vec<_> = texts
-        .iter()
-        .filter(|(_, text, node, visibility)| !text.is_empty() && !node.is_empty() && visibility.get())
-        .map(|(entity, text, ..)| (entity, text.as_str()))
-        .collect();
-    texts.sort_unstable_by_key(|(entity, _)| entity.index_u32());
-    let orders = store.orders().map(|order| json!([order.product.as_str(), format!("{:?}", order.state)]));
-    let line = json!({
-        "screen": format!("{:?}", screen.get()),
-        "open": shop.is_open(),
-        "page": format!("{:?}", shop.page()),
-        "orders": orders.collect::<Vec<_>>(),
-        "shield": store.quantity("shield"),
-        "connection": format!("{:?}", store.connection()),
-        "texts": texts.into_iter().map(|(_, text)| text).collect::<Vec<_>>(),
-    })
-    .to_string();
+fn tell(known: Known, mut last: Local<String>) {
+    let line = known.line().to_string();
     if *last != line {
         println!("{line}");
         *last = line;

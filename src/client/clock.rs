@@ -1,7 +1,10 @@
 //! Time and randomness, which come into the machine from outside.
 
 use std::fmt::Debug;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+// The clocks of the standard library, and in a browser those of the browser.
+use web_time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::protocol::UnixSeconds;
 

@@ -1,5 +1,7 @@
 //! A machine and its storage together: what the worker runs on its thread, and a test without one.
 
+use std::sync::Arc;
+
 use super::clock::Tick;
 use super::machine::{Input, Machine, Output, Settings};
 use super::record::Record;
@@ -27,6 +29,15 @@ pub struct Step {
     pub news: Vec<Update>,
 }
 
+/// What the machine wants of the storage.
+#[derive(Debug)]
+enum Job {
+    Append(Arc<[Record]>),
+    Compact,
+    MakeNextKey,
+    TakeNextKey,
+}
+
 /// Why a session could not be opened.
 #[derive(Debug)]
 pub struct NotOpened {
@@ -39,6 +50,33 @@ pub struct NotOpened {
 }
 
 impl Session {
+    /// [`Session::open`] for any storage: waits until it can be read, and until what opening it wrote is durable.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub async fn open_settled(
+        settings: Settings,
+        mut storage: Box<dyn Storage>,
+        tick: Tick,
+    ) -> Result<(Self, Snapshot), NotOpened> {
+        let prepared = match storage.prepare() {
+            Some(preparing) => preparing.await,
+            None => Ok(()),
+        };
+        if let Err(error) = prepared {
+            return Err(NotOpened::by(&error, storage));
+        }
+        let (mut session, snapshot) = Self::open(settings, storage, tick)?;
+        let settled = match session.storage.settle() {
+            Some(settling) => settling.await,
+            None => Ok(()),
+        };
+        match settled {
+            Ok(()) => Ok((session, snapshot)),
+            Err(error) => Err(NotOpened::by(&error, session.storage)),
+        }
+    }
+
     /// Opens a storage and reads it.
     ///
     /// # Errors
@@ -115,35 +153,69 @@ impl Session {
     }
 
     /// Puts inputs into the machine, and does with the storage what comes of them until nothing is left to do. `tick`
-    /// gives the present moment.
+    /// gives the present moment. For a storage whose calls have nothing left to do when they return.
     pub fn step(&mut self, mut inputs: Vec<Input>, mut tick: impl FnMut() -> Tick) -> Step {
         let mut step = Step::default();
         while !inputs.is_empty() {
             let now = tick();
-            let outputs = self.machine.handle_all(std::mem::take(&mut inputs), now);
-            step.news.reserve(outputs.len());
-            for output in outputs {
-                match output {
-                    Output::Append(records) => inputs.push(self.append(&records)),
-                    Output::Compact => inputs.push(self.compact(now)),
-                    Output::MakeNextKey => {
-                        let made = self.storage.make_next_key().map_err(|error| error.to_string());
-                        inputs.push(Input::NextKeyMade(made));
-                    }
-                    Output::TakeNextKey => {
-                        let taken = self.storage.take_next_key().map_err(|error| error.to_string());
-                        inputs.push(Input::NextKeyTaken(taken));
-                    }
-                    Output::Abandon => {
-                        step.abandon = true;
-                        step.request = None;
-                    }
-                    Output::Send(request) => step.request = Some(request),
-                    Output::Tell(update) => step.news.push(update),
-                }
+            for job in self.take(&mut inputs, now, &mut step) {
+                let done = self.begin(&job, now);
+                inputs.push(outcome(&job, done));
             }
         }
         step
+    }
+
+    /// The same for any storage: waits until what was written is durable.
+    pub async fn step_settled(&mut self, mut inputs: Vec<Input>, mut tick: impl FnMut() -> Tick) -> Step {
+        let mut step = Step::default();
+        while !inputs.is_empty() {
+            let now = tick();
+            for job in self.take(&mut inputs, now, &mut step) {
+                let done = match (self.begin(&job, now), self.storage.settle()) {
+                    (Ok(done), Some(settling)) => settling.await.map(|()| done),
+                    (done, _) => done,
+                };
+                inputs.push(outcome(&job, done));
+            }
+        }
+        step
+    }
+
+    /// Puts the inputs into the machine. What the storage has to do is returned; the rest is noted in `step`.
+    fn take(&mut self, inputs: &mut Vec<Input>, tick: Tick, step: &mut Step) -> Vec<Job> {
+        let outputs = self.machine.handle_all(std::mem::take(inputs), tick);
+        step.news.reserve(outputs.len());
+        let mut jobs = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Append(records) => jobs.push(Job::Append(records)),
+                Output::Compact => jobs.push(Job::Compact),
+                Output::MakeNextKey => jobs.push(Job::MakeNextKey),
+                Output::TakeNextKey => jobs.push(Job::TakeNextKey),
+                Output::Abandon => {
+                    step.abandon = true;
+                    step.request = None;
+                }
+                Output::Send(request) => step.request = Some(request),
+                Output::Tell(update) => step.news.push(update),
+            }
+        }
+        jobs
+    }
+
+    /// Has the storage do something; gives the key that it made, if that was it.
+    fn begin(&mut self, job: &Job, tick: Tick) -> Result<Option<SecretKey>, StorageError> {
+        match job {
+            Job::Append(records) => self.storage.append(records).map(|()| None),
+            Job::Compact => {
+                let machine = &self.machine;
+                let kept = &mut |record| machine.keep(record);
+                self.storage.compact(kept, &machine.closing_records(tick)).map(|()| None)
+            }
+            Job::MakeNextKey => self.storage.make_next_key().map(Some),
+            Job::TakeNextKey => self.storage.take_next_key().map(|()| None),
+        }
     }
 
     /// Has the journal written anew at the next step, however little there is to leave out.
@@ -151,27 +223,26 @@ impl Session {
     pub(crate) fn compact_next(&mut self) {
         self.machine.compaction_wanted = true;
     }
+}
 
-    fn append(&mut self, records: &[Record]) -> Input {
-        match self.storage.append(records) {
-            Ok(()) => Input::Appended,
-            Err(error) => {
-                tracing::warn!("{error}");
-                let trouble = error.to_string();
-                match error {
-                    StorageError::Uncertain(_) => Input::AppendUncertain(trouble),
-                    _ => Input::AppendFailed(trouble),
-                }
+/// What the machine hears of what the storage did.
+fn outcome(job: &Job, done: Result<Option<SecretKey>, StorageError>) -> Input {
+    match (job, done) {
+        (Job::Append(_), Ok(_)) => Input::Appended,
+        (Job::Append(_), Err(error)) => {
+            tracing::warn!("{error}");
+            let trouble = error.to_string();
+            match error {
+                StorageError::Uncertain(_) => Input::AppendUncertain(trouble),
+                _ => Input::AppendFailed(trouble),
             }
         }
-    }
-
-    fn compact(&mut self, tick: Tick) -> Input {
-        let machine = &self.machine;
-        match self.storage.compact(&mut |record| machine.keep(record), &machine.closing_records(tick)) {
-            Ok(()) => Input::Compacted,
-            Err(error) => Input::CompactionFailed(error.to_string()),
-        }
+        (Job::Compact, Ok(_)) => Input::Compacted,
+        (Job::Compact, Err(error)) => Input::CompactionFailed(error.to_string()),
+        (Job::MakeNextKey, Ok(Some(key))) => Input::NextKeyMade(Ok(key)),
+        (Job::MakeNextKey, Ok(None)) => Input::NextKeyMade(Err("no key was made".to_owned())),
+        (Job::MakeNextKey, Err(error)) => Input::NextKeyMade(Err(error.to_string())),
+        (Job::TakeNextKey, done) => Input::NextKeyTaken(done.map(drop).map_err(|error| error.to_string())),
     }
 }
 
@@ -181,6 +252,7 @@ impl NotOpened {
             error,
             StorageError::Io { .. }
                 | StorageError::Uncertain(_)
+                | StorageError::Browser { .. }
                 | StorageError::NoRandomness
                 | StorageError::Keychain { .. }
         );

@@ -1,15 +1,19 @@
 //! Where a client keeps its key and its journal, behind an interface as narrow as what the machine needs.
 
 pub mod disk;
+#[cfg(not(target_family = "wasm"))]
 pub mod file;
 pub mod keychain;
 pub mod memory;
+pub mod web;
 
 use std::fmt::Debug;
+use std::pin::Pin;
 
 pub use keychain::Keychain;
 use thiserror::Error;
 
+use super::MaybeSend;
 use super::record::Record;
 use crate::protocol::SecretKey;
 
@@ -48,22 +52,39 @@ pub type Replay<'a> = dyn FnMut(&SecretKey, Record) + 'a;
 /// Gives what is to be kept of a record when a journal is written anew; none to leave it out.
 pub type Keep<'a> = dyn FnMut(Record) -> Option<Record> + 'a;
 
+/// What a storage does that cannot be done before its call returns.
+pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), StorageError>> + 'a>>;
+
 /// A place for a device's key and journal. Called on the worker's thread, one call at a time.
-pub trait Storage: Debug + Send + 'static {
+///
+/// A file is written when the call that writes it returns. A browser's database is written some turns of its event loop
+/// later: such a storage notes what is to be done, and [`Storage::prepare`] and [`Storage::settle`] do it. Nobody relies
+/// on what a call did before `settle` has said that it is done; where that fails, the call has failed.
+pub trait Storage: Debug + MaybeSend + 'static {
+    /// Gets hold of what the next [`Storage::open`] reads; none where that is there already.
+    fn prepare(&mut self) -> Option<Doing<'_>> {
+        None
+    }
+
+    /// Makes durable what the last call wrote; none where it is.
+    fn settle(&mut self) -> Option<Doing<'_>> {
+        None
+    }
+
     /// Reads everything, mending what a crash left, and hands each record to `replay`.
     ///
     /// # Errors
     /// Nothing can be read, or nothing should be touched; whatever is there is left as it is.
     fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError>;
 
-    /// Appends records, all or none, and returns when they are durable.
+    /// Appends records, all or none, durably.
     ///
     /// # Errors
     /// Nothing of `records` is in the journal; or, with [`StorageError::Uncertain`], something may be: then it is not
     /// known before a later call succeeds, with the same records or others, after which only those are in it.
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError>;
 
-    /// Writes the journal anew from what `keep` gives, and `closing` after it, and returns when that is durable.
+    /// Writes the journal anew from what `keep` gives, and `closing` after it, durably.
     ///
     /// # Errors
     /// The journal is as it was, or as it should be.
@@ -99,6 +120,12 @@ pub trait Storage: Debug + Send + 'static {
     fn is_worth_reopening(&mut self) -> bool {
         false
     }
+}
+
+/// What is to be said of a key that has no journal: it was made just before a crash, or the journal is lost.
+fn no_journal() -> String {
+    "there was no journal beside the device's key; an empty one was made, and what the server knows comes back from it"
+        .to_owned()
 }
 
 /// Why a storage cannot be used. Each says what is wrong, where, and what to do.
@@ -172,6 +199,16 @@ pub enum StorageError {
     /// There is no folder for a player's data on this system.
     #[error("this system names no folder for a player's data; set `save` in the plugin to a folder")]
     NoDataFolder,
+    /// The browser refused something.
+    #[error("{action} what is kept in this browser failed: {trouble}; {advice}")]
+    Browser {
+        /// What was tried.
+        action: &'static str,
+        /// What the browser said.
+        trouble: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The random source failed.
     #[error("the system's random source failed, so no device key can be made; try again")]
     NoRandomness,

@@ -94,12 +94,17 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-/// A response on its way.
+/// A response on its way. Dropping it gives the request up.
+#[cfg(not(target_family = "wasm"))]
 pub type Pending = Pin<Box<dyn Future<Output = Result<Response, TransportError>> + Send>>;
+
+/// A response on its way. Dropping it gives the request up.
+#[cfg(target_family = "wasm")]
+pub type Pending = Pin<Box<dyn Future<Output = Result<Response, TransportError>>>>;
 
 /// A way to the server. Every request ends within a time limit, one way or the other.
 pub trait Transport: Debug + Send + Sync + 'static {
-    /// Sends a request. The future runs on the worker's Tokio runtime.
+    /// Sends a request. The future runs on the worker's Tokio runtime; in a browser, on its event loop.
     fn send(&self, request: Request) -> Pending;
 }
 

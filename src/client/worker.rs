@@ -1,32 +1,41 @@
-//! The thread that runs a client: it owns the machine, the journal and the way to the server.
+//! What runs a client: it owns the machine, the journal and the way to the server.
 //!
-//! The game's thread only puts commands into a bounded queue and takes updates out of another; it never waits for
-//! the disk, the network or a lock. The thread ends when the game lets go of the [`Client`], after what was already
-//! asked for is safe on the disk.
+//! The game only puts commands into a bounded queue and takes updates out of another; it never waits for the disk, the
+//! network or a lock. Natively the client runs on a thread of its own, and in a browser on the event loop of the page,
+//! between the frames. It ends when the game lets go of the [`Client`], after what was already asked for is durable.
 
+#[cfg(not(target_family = "wasm"))]
+mod thread;
+#[cfg(target_family = "wasm")]
+mod web;
+
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+#[cfg(not(target_family = "wasm"))]
+use thread::Running;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+#[cfg(target_family = "wasm")]
+use web::Running;
 
 use super::clock::Clock;
 use super::machine::{Input, Settings};
 use super::session::{NotOpened, Session};
+use super::sleep::sleep;
 use super::storage::Storage;
 use super::transport::{Pending, Transport};
 use super::view::{Connection, Update};
 
 /// How many commands can wait for the thread.
 const QUEUE: usize = 1_024;
-/// How long letting go of a client waits for the thread to end.
-const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// The first, and the longest, wait before a storage is opened again that could not be opened to write.
+/// The first, and the longest, wait before a storage is opened again that could not be opened to write. Another page of
+/// a browser is closed while the player looks at this one, and it costs nothing to see that.
 const FIRST_REOPENING: Duration = Duration::from_secs(1);
-const LONGEST_REOPENING: Duration = Duration::from_secs(60);
+const LONGEST_REOPENING: Duration = Duration::from_secs(if cfg!(target_family = "wasm") { 1 } else { 60 });
 
 /// A running client.
 #[derive(Debug)]
@@ -34,7 +43,7 @@ pub struct Client {
     commands: Option<Sender<Input>>,
     updates: UnboundedReceiver<Vec<Update>>,
     news: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    running: Running,
 }
 
 /// Why a command was not taken.
@@ -42,12 +51,12 @@ pub struct Client {
 pub enum NotTaken {
     /// Too many wait already; try again in a moment.
     Full,
-    /// The thread has ended.
+    /// The client has ended.
     Ended,
 }
 
 impl Client {
-    /// Starts a client on a thread of its own. Without a `transport`, orders are queued and stay so.
+    /// Starts a client: on a thread of its own, or on a browser's event loop. Without a `transport`, orders are queued and stay so.
     ///
     /// # Errors
     /// The system has no thread to give.
@@ -61,19 +70,16 @@ impl Client {
         let (outbox, updates) = unbounded_channel();
         let news = Arc::new(AtomicBool::new(false));
         let game = ToGame { outbox, news: news.clone() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name("bevy_iap".to_owned()).spawn(move || {
-            runtime.block_on(run(settings, storage, transport, clock, inbox, &game));
-            // Without waiting for a name that is being looked up on a network that is gone.
-            runtime.shutdown_background();
+        let running = Running::start(&commands, || async move {
+            run(settings, storage, transport, clock, inbox, &game).await;
         })?;
-        Ok(Self { commands: Some(commands), updates, news, thread })
+        Ok(Self { commands: Some(commands), updates, news, running })
     }
 
-    /// Hands a command to the thread without waiting.
+    /// Hands a command to the client without waiting.
     ///
     /// # Errors
-    /// The queue is full, or the thread has ended; the command had no effect.
+    /// The queue is full, or the client has ended; the command had no effect.
     pub fn command(&self, input: Input) -> Result<(), NotTaken> {
         let Some(commands) = &self.commands else { return Err(NotTaken::Ended) };
         commands.try_send(input).map_err(|error| match error {
@@ -102,11 +108,7 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.commands = None;
-        let started = Instant::now();
-        // Past the limit the process may end: whatever was acknowledged is durable already.
-        while !self.thread.is_finished() && started.elapsed() < FLUSH_LIMIT {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.running.end();
     }
 }
 
@@ -137,7 +139,7 @@ async fn run(
     let mut told = None;
     let mut wait = FIRST_REOPENING;
     loop {
-        match Session::open(settings.clone(), storage, clock.tick()) {
+        match Session::open_settled(settings.clone(), storage, clock.tick()).await {
             Ok((session, snapshot)) => {
                 for trouble in &snapshot.troubles {
                     tracing::warn!("{trouble}");
@@ -184,7 +186,10 @@ async fn commands_end_within(inbox: &mut Receiver<Input>, wait: Duration, settin
             }
         }
     };
-    tokio::time::timeout(wait, gone).await.is_ok()
+    tokio::select! {
+        () = gone => true,
+        () = sleep(Some(wait)) => false,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,8 +211,8 @@ struct Worker<'a> {
 impl Worker<'_> {
     async fn run(&mut self, inbox: &mut Receiver<Input>, reopening: Duration) -> Ended {
         let may_write = self.session.machine().may_write();
-        self.step(vec![Input::TimePassed]);
-        let mut look_again = tokio::time::Instant::now() + reopening;
+        self.step(vec![Input::TimePassed]).await;
+        let mut look_again = pin!(sleep(Some(reopening)));
         loop {
             let tick = self.clock.tick();
             let wake_at = self.session.machine().wake_at(tick).map(|at| at.saturating_sub(tick.elapsed));
@@ -216,7 +221,7 @@ impl Worker<'_> {
                     Some(command) => command,
                     None => {
                         // What waits for an answer about the account waits no longer: it is signed and saved.
-                        self.step(vec![Input::SetOffline(true)]);
+                        self.step(vec![Input::SetOffline(true)]).await;
                         return Ended::ByTheGame;
                     }
                 },
@@ -228,11 +233,11 @@ impl Worker<'_> {
                     }
                 }
                 () = sleep(wake_at) => Input::TimePassed,
-                () = tokio::time::sleep_until(look_again), if !may_write => {
+                () = &mut look_again, if !may_write => {
                     if self.session.is_worth_reopening() {
                         return Ended::ToReopen;
                     }
-                    look_again = tokio::time::Instant::now() + reopening;
+                    look_again.set(sleep(Some(reopening)));
                     Input::TimePassed
                 }
             }];
@@ -241,13 +246,13 @@ impl Worker<'_> {
             {
                 inputs.push(command);
             }
-            self.step(inputs);
+            self.step(inputs).await;
         }
     }
 
-    fn step(&mut self, mut inputs: Vec<Input>) {
+    async fn step(&mut self, mut inputs: Vec<Input>) {
         while !inputs.is_empty() {
-            let step = self.session.step(std::mem::take(&mut inputs), || self.clock.tick());
+            let step = self.session.step_settled(std::mem::take(&mut inputs), || self.clock.tick()).await;
             for update in &step.news {
                 if let Update::Connection(Connection::Retrying { trouble }) = update {
                     tracing::warn!("{trouble}; trying again by itself");
@@ -273,13 +278,6 @@ impl Worker<'_> {
 async fn answer(request: &mut Option<Pending>) -> <Pending as Future>::Output {
     match request {
         Some(pending) => pending.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep(duration: Option<Duration>) {
-    match duration {
-        Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
     }
 }

@@ -2,15 +2,20 @@
 //! happened.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::browser::{Left, SimulatedBrowser};
 use super::disk::{Content, SimulatedDisk};
 use super::random::Random;
 use super::shop::{Shop, game};
 use crate::client::journal::FrameWriter;
 use crate::client::machine::{Input, Settings, Terms};
 use crate::client::record::{Record, Signed};
+use crate::client::storage::Storage;
 use crate::client::storage::file::FileStorage;
+use crate::client::storage::web::WebStorage;
 use crate::client::{AccountWish, Holdings, OrderState, Request, Session, Snapshot, Tick, Update};
 use crate::protocol::{ConsumptionId, Currency, KeyId, Micros, Money, OrderId, Sha256};
 
@@ -59,6 +64,8 @@ pub(super) struct Moment {
 #[derive(Debug)]
 pub(super) struct Life {
     pub(super) disk: SimulatedDisk,
+    /// What it keeps its journal in instead, if it is a page.
+    pub(super) browser: Option<SimulatedBrowser>,
     pub(super) shop: Shop,
     pub(super) told: Told,
     pub(super) session: Option<Session>,
@@ -82,6 +89,7 @@ impl Life {
     fn at(disk: SimulatedDisk, told: Told, shop: Shop, seed: u64) -> Self {
         Self {
             disk,
+            browser: None,
             shop,
             told,
             session: None,
@@ -94,6 +102,17 @@ impl Life {
             moments: None,
             wrong: None,
         }
+    }
+
+    /// A client in a browser, with what was true before it was loaded.
+    pub(super) fn in_browser(browser: SimulatedBrowser, told: &Told, shop: &Shop, seed: u64) -> Self {
+        let life = Self::at(SimulatedDisk::default(), told.clone(), shop.clone(), seed);
+        Self { browser: Some(browser), ..life }
+    }
+
+    /// The same client on what a page left that ended.
+    pub(super) fn after_page(left: &Left, seed: u64) -> Self {
+        Self::in_browser(SimulatedBrowser::of(left.kept.clone()), &left.told, &left.shop, seed)
     }
 
     /// Begins to remember the moments at which a crash can come.
@@ -132,6 +151,7 @@ impl Life {
     pub(super) fn reopen(&mut self) {
         self.session = None;
         self.disk.process_ended();
+        self.browser.iter().for_each(SimulatedBrowser::page_ended);
         self.request = None;
         self.open();
     }
@@ -155,7 +175,11 @@ impl Life {
         let mut settings = Settings::new(game(), vec![self.shop.public_key()]);
         settings.poll = Duration::from_secs(1_000_000);
         let (before, tick) = (self.told.clone(), self.tick());
-        let opened = Session::open(settings, Box::new(FileStorage::on(self.disk.clone())), tick);
+        let storage: Box<dyn Storage> = match &self.browser {
+            Some(browser) => Box::new(WebStorage::new(browser.page())),
+            None => Box::new(FileStorage::on(self.disk.clone())),
+        };
+        let opened = at_once(Session::open_settled(settings, storage, tick));
         self.remember(&before);
         match opened {
             Ok((session, snapshot)) => {
@@ -256,10 +280,13 @@ impl Life {
     }
 
     fn step(&mut self, inputs: Vec<Input>) {
-        let Some(mut session) = self.session.take().filter(|session| session.machine().may_write()) else { return };
+        if !self.may_write() {
+            return;
+        }
+        let Some(mut session) = self.session.take() else { return };
         let before = self.told.clone();
         let tick = self.tick();
-        let step = session.step(inputs, || tick);
+        let step = at_once(session.step_settled(inputs, || tick));
         self.session = Some(session);
         self.remember(&before);
         self.request = step.request.or(self.request.take());
@@ -272,6 +299,9 @@ impl Life {
 
     /// Remembers the states in which the disk was while `told` was what the game knew.
     fn remember(&mut self, told: &Told) {
+        if let Some(browser) = &self.browser {
+            browser.remember(told, &self.shop);
+        }
         if let Some(moments) = &mut self.moments {
             let shop = &self.shop;
             let recorded = self.disk.recorded().into_iter();
@@ -382,6 +412,14 @@ impl Life {
         self.converge()?;
         self.reopen();
         self.check()
+    }
+}
+
+/// What a future gives that never waits: nothing here does.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("nothing simulated waits"),
     }
 }
 

@@ -35,6 +35,23 @@ pub struct Found {
     pub damage: Option<Damage>,
 }
 
+impl Found {
+    /// What is to be said of a journal that is not as it was left.
+    pub fn trouble(&self) -> Option<String> {
+        let Self { end, torn, .. } = self;
+        match self.damage {
+            Some(damage) => {
+                Some(format!("the journal was damaged at byte {end}; {} records after it were saved", damage.salvaged))
+            }
+            None if *torn > 0 && self.version > 0 => Some(format!(
+                "the last write to the journal was cut short at byte {end}, by a crash or by the disk; what it was to \
+                 hold was not saved"
+            )),
+            None => None,
+        }
+    }
+}
+
 /// Valid frames of several appends, or of another than the next, after bytes that are no frame: something that was
 /// durable was damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,21 +135,30 @@ pub fn read(
 /// [`read`], from bytes in memory.
 ///
 /// # Errors
-/// As [`read`].
-pub fn recover(bytes: &[u8]) -> Result<(Vec<Record>, Found), FormatError> {
-    let mut records = Vec::new();
+/// They are no journal, or a newer one's.
+pub fn read_bytes(bytes: &[u8], each: &mut dyn FnMut(Record)) -> Result<Found, FormatError> {
     let read_at = |offset, into: &mut [u8]| {
         let from = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
         let length = from.len().min(into.len());
         into[..length].copy_from_slice(&from[..length]);
         Ok(length)
     };
-    match read(read_at, &mut |record| records.push(record)) {
-        Ok(found) => Ok((records, found)),
+    match read(read_at, each) {
+        Ok(found) => Ok(found),
         Err(ReadError::Format(error)) => Err(error),
         // Memory is always read; if it were not, it would be no journal.
         Err(ReadError::Io(_)) => Err(FormatError::NotAJournal),
     }
+}
+
+/// [`read_bytes`], with the records in a list.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn recover(bytes: &[u8]) -> Result<(Vec<Record>, Found), FormatError> {
+    let mut records = Vec::new();
+    let found = read_bytes(bytes, &mut |record| records.push(record))?;
+    Ok((records, found))
 }
 
 /// The version that the header says, or `None` if it says none.

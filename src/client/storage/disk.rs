@@ -4,11 +4,13 @@
 //! Nothing here is durable before it is made so: what was written to a file after its `sync_data`, and which file has
 //! which name after the folder's `sync_folder`.
 
+#[cfg(not(target_family = "wasm"))]
 mod folder;
 
 use std::fmt::Debug;
 use std::io;
 
+#[cfg(not(target_family = "wasm"))]
 pub use folder::Folder;
 
 /// How often a call that was interrupted is made again, before that is taken for a failure.

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use self::journal_file::{JournalFile, is_suspect, mark_suspect};
 use super::disk::{Disk, DiskFile, FileAccess, Folder, Locking};
-use super::{Access, Keep, Keychain, Opened, Replay, Storage, StorageError};
+use super::{Access, Keep, Keychain, Opened, Replay, Storage, StorageError, no_journal};
 use crate::client::journal::{self, Found, HEADER, ReadError, VERSION};
 use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
@@ -207,7 +207,7 @@ impl<D: Disk> Storage for FileStorage<D> {
         let mut troubles = Vec::new();
         // Who only looks may look while another copy writes, and takes for damage what is none.
         if access.may_write() {
-            troubles.extend(trouble(&found));
+            troubles.extend(found.trouble());
             troubles.extend((had_key && found.version == 0).then(no_journal));
         }
         if access.may_write()
@@ -284,27 +284,6 @@ fn has_records(file: &mut impl DiskFile) -> io::Result<bool> {
     let mut start = [0; HEADER + 4];
     let length = file.read_full_at(0, &mut start)?;
     Ok(length > HEADER && start[HEADER..].iter().any(|&byte| byte != 0))
-}
-
-/// What is to be said of a journal that is not as it was left.
-fn trouble(found: &Found) -> Option<String> {
-    let Found { end, torn, .. } = found;
-    match found.damage {
-        Some(damage) => {
-            Some(format!("the journal was damaged at byte {end}; {} records after it were saved", damage.salvaged))
-        }
-        None if *torn > 0 && found.version > 0 => Some(format!(
-            "the last write to the journal was cut short at byte {end}, by a crash or by the disk; what it was to hold \
-             was not saved"
-        )),
-        None => None,
-    }
-}
-
-/// What is to be said of a key that has no journal: it was made just before a crash, or the journal is lost.
-fn no_journal() -> String {
-    "there was no journal beside the device's key; an empty one was made, and what the server knows comes back from it"
-        .to_owned()
 }
 
 fn failure(action: &'static str, path: String, advice: &'static str) -> impl FnOnce(io::Error) -> StorageError {

@@ -1,0 +1,376 @@
+//! A storage in a browser's database: the same journal as in a file, byte for byte, an append to a row.
+//!
+//! The rows one after the other are a journal of `docs/journal.md`, and are read as one. What a transaction writes is
+//! there as a whole or not at all, so nothing is ever torn, and nothing needs to be renamed. All of the journal is kept in
+//! memory besides: where the browser has failed once, or has thrown away what it kept while the game runs, everything is
+//! written anew with the next append, and nothing that was acknowledged is lost.
+//!
+//! One page at a time writes: it holds a lock of the browser's (Web Locks). Others open read-only, and one of them takes
+//! over when that page is closed, or crashes.
+
+#[cfg(target_family = "wasm")]
+mod indexed_db;
+#[cfg(target_family = "wasm")]
+mod lock;
+
+use std::fmt::Debug;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+#[cfg(target_family = "wasm")]
+pub use indexed_db::IndexedDb;
+
+use super::memory::new_seed;
+use super::{Access, Doing, Keep, Opened, Replay, Storage, StorageError, no_journal};
+use crate::client::MaybeSend;
+use crate::client::journal::{self, Found, FrameWriter, HEADER, VERSION};
+use crate::client::record::Record;
+use crate::protocol::SecretKey;
+use crate::protocol::digest::base64url_32;
+
+/// How the database is called to a person.
+const SHOWN: &str = "in this browser";
+/// How many damaged parts are kept.
+const MOST_ASIDE: usize = 16;
+
+/// A browser's database and lock, as narrow as the storage needs them.
+pub trait Browser: Debug + MaybeSend + 'static {
+    /// Takes the lock of this save, if it is not held already.
+    fn lock(&mut self) -> impl Future<Output = Locking>;
+
+    /// Whether the lock, which another page held, has come to this one.
+    fn has_lock_come(&self) -> bool;
+
+    /// Everything that is kept.
+    fn read(&mut self) -> impl Future<Output = Result<Kept, BrowserError>>;
+
+    /// Writes all of a change or nothing of it, and is done when it is durable.
+    fn write(&mut self, change: Change) -> impl Future<Output = Result<(), BrowserError>>;
+}
+
+/// What came of taking the lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locking {
+    /// It is held by this page.
+    Held,
+    /// Another page holds it; it comes to this one when that lets go of it.
+    Elsewhere,
+    /// There are no locks here; in words, why.
+    Impossible(String),
+}
+
+/// Where something is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The device's key, as a line of base64url.
+    Key,
+    /// The key that is to take its place.
+    NextKey,
+    /// A row of the journal.
+    Journal(u32),
+    /// What was set aside after damage.
+    Damaged(u32),
+}
+
+/// What is kept, in order.
+pub type Kept = Vec<(Place, Vec<u8>)>;
+
+/// What is to be written in one transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Whether the keys and all rows of the journal that are there go first.
+    pub anew: bool,
+    /// What is put where, in place of what is there.
+    pub puts: Kept,
+}
+
+/// Why a browser did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrowserError {
+    /// What it said.
+    pub trouble: String,
+    /// Whether it is certain that nothing of a change was written, as it is where there is no room.
+    pub is_undone: bool,
+}
+
+/// A storage in a browser.
+#[derive(Debug)]
+pub struct WebStorage<B: Browser> {
+    browser: B,
+    access: Option<Access>,
+    contents: Contents,
+    /// How much of the journal is known to be in the database, in bytes and in rows.
+    written: (usize, u32),
+    /// Whether everything is to be written anew.
+    is_anew: bool,
+    /// What is to be put aside with the next write.
+    aside: Vec<(Place, Vec<u8>)>,
+    asides: usize,
+    /// What there was before the calls whose outcome is not durable yet.
+    before: Option<Before>,
+}
+
+/// A journal and the device's keys.
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    key: Option<Vec<u8>>,
+    next_key: Option<Vec<u8>>,
+    journal: Vec<u8>,
+    frames: FrameWriter,
+}
+
+/// How to go back to what there was.
+#[derive(Debug)]
+enum Before {
+    /// The journal was this long.
+    Shorter(usize, FrameWriter),
+    /// Everything was otherwise.
+    Other(Box<Contents>),
+}
+
+impl<B: Browser> WebStorage<B> {
+    /// A storage in this browser.
+    pub fn new(browser: B) -> Self {
+        let (contents, aside) = Default::default();
+        Self { browser, access: None, contents, written: (0, 0), is_anew: false, aside, asides: 0, before: None }
+    }
+
+    async fn load(&mut self) -> Result<(), StorageError> {
+        self.access = None;
+        let access = match self.browser.lock().await {
+            Locking::Held => Access::ReadWrite,
+            Locking::Elsewhere => Access::ReadOnly(
+                "this game is open in another tab or window of this browser; close it there to buy here".to_owned(),
+            ),
+            Locking::Impossible(why) => {
+                Access::ReadOnly(format!("pages cannot be locked here ({why}); open the game over HTTPS to buy"))
+            }
+        };
+        let kept = self.browser.read().await.map_err(|error| StorageError::Browser {
+            action: "reading",
+            trouble: error.trouble,
+            advice: "allow this page to keep data in this browser, and load it again",
+        })?;
+        let mut contents = Contents::default();
+        (self.written, self.asides, self.before, self.is_anew) = ((0, 0), 0, None, false);
+        self.aside.clear();
+        for (place, bytes) in kept {
+            match place {
+                Place::Key => contents.key = Some(bytes),
+                Place::NextKey => contents.next_key = Some(bytes),
+                Place::Journal(row) => {
+                    // Where a row is missing, the number of the next append shows it.
+                    contents.journal.extend_from_slice(&bytes);
+                    self.written = (contents.journal.len(), row.saturating_add(1));
+                }
+                Place::Damaged(_) => self.asides += 1,
+            }
+        }
+        self.contents = contents;
+        self.access = Some(access);
+        Ok(())
+    }
+
+    /// Writes what the last calls left to be written.
+    async fn write(&mut self) -> Result<(), StorageError> {
+        let (length, rows) = self.written;
+        let first_new = if self.is_anew { 0 } else { length };
+        let row = if self.is_anew { 0 } else { rows };
+        let mut puts = self.aside.clone();
+        if self.is_anew {
+            let keys = [(Place::Key, &self.contents.key), (Place::NextKey, &self.contents.next_key)];
+            puts.extend(keys.into_iter().filter_map(|(place, key)| Some((place, key.clone()?))));
+        }
+        puts.push((Place::Journal(row), self.contents.journal[first_new..].to_vec()));
+        match self.browser.write(Change { anew: self.is_anew, puts }).await {
+            Ok(()) => {
+                self.written = (self.contents.journal.len(), row.saturating_add(1));
+                self.before = None;
+                self.is_anew = false;
+                self.aside.clear();
+                Ok(())
+            }
+            Err(error) => {
+                match self.before.take() {
+                    Some(Before::Shorter(length, frames)) => {
+                        self.contents.journal.truncate(length);
+                        self.contents.frames = frames;
+                    }
+                    Some(Before::Other(contents)) => self.contents = *contents,
+                    None => {}
+                }
+                // Whatever the database holds now, the next write puts what should be there in its place.
+                self.is_anew = true;
+                Err(not_written(error))
+            }
+        }
+    }
+
+    /// The contents, for a change that more than appends.
+    fn change(&mut self) -> Result<&mut Contents, StorageError> {
+        self.check_writable()?;
+        match &self.before {
+            Some(Before::Other(_)) => {}
+            Some(Before::Shorter(length, frames)) => {
+                let mut before = self.contents.clone();
+                before.journal.truncate(*length);
+                before.frames = *frames;
+                self.before = Some(Before::Other(Box::new(before)));
+            }
+            None => self.before = Some(Before::Other(Box::new(self.contents.clone()))),
+        }
+        self.is_anew = true;
+        Ok(&mut self.contents)
+    }
+
+    fn check_writable(&self) -> Result<(), StorageError> {
+        match &self.access {
+            Some(Access::ReadWrite) => Ok(()),
+            Some(Access::ReadOnly(why)) => Err(StorageError::ReadOnly(why.clone())),
+            None => Err(StorageError::ReadOnly("it is not open".to_owned())),
+        }
+    }
+
+    fn read_key(text: Option<&Vec<u8>>) -> Result<Option<SecretKey>, StorageError> {
+        let Some(text) = text else { return Ok(None) };
+        let seed = std::str::from_utf8(text).ok().and_then(base64url_32);
+        let key = seed.map(|seed| SecretKey::from_seed(&seed));
+        key.map(Some).ok_or_else(|| StorageError::KeyDamaged { path: SHOWN.to_owned() })
+    }
+
+    /// Makes the journal one that can be appended to.
+    fn mend(&mut self, found: &Found, troubles: &mut Vec<String>) -> Result<(), StorageError> {
+        self.contents.frames = FrameWriter::after(found.last_append);
+        if found.version == 0 {
+            let contents = self.change()?;
+            contents.journal = journal::header().to_vec();
+            contents.frames = FrameWriter::default();
+            return Ok(());
+        }
+        let end = usize::try_from(found.end).unwrap_or(usize::MAX).min(self.contents.journal.len());
+        let bad = &self.contents.journal[end..];
+        if !bad.is_empty() && self.asides < MOST_ASIDE {
+            // At most as many as are counted.
+            let number = u32::try_from(self.asides).unwrap_or(u32::MAX);
+            self.aside.push((Place::Damaged(number), bad.to_vec()));
+            self.asides += 1;
+            troubles.push(format!("the bytes from there on are kept as part {number} of what is damaged {SHOWN}"));
+        }
+        if found.damage.is_some() || found.version != VERSION || found.is_unfinished {
+            return self.rewrite(&mut Some, &[]);
+        }
+        if end < self.contents.journal.len() {
+            self.change()?.journal.truncate(end);
+        }
+        Ok(())
+    }
+
+    fn rewrite(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError> {
+        let (mut journal, mut frames) = (journal::header().to_vec(), FrameWriter::default());
+        let found = journal::read_bytes(&self.contents.journal, &mut |record| {
+            if let Some(record) = keep(record) {
+                frames.append(&[record], &mut journal);
+            }
+        });
+        found.map_err(|source| StorageError::Format { path: SHOWN.to_owned(), source })?;
+        if !closing.is_empty() {
+            frames.append(closing, &mut journal);
+        }
+        let contents = self.change()?;
+        (contents.journal, contents.frames) = (journal, frames);
+        Ok(())
+    }
+}
+
+impl<B: Browser> Storage for WebStorage<B> {
+    fn prepare(&mut self) -> Option<Doing<'_>> {
+        Some(Box::pin(self.load()))
+    }
+
+    fn settle(&mut self) -> Option<Doing<'_>> {
+        self.before.is_some().then(|| -> Doing<'_> { Box::pin(self.write()) })
+    }
+
+    fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError> {
+        let Some(access) = self.access.clone() else {
+            return Err(StorageError::ReadOnly("it was not read before it was opened".to_owned()));
+        };
+        let may_write = access.may_write();
+        let had_key = self.contents.key.is_some();
+        let key = match Self::read_key(self.contents.key.as_ref())? {
+            Some(key) => key,
+            None if self.contents.journal.len() > HEADER => {
+                return Err(StorageError::KeyMissing { path: SHOWN.to_owned() });
+            }
+            None if !may_write => {
+                return Err(StorageError::Browser {
+                    action: "reading",
+                    trouble: "another page has just begun to keep something here".to_owned(),
+                    advice: "wait a moment",
+                });
+            }
+            None => {
+                let seed = new_seed()?;
+                self.change()?.key = Some(line(&seed));
+                SecretKey::from_seed(&seed)
+            }
+        };
+        let found = journal::read_bytes(&self.contents.journal, &mut |record| replay(&key, record));
+        let found = found.map_err(|source| StorageError::Format { path: SHOWN.to_owned(), source })?;
+        let mut troubles = Vec::new();
+        if may_write {
+            troubles.extend(found.trouble());
+            troubles.extend((had_key && found.version == 0).then(no_journal));
+            self.mend(&found, &mut troubles)?;
+        }
+        Ok(Opened { key, access, is_damaged: may_write && found.damage.is_some(), troubles })
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
+        self.check_writable()?;
+        let Contents { journal, frames, .. } = &mut self.contents;
+        self.before.get_or_insert(Before::Shorter(journal.len(), *frames));
+        frames.append(records, journal);
+        Ok(())
+    }
+
+    fn compact(&mut self, keep: &mut Keep<'_>, closing: &[Record]) -> Result<(), StorageError> {
+        self.rewrite(keep, closing)
+    }
+
+    fn next_key(&mut self) -> Result<Option<SecretKey>, StorageError> {
+        // One that is damaged is as good as none: what it was for is lost.
+        Ok(Self::read_key(self.contents.next_key.as_ref()).unwrap_or_default())
+    }
+
+    fn make_next_key(&mut self) -> Result<SecretKey, StorageError> {
+        if let Some(key) = self.next_key()? {
+            return Ok(key);
+        }
+        let seed = new_seed()?;
+        self.change()?.next_key = Some(line(&seed));
+        Ok(SecretKey::from_seed(&seed))
+    }
+
+    fn take_next_key(&mut self) -> Result<(), StorageError> {
+        if self.next_key()?.is_some() {
+            let contents = self.change()?;
+            contents.key = contents.next_key.take();
+        }
+        Ok(())
+    }
+
+    fn is_worth_reopening(&mut self) -> bool {
+        self.browser.has_lock_come()
+    }
+}
+
+fn line(seed: &[u8; 32]) -> Vec<u8> {
+    Base64UrlUnpadded::encode_string(seed).into_bytes()
+}
+
+fn not_written(error: BrowserError) -> StorageError {
+    let advice =
+        "see that there is room on this device and that this page may keep data in this browser, and try again";
+    let refused = StorageError::Browser { action: "writing", trouble: error.trouble, advice };
+    if error.is_undone { refused } else { StorageError::Uncertain(Box::new(refused)) }
+}
