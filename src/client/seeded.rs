@@ -3,6 +3,10 @@
 
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(dead_code, reason = "most of them are bugs of files, which a browser has not")
+)]
 pub(crate) enum Bug {
     /// An append is acknowledged before it is made durable.
     AcknowledgeBeforeSync,

@@ -129,6 +129,8 @@ impl Browser for Page {
         self.browser.state().queue.front() == Some(&self.number)
     }
 
+    fn ask_to_keep(&mut self) {}
+
     async fn read(&mut self) -> Result<Kept, BrowserError> {
         let state = self.browser.state();
         match state.is_unreadable {

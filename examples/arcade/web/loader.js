@@ -108,20 +108,10 @@ function counted(response) {
   return new Response(response.body.pipeThrough(counter), { headers: { "Content-Type": "application/wasm" } });
 }
 
-let isAsked = false;
-
-/** Asks the browser not to throw away what is kept here; some ask the player, so not before there is something to lose. */
-async function persist() {
-  isAsked = true;
-  await navigator.storage?.persist?.();
-}
-
 /** Hears what the game says of itself. */
 function told(line) {
   const state = JSON.parse(line);
   if (!part("curtain").hidden) begin();
-  // Whoever refuses it has their purchases all the same, as long as the browser keeps them.
-  if (!isAsked && state.orders.length > 0) persist().catch(() => {});
   part("identity").textContent = state.account ? `Account ${state.account}` : state.availability;
   const code = state.link_code ? `Link code: ${state.link_code}. Type it on the other device within ten minutes.` : "";
   part("answer").textContent = [code, state.asked].filter(Boolean).join(" ");

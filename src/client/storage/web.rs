@@ -40,6 +40,9 @@ pub trait Browser: Debug + MaybeSend + 'static {
     /// Whether the lock, which another page held, has come to this one.
     fn has_lock_come(&self) -> bool;
 
+    /// Asks the browser not to throw away what is kept: from now on there is something to lose. Nobody waits for it.
+    fn ask_to_keep(&mut self);
+
     /// Everything that is kept.
     fn read(&mut self) -> impl Future<Output = Result<Kept, BrowserError>>;
 
@@ -327,6 +330,9 @@ impl<B: Browser> Storage for WebStorage<B> {
 
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
         self.check_writable()?;
+        if records.iter().any(|record| matches!(record, Record::Order(_))) {
+            self.browser.ask_to_keep();
+        }
         let Contents { journal, frames, .. } = &mut self.contents;
         self.before.get_or_insert(Before::Shorter(journal.len(), *frames));
         frames.append(records, journal);

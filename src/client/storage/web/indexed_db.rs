@@ -112,6 +112,13 @@ impl Browser for IndexedDb {
         self.locks.has_come()
     }
 
+    fn ask_to_keep(&mut self) {
+        if !self.has_asked {
+            self.has_asked = true;
+            super::lock::ask_to_persist();
+        }
+    }
+
     async fn read(&mut self) -> Result<Kept, BrowserError> {
         let read = Self::try_read(self.open().await?).await;
         read.map_err(|error| {
@@ -121,10 +128,6 @@ impl Browser for IndexedDb {
     }
 
     async fn write(&mut self, change: Change) -> Result<(), BrowserError> {
-        if !self.has_asked {
-            self.has_asked = true;
-            super::lock::ask_to_persist();
-        }
         let written = Self::try_write(self.open().await?, change).await;
         written.map_err(|error| {
             // The connection may be one that the browser has closed, as it does when it throws away what it kept.
