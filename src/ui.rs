@@ -32,6 +32,7 @@ mod parts;
 mod shop;
 mod skin;
 mod theme;
+mod truth;
 mod waits;
 mod words;
 

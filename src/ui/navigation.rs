@@ -15,8 +15,9 @@ use bevy::ui_widgets::{Activate, Button, ScrollIntoView};
 
 use super::hold::{BuyButton, Till};
 use super::panel::{Does, Panel};
-use super::parts::{Part, Truth};
+use super::parts::Part;
 use super::shop::{Shop, ShopCommand};
+use super::truth::Truth;
 use super::waits::Waits;
 use super::words::{Words, arguments};
 use crate::plugin::{PurchaseUpdated, Store};
