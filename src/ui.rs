@@ -24,6 +24,7 @@
 //!
 //! Everything is read from the [`Store`]: nothing in here knows more than a game does.
 
+pub(crate) mod focus;
 mod glyphs;
 mod hold;
 mod navigation;

@@ -8,10 +8,10 @@ mod pages;
 
 use bevy::ecs::system::SystemParam;
 use bevy::input_focus::tab_navigation::TabGroup;
-use bevy::input_focus::{FocusCause, InputFocus};
 use bevy::prelude::*;
 
 pub(super) use self::actions::{Does, act, scroll_by_drag};
+use super::focus::Focus;
 use super::glyphs::Glyphs;
 use super::shop::{Page, Shop};
 use super::skin::Skin;
@@ -118,9 +118,12 @@ impl Pictures<'_> {
     }
 }
 
-/// What is shown now.
+/// What is shown now, and what had the focus before it.
 #[derive(Resource, Debug, Default)]
-pub(super) struct Shown(Option<(View, Entity)>);
+pub(super) struct Shown {
+    panel: Option<(View, Entity)>,
+    focus: Option<Entity>,
+}
 
 /// Lays out what is shown, if it is another than before.
 pub(super) fn lay_out(
@@ -128,34 +131,32 @@ pub(super) fn lay_out(
     store: Res<Store>,
     mut shown: ResMut<Shown>,
     mut pictures: Pictures,
-    mut focus: ResMut<InputFocus>,
+    mut focus: Focus,
     controls: Query<&Does>,
     mut commands: Commands,
 ) {
     if !shop.is_open() {
-        if let Some((_, panel)) = shown.0.take() {
+        if let Some((_, panel)) = shown.panel.take() {
+            focus.give_back(shown.focus.take(), panel);
             commands.entity(panel).despawn();
-            focus.clear();
         }
         return;
     }
     let view = View::of(&shop, &store);
-    if shown.0.as_ref().is_some_and(|(before, _)| *before == view) {
+    if shown.panel.as_ref().is_some_and(|(before, _)| *before == view) {
         return;
     }
     let had_focus = focus.get().and_then(|entity| controls.get(entity).ok()).cloned();
-    let stays = shown.0.as_ref().is_some_and(|(before, _)| before.page == view.page);
-    if let Some((_, before)) = shown.0.take() {
-        commands.entity(before).despawn();
+    let stays = shown.panel.as_ref().is_some_and(|(before, _)| before.page == view.page);
+    match shown.panel.take() {
+        Some((_, before)) => commands.entity(before).despawn(),
+        None => shown.focus = focus.get(),
     }
     let mut made = Made { wanted: had_focus.filter(|_| stays), focus: None };
     let panel = commands.spawn((Panel, Skin::Veil, pages::veil(), ABOVE_THE_GAME, TabGroup::modal())).id();
     commands.entity(panel).with_children(|veil| pages::fill(veil, &view, &mut pictures, &mut made));
-    match made.focus {
-        Some(control) => focus.set(control, FocusCause::Navigated),
-        None => focus.clear(),
-    }
-    shown.0 = Some((view, panel));
+    focus.give(made.focus);
+    shown.panel = Some((view, panel));
 }
 
 /// What has the focus when a page is laid out: the control that had it, or the first that the page is for.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bevy::a11y::AccessibilityNode;
 use bevy::input_focus::tab_navigation::TabGroup;
-use bevy::input_focus::{FocusCause, InputFocus};
 use bevy::prelude::*;
 use bevy::ui_widgets::{Button, ScrollArea};
 
 use super::{DevAction, DevButton, DevLine, DevPanel, ORDERS, TROUBLES};
 use crate::dev::control::{DAY, SandboxControl};
 use crate::dev::network::Network;
+use crate::ui::focus::Focus;
 use crate::ui::{Ink, Size, Skin, Tone};
 
 /// Above the shop.
@@ -81,19 +81,15 @@ pub(super) fn lay_out(
     panel: Res<DevPanel>,
     control: Option<Res<SandboxControl>>,
     mut shown: ResMut<Shown>,
-    mut focus: ResMut<InputFocus>,
-    alive: Query<()>,
+    mut focus: Focus,
     mut commands: Commands,
 ) {
     if panel.is_open == shown.panel.is_some() {
         return;
     }
     if let Some(before) = shown.panel.take() {
+        focus.give_back(shown.focus.take(), before);
         commands.entity(before).despawn();
-        match shown.focus.take().filter(|entity| alive.contains(*entity)) {
-            Some(entity) => focus.set(entity, FocusCause::Navigated),
-            None => focus.clear(),
-        }
         return;
     }
     let mut first = None;
@@ -108,9 +104,7 @@ pub(super) fn lay_out(
         panel.spawn((Body, Skin::Column, ScrollArea, body())).with_children(|body| fill(body, control.is_some()));
     });
     shown.focus = focus.get();
-    if let Some(first) = first {
-        focus.set(first, FocusCause::Navigated);
-    }
+    focus.give(first);
     shown.panel = Some(root);
 }
 

@@ -6,7 +6,6 @@ use bevy::a11y::AccessibilityNode;
 use bevy::input::ButtonState;
 use bevy::input::gamepad::{GamepadConnection, GamepadConnectionEvent, RawGamepadButtonChangedEvent, RawGamepadEvent};
 use bevy::input::touch::TouchPhase;
-use bevy::input_focus::InputFocus;
 use bevy::input_focus::tab_navigation::TabIndex;
 use bevy::prelude::*;
 use bevy::ui::InteractionDisabled;
@@ -113,15 +112,15 @@ fn finger_that_draws_the_page_along_presses_nothing() {
 fn product_is_bought_by_keyboard_alone() {
     let shop = Shop::open("1.00EUR");
     let mut screen = Screen::open(&shop, shop.plugin("save"));
-    let first = screen.world().resource::<InputFocus>().get().expect("the first product has the focus");
+    let first = screen.focus().expect("the first product has the focus");
     assert_eq!(screen.control("Double jump."), first);
     screen.press_key(KeyCode::ArrowRight);
     let shield = screen.control("Shield.");
-    assert_eq!(screen.world().resource::<InputFocus>().get(), Some(shield));
+    assert_eq!(screen.focus(), Some(shield));
     assert!(screen.world().get::<Outline>(shield).is_some(), "the focus is seen");
     screen.press_key(KeyCode::Enter);
     let button = screen.buy_button();
-    assert_eq!(screen.world().resource::<InputFocus>().get(), Some(button));
+    assert_eq!(screen.focus(), Some(button));
     screen.key(KeyCode::Enter, ButtonState::Pressed);
     screen.pass(TAPPED);
     screen.key(KeyCode::Enter, ButtonState::Released);
@@ -134,7 +133,7 @@ fn product_is_bought_by_keyboard_alone() {
     screen.press_key(KeyCode::Escape);
     screen.assert_shows("Double jump");
     screen.press_key(KeyCode::Tab);
-    assert!(screen.world().resource::<InputFocus>().get().is_some());
+    assert!(screen.focus().is_some());
     screen.press_key(KeyCode::Escape);
     assert!(screen.texts().is_empty(), "{:?}", screen.texts());
 }
@@ -194,7 +193,7 @@ fn product_is_bought_with_a_screen_reader_by_two_presses() {
     screen.ask(accesskit::Action::Click, card);
     let button = screen.control("Buy Shield for €0.005. Hold to confirm.");
     screen.ask(accesskit::Action::Focus, button);
-    assert_eq!(screen.world().resource::<InputFocus>().get(), Some(button));
+    assert_eq!(screen.focus(), Some(button));
     screen.ask(accesskit::Action::Click, button);
     assert_eq!(orders(&screen), 0, "one press asks");
     assert_eq!(screen.control("Press once more to buy for €0.005"), button);

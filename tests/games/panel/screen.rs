@@ -7,6 +7,7 @@ use bevy::input::ButtonState;
 use bevy::input::keyboard::{Key, KeyboardInput};
 use bevy::input::mouse::MouseButtonInput;
 use bevy::input::touch::{TouchInput, TouchPhase};
+use bevy::input_focus::InputFocus;
 use bevy::prelude::*;
 use bevy::render::RenderPlugin;
 use bevy::render::settings::{RenderCreation, WgpuSettings};
@@ -202,6 +203,11 @@ impl Screen {
     pub fn press_key(&mut self, key: KeyCode) {
         self.key(key, ButtonState::Pressed);
         self.key(key, ButtonState::Released);
+    }
+
+    /// What has the focus.
+    pub fn focus(&self) -> Option<Entity> {
+        self.app.world().resource::<InputFocus>().get()
     }
 
     /// What a screen reader does.
