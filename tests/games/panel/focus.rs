@@ -1,4 +1,6 @@
-//! Where the focus goes: back to the game when the shop is closed.
+//! Where the focus goes: by a gamepad's stick, and back to the game when the shop is closed.
+
+use std::time::Duration;
 
 use bevy::input_focus::{FocusCause, InputFocus, InputFocusVisible};
 use bevy::prelude::*;
@@ -58,4 +60,55 @@ fn focus_of_what_is_gone_is_nobodys() {
     screen.world().despawn(second);
     screen.command(ShopCommand::Close);
     assert_eq!(screen.focus(), None);
+}
+
+#[test]
+fn gamepads_stick_moves_the_focus_once_for_each_push() {
+    let shop = Shop::open("1.00EUR");
+    let mut screen = Screen::open(&shop, shop.plugin("save"));
+    let gamepad = screen.connect_gamepad();
+    let [jump, shield, pass] = ["Double jump.", "Shield.", "Day pass."].map(|label| screen.control(label));
+    assert_eq!(screen.focus(), Some(jump));
+    screen.left_stick(gamepad, 0.3, 0.0);
+    assert_eq!(screen.focus(), Some(jump), "a stick that is not quite at rest moves nothing");
+    screen.left_stick(gamepad, 0.9, 0.2);
+    assert_eq!(screen.focus(), Some(shield));
+    screen.pass(Duration::from_secs(2));
+    screen.left_stick(gamepad, 0.6, 0.2);
+    screen.left_stick(gamepad, 0.9, 0.2);
+    assert_eq!(screen.focus(), Some(shield), "it was not let go of");
+    screen.left_stick(gamepad, 0.1, 0.0);
+    screen.left_stick(gamepad, 1.0, 0.0);
+    assert_eq!(screen.focus(), Some(pass));
+    screen.left_stick(gamepad, 0.0, 0.0);
+    screen.left_stick(gamepad, -0.9, 0.2);
+    assert_eq!(screen.focus(), Some(shield));
+    screen.left_stick(gamepad, 0.0, 0.0);
+    screen.left_stick(gamepad, 0.2, 0.9);
+    let above = screen.focus().expect("something");
+    assert!([jump, shield, pass].iter().all(|card| *card != above), "up is to the header");
+    screen.left_stick(gamepad, 0.0, 0.0);
+    screen.left_stick(gamepad, 0.2, -0.9);
+    assert_ne!(screen.focus(), Some(above), "and down is back");
+}
+
+#[test]
+fn push_that_began_before_the_page_was_there_moves_nothing() {
+    let shop = Shop::open("1.00EUR");
+    let (mut screen, _) = game(&shop);
+    let gamepad = screen.connect_gamepad();
+    screen.left_stick(gamepad, 0.0, 0.0);
+    screen.command(ShopCommand::Open);
+    screen.command(ShopCommand::Close);
+    // Who runs to the right, and opens the shop.
+    screen.world().resource_mut::<InputFocus>().clear();
+    screen.left_stick(gamepad, 1.0, 0.0);
+    screen.command(ShopCommand::Open);
+    screen.pass(Duration::from_secs(1));
+    let jump = screen.control("Double jump.");
+    assert_eq!(screen.focus(), Some(jump));
+    screen.left_stick(gamepad, 0.0, 0.0);
+    screen.left_stick(gamepad, 1.0, 0.0);
+    let shield = screen.control("Shield.");
+    assert_eq!(screen.focus(), Some(shield));
 }

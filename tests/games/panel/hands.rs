@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bevy::a11y::AccessibilityNode;
 use bevy::input::ButtonState;
-use bevy::input::gamepad::{GamepadConnection, GamepadConnectionEvent, RawGamepadButtonChangedEvent, RawGamepadEvent};
 use bevy::input::touch::TouchPhase;
 use bevy::input_focus::tab_navigation::TabIndex;
 use bevy::prelude::*;
@@ -153,35 +152,26 @@ fn key_that_was_pressed_before_the_button_was_there_does_not_buy() {
 fn product_is_bought_by_gamepad_alone() {
     let shop = Shop::open("1.00EUR");
     let mut screen = Screen::open(&shop, shop.plugin("save"));
-    let gamepad = screen.world().spawn_empty().id();
-    let connection = GamepadConnection::Connected { name: "pad".to_owned(), vendor_id: None, product_id: None };
-    let connected = GamepadConnectionEvent::new(gamepad, connection);
-    screen.world().write_message(connected.clone());
-    screen.world().write_message(RawGamepadEvent::Connection(connected));
-    screen.frames(3);
-    let button = |screen: &mut Screen, button, value| {
-        let changed = RawGamepadButtonChangedEvent::new(gamepad, button, value);
-        screen.world().write_message(changed);
-        screen.world().write_message(RawGamepadEvent::Button(changed));
-        screen.frames(2);
+    let gamepad = screen.connect_gamepad();
+    let press = |screen: &mut Screen, button| {
+        screen.gamepad_button(gamepad, button, 1.0);
+        screen.gamepad_button(gamepad, button, 0.0);
     };
-    button(&mut screen, GamepadButton::DPadRight, 1.0);
-    button(&mut screen, GamepadButton::DPadRight, 0.0);
-    button(&mut screen, GamepadButton::South, 1.0);
+    press(&mut screen, GamepadButton::DPadRight);
+    screen.gamepad_button(gamepad, GamepadButton::South, 1.0);
     screen.pass(HELD);
     assert_eq!(orders(&screen), 0, "the press that opened the page is not one that buys");
-    button(&mut screen, GamepadButton::South, 0.0);
-    button(&mut screen, GamepadButton::South, 1.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 0.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 1.0);
     screen.pass(TAPPED);
-    button(&mut screen, GamepadButton::South, 0.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 0.0);
     screen.pass(HELD);
     assert_eq!(orders(&screen), 0, "a press is no purchase");
-    button(&mut screen, GamepadButton::South, 1.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 1.0);
     screen.pass(HELD);
-    button(&mut screen, GamepadButton::South, 0.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 0.0);
     is_granted(&mut screen);
-    button(&mut screen, GamepadButton::East, 1.0);
-    button(&mut screen, GamepadButton::East, 0.0);
+    press(&mut screen, GamepadButton::East);
     screen.assert_shows("Double jump");
 }
 

@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use bevy::a11y::{AccessibilityNode, ActionRequest};
 use bevy::input::ButtonState;
+use bevy::input::gamepad::{
+    GamepadConnection, GamepadConnectionEvent, RawGamepadAxisChangedEvent, RawGamepadButtonChangedEvent,
+    RawGamepadEvent,
+};
 use bevy::input::keyboard::{Key, KeyboardInput};
 use bevy::input::mouse::MouseButtonInput;
 use bevy::input::touch::{TouchInput, TouchPhase};
@@ -203,6 +207,34 @@ impl Screen {
     pub fn press_key(&mut self, key: KeyCode) {
         self.key(key, ButtonState::Pressed);
         self.key(key, ButtonState::Released);
+    }
+
+    /// A gamepad is plugged in.
+    pub fn connect_gamepad(&mut self) -> Entity {
+        let gamepad = self.world().spawn_empty().id();
+        let connection = GamepadConnection::Connected { name: "pad".to_owned(), vendor_id: None, product_id: None };
+        let connected = GamepadConnectionEvent::new(gamepad, connection);
+        self.world().write_message(connected.clone());
+        self.world().write_message(RawGamepadEvent::Connection(connected));
+        self.frames(3);
+        gamepad
+    }
+
+    pub fn gamepad_button(&mut self, gamepad: Entity, button: GamepadButton, value: f32) {
+        let changed = RawGamepadButtonChangedEvent::new(gamepad, button, value);
+        self.world().write_message(changed);
+        self.world().write_message(RawGamepadEvent::Button(changed));
+        self.frames(2);
+    }
+
+    /// A gamepad's left stick is brought to a place: to the right and up are positive.
+    pub fn left_stick(&mut self, gamepad: Entity, x: f32, y: f32) {
+        for (axis, value) in [(GamepadAxis::LeftStickX, x), (GamepadAxis::LeftStickY, y)] {
+            let changed = RawGamepadAxisChangedEvent::new(gamepad, axis, value);
+            self.world().write_message(changed);
+            self.world().write_message(RawGamepadEvent::Axis(changed));
+        }
+        self.frames(2);
     }
 
     /// What has the focus.
