@@ -3,5 +3,7 @@
 mod focus;
 mod hands;
 mod layout;
+mod log;
 mod promises;
 mod screen;
+mod theme;

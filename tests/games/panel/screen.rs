@@ -46,6 +46,11 @@ impl Screen {
 
     /// The game, with the shop closed.
     pub fn start(shop: &Shop, plugin: IapPlugin) -> Self {
+        Self::start_with_theme(shop, plugin, None)
+    }
+
+    /// The game, with the shop closed, and with a theme from a file that is followed.
+    pub fn start_with_theme(shop: &Shop, plugin: IapPlugin, theme: Option<&str>) -> Self {
         let mut app = App::new();
         let window = Window { resolution: WindowResolution::new(1280, 720), ..default() };
         let nothing_to_draw_with = WgpuSettings { backends: None, ..default() };
@@ -55,11 +60,16 @@ impl Screen {
                 render_creation: RenderCreation::Automatic(Box::new(nothing_to_draw_with)),
                 ..default()
             })
-            .set(AssetPlugin { file_path: shop.folder.path().join("assets").display().to_string(), ..default() })
+            .set(AssetPlugin {
+                file_path: shop.folder.path().join("assets").display().to_string(),
+                watch_for_changes_override: Some(theme.is_some()),
+                ..default()
+            })
             .disable::<WinitPlugin>()
             .disable::<bevy::log::LogPlugin>();
+        let shop = ShopPlugin { language: Some("en".to_owned()), theme: theme.map(str::to_owned) };
         app.add_plugins(engine)
-            .add_plugins((plugin, ShopPlugin { language: Some("en".to_owned()), ..default() }))
+            .add_plugins((plugin, shop))
             .insert_resource(TimeUpdateStrategy::ManualDuration(FRAME))
             .add_systems(Startup, |mut commands: Commands| {
                 commands.spawn(Camera2d);
@@ -89,8 +99,13 @@ impl Screen {
     }
 
     pub fn until(&mut self, what: &str, done: impl Fn(&Store) -> bool) {
+        self.wait(what, |screen| done(screen.store()));
+    }
+
+    /// Runs frames until `done` finds what it looks for, or fails saying what was waited for.
+    pub fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let started = Instant::now();
-        while !done(self.store()) {
+        while !done(self) {
             assert!(started.elapsed() < PATIENCE, "{what} did not happen; {:#?}", self.store());
             self.app.update();
             std::thread::sleep(Duration::from_millis(1));
