@@ -148,6 +148,7 @@ impl Plugin for ShopPlugin {
                 (
                     skin::fit,
                     (skin::dress_boxes, skin::dress_texts),
+                    theme::tell_of_low_contrast.run_if(resource_changed::<Theme>),
                     skin::turn,
                     hold::show_progress,
                     (skin::show_focus, navigation::scroll_to_focus).run_if(resource_changed::<InputFocus>),

@@ -8,6 +8,7 @@ use bevy::prelude::*;
 use serde::{Deserialize, Deserializer};
 
 pub use self::contrast::Contrast;
+pub(super) use self::contrast::tell_of_low_contrast;
 pub use self::file::ThemeLoader;
 pub(super) use self::file::register;
 

@@ -4,6 +4,9 @@ use bevy::prelude::*;
 
 use super::Theme;
 
+/// The least contrast with which most people can read.
+const LEAST: f32 = 4.5;
+
 /// Two colours of which one is text on the other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contrast {
@@ -49,6 +52,17 @@ fn relative_luminance(color: Color) -> f32 {
     0.2126 * red + 0.7152 * green + 0.0722 * blue
 }
 
+/// Tells the makers of a theme that is hard to read, once for each set of colours that are too much alike.
+pub(in crate::ui) fn tell_of_low_contrast(theme: Res<Theme>, mut told: Local<Vec<String>>) {
+    let low: Vec<_> = theme.contrasts().into_iter().filter(|contrast| contrast.ratio < LEAST).collect();
+    let colors: Vec<_> = low.iter().map(|contrast| contrast.colors.clone()).collect();
+    if !low.is_empty() && *told != colors {
+        let shown: Vec<_> = low.iter().map(|Contrast { colors, ratio }| format!("`{colors}` of {ratio:.1}")).collect();
+        tracing::warn!("the shop's theme is hard to read, with contrasts below {LEAST}: {}", shown.join(", "));
+    }
+    *told = colors;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,7 +70,7 @@ mod tests {
     #[test]
     fn every_text_of_the_default_theme_can_be_read_on_its_ground() {
         for Contrast { colors, ratio } in Theme::default().contrasts() {
-            assert!(ratio >= 4.5, "{colors}: {ratio}");
+            assert!(ratio >= LEAST, "{colors}: {ratio}");
         }
     }
 

@@ -71,3 +71,21 @@ fn broken_file_takes_nothing_from_a_theme_that_the_game_has_set() {
     assert!(why.contains("the theme's `space` is out of range"), "{why}");
     assert!(is("#0a0b0c")(&mut screen));
 }
+
+#[test]
+fn theme_that_is_hard_to_read_is_told_of_once() {
+    log::listen();
+    let shop = Shop::open("1.00EUR");
+    let mut screen = Screen::open(&shop, shop.plugin("save"));
+    let told = || log::lines_with("`text on card` of 1.0").len();
+    assert_eq!(told(), 0);
+    let mut theme = screen.world().resource_mut::<Theme>();
+    theme.colors.text = theme.colors.card;
+    screen.frames(3);
+    assert_eq!(told(), 1);
+    for radius in [1.0, 2.0, 3.0] {
+        screen.world().resource_mut::<Theme>().radius = radius;
+        screen.frames(2);
+    }
+    assert_eq!(told(), 1, "not for each change of it");
+}
