@@ -11,7 +11,7 @@ use super::waits::Waits;
 use super::words::{Words, arguments};
 use crate::client::{Connection, OrderState};
 use crate::plugin::{PurchaseError, Store};
-use crate::protocol::{Money, Product, ProductId};
+use crate::protocol::{Micros, Money, Product, ProductId};
 
 /// What the parts are told from.
 #[derive(Clone, Copy)]
@@ -85,12 +85,18 @@ impl Truth<'_> {
             let owed = money(balance.available).replacen('-', "", 1);
             return words.say_with("balance-owed", &arguments([("owed", owed.into())]));
         }
-        let available = money(balance.available);
-        match balance.held.value() {
-            0 => words.say_with("balance", &arguments([("available", available.into())])),
-            _ => {
-                let held = money(balance.held);
-                words.say_with("balance-held", &arguments([("available", available.into()), ("held", held.into())]))
+        let (available, held) = (money(balance.available), money(balance.held));
+        let places = [("available", available.into()), ("held", held.into())];
+        let allowance = store.offline_allowance().map(|allowance| allowance.left);
+        let offline = allowance.filter(|left| left.currency == balance.currency && left.micros > Micros::ZERO);
+        match offline {
+            _ if balance.held == Micros::ZERO => words.say_with("balance", &arguments(places)),
+            None => words.say_with("balance-held", &arguments(places)),
+            Some(left) if left.micros >= balance.held => words.say_with("balance-held-offline", &arguments(places)),
+            Some(left) => {
+                let [available, held] = places;
+                let places = [available, held, ("offline", words.money(left).into())];
+                words.say_with("balance-held-partly", &arguments(places))
             }
         }
     }

@@ -4,6 +4,7 @@ mod focus;
 mod hands;
 mod layout;
 mod log;
+mod parts;
 mod promises;
 mod screen;
 mod theme;
