@@ -42,7 +42,7 @@ use bevy::input_focus::directional_navigation::DirectionalNavigationPlugin;
 use bevy::input_focus::tab_navigation::TabNavigationPlugin;
 use bevy::prelude::*;
 
-pub use hold::{BuyButton, buy_button};
+pub use hold::{BuyButton, buy_button, buy_button_without_price};
 pub use navigation::{Announcer, Control};
 pub use parts::{
     Lamp, Part, Spinner, Step, balance_label, description_label, outcome_label, owned_badge, price_label,

@@ -35,6 +35,8 @@ pub enum Part {
     Owned(String),
     /// What the button that buys a product says.
     Buy(String),
+    /// The same, where the price stands beside it.
+    BuyWithoutPrice(String),
     /// What became of the last try to buy a product, and what to do next.
     Outcome(String),
     /// A lamp's name: the step of an order.

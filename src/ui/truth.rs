@@ -51,7 +51,8 @@ impl Truth<'_> {
                 .into(),
             Part::Price(product) => store.price(product).map_or_else(String::new, |price| words.money(price)).into(),
             Part::Owned(product) => self.owned(product).into(),
-            Part::Buy(product) => self.buy(product),
+            Part::Buy(product) => self.buy(product, true),
+            Part::BuyWithoutPrice(product) => self.buy(product, false),
             Part::Outcome(product) => self.outcome(product),
             Part::Step(step) => words
                 .say(match step {

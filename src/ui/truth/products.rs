@@ -63,7 +63,8 @@ impl<'a> Truth<'a> {
         words.say(if is_provisional { "owned-provisional" } else { "owned" })
     }
 
-    pub(super) fn buy(self, product: &str) -> Said {
+    /// What the button that buys a product says, with or without the price.
+    pub(super) fn buy(self, product: &str, with_price: bool) -> Said {
         let Self { store, words, waits } = self;
         let Some(price) = store.price(product) else { return Said::default() };
         let price = words.money(price);
@@ -71,11 +72,13 @@ impl<'a> Truth<'a> {
             let asked = words.say_with("buy-again", &arguments([("price", price.into())]));
             return toned(asked, Tone::Plain);
         }
+        let hold = words.say("buy-hold");
+        let hold = if with_price { format!("{hold} · {price}") } else { hold };
         let owned = self.owned(product);
         match self.can_be_bought(product) {
-            true => toned(format!("{} · {price}", words.say("buy-hold")), Tone::Plain),
+            true => toned(hold, Tone::Plain),
             false if self.is_bought_once(product) && !owned.is_empty() => toned(owned, Tone::Quiet),
-            false => toned(format!("{} · {price}", words.say("buy-hold")), Tone::Quiet),
+            false => toned(hold, Tone::Quiet),
         }
     }
 
@@ -86,7 +89,7 @@ impl<'a> Truth<'a> {
     /// What a screen reader calls the button that buys a product.
     pub(in crate::ui) fn buy_label(self, product: &str) -> String {
         if self.waits.is_confirming(product) {
-            return self.buy(product).text;
+            return self.buy(product, true).text;
         }
         let Some(price) = self.store.price(product) else { return self.title(product) };
         let (title, price) = (self.title(product), self.words.money(price));

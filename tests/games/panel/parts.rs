@@ -2,7 +2,7 @@
 
 use bevy_iap::client::{Connection, OfflineGrants};
 use bevy_iap::plugin::{IapPlugin, Store};
-use bevy_iap::ui::{Part, Words, balance_label};
+use bevy_iap::ui::{Part, Words, balance_label, buy_button_without_price};
 
 use super::screen::Screen;
 use crate::shop::Shop;
@@ -39,4 +39,18 @@ fn wallet_says_only_that_it_is_held_where_it_is_for_something_else() {
     screen.store().sync_now();
     screen.until("it is held", |store| store.wallet().first().is_some_and(|it| it.held.value() > 0));
     assert_eq!(screen.part(&Part::Balance), "€0.00 · €1.00 held");
+}
+
+#[test]
+fn button_without_a_price_tells_it_to_those_who_do_not_see_it() {
+    let shop = Shop::open("1.00EUR");
+    let mut screen = Screen::start(&shop, shop.plugin("save"));
+    screen.until("the shop is ready", |store| store.is_ready());
+    screen.world().spawn(buy_button_without_price("shield"));
+    screen.frames(3);
+    assert_eq!(screen.texts(), ["Hold to buy"]);
+    let button = screen.buy_button();
+    assert_eq!(screen.control("Buy Shield for €0.005. Hold to confirm."), button);
+    screen.ask(accesskit::Action::Click, button);
+    assert_eq!(screen.texts(), ["Press once more to buy for €0.005"]);
 }
