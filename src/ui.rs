@@ -28,6 +28,7 @@ pub(crate) mod focus;
 mod glyphs;
 mod hold;
 mod navigation;
+pub(crate) mod nodes;
 mod panel;
 mod parts;
 mod shop;

@@ -8,6 +8,7 @@ use super::{Card, Made, Pictures, View};
 use crate::protocol::ProductId;
 use crate::ui::hold::buy_button;
 use crate::ui::navigation::{Announcer, Control};
+use crate::ui::nodes::{body, spread, text_button, wrapped};
 use crate::ui::parts::{
     Lamp, Part, Spinner, Step, balance_label, description_label, outcome_label, owned_badge, price_label,
     standing_label, title_label,
@@ -81,7 +82,7 @@ fn card(row: &mut ChildSpawnerCommands, card: &Card, picture: Handle<Image>, mad
     let does = Does::Turn(ShopCommand::Show(card.product.clone()));
     let name = card.product.as_str();
     let skin = if card.highlighted { Skin::HighlightedCard } else { Skin::Card };
-    let mut control = row.spawn((control(does.clone(), skin), upright()));
+    let mut control = row.spawn((does.clone(), skin, Button, Control, upright()));
     control.with_children(|inside| {
         inside.spawn((Skin::Picture, ImageNode::new(picture), Node::default(), Pickable::IGNORE));
         inside.spawn((title_label(name), centred(), Pickable::IGNORE));
@@ -165,20 +166,8 @@ fn button(row: &mut ChildSpawnerCommands, does: Does, phrase: &'static str, skin
 }
 
 fn labelled(row: &mut ChildSpawnerCommands, does: Does, part: Part, skin: Skin, made: &mut Made) {
-    let text = (part, Ink::new(Size::Body, Tone::Plain), Pickable::IGNORE);
-    let centre = Node {
-        flex_direction: FlexDirection::Column,
-        justify_content: JustifyContent::Center,
-        align_items: AlignItems::Center,
-        ..default()
-    };
-    let control = row.spawn((control(does.clone(), skin), centre, children![text])).id();
+    let control = row.spawn(text_button(does.clone(), skin, part, Ink::new(Size::Body, Tone::Plain))).id();
     made.note(control, &does);
-}
-
-/// Something that can be pressed, by whatever means.
-fn control(does: Does, skin: Skin) -> impl Bundle {
-    (does, skin, Button, Control)
 }
 
 /// Over the whole window.
@@ -195,33 +184,6 @@ pub(super) fn veil() -> Node {
 
 fn whole() -> Node {
     Node { width: percent(100), height: percent(100), flex_direction: FlexDirection::Column, ..default() }
-}
-
-fn body() -> Node {
-    Node {
-        flex_direction: FlexDirection::Column,
-        align_items: AlignItems::Start,
-        flex_grow: 1.0,
-        flex_basis: px(0),
-        min_height: px(0),
-        overflow: Overflow::scroll_y(),
-        ..default()
-    }
-}
-
-/// A row that goes on below. It is as wide as it may be, since how high it is follows from that.
-fn wrapped() -> Node {
-    Node {
-        width: percent(100),
-        flex_wrap: FlexWrap::Wrap,
-        align_items: AlignItems::Center,
-        flex_shrink: 0.0,
-        ..default()
-    }
-}
-
-fn spread() -> Node {
-    Node { justify_content: JustifyContent::SpaceBetween, ..wrapped() }
 }
 
 fn upright() -> Node {
