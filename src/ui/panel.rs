@@ -11,7 +11,7 @@ use bevy::input_focus::tab_navigation::TabGroup;
 use bevy::prelude::*;
 
 pub(super) use self::actions::{Does, act, scroll_by_drag};
-use super::focus::Focus;
+use super::focus::{Focus, Had};
 use super::glyphs::Glyphs;
 use super::shop::{Page, Shop};
 use super::skin::Skin;
@@ -122,7 +122,7 @@ impl Pictures<'_> {
 #[derive(Resource, Debug, Default)]
 pub(super) struct Shown {
     panel: Option<(View, Entity)>,
-    focus: Option<Entity>,
+    before: Had,
 }
 
 /// Lays out what is shown, if it is another than before.
@@ -137,7 +137,7 @@ pub(super) fn lay_out(
 ) {
     if !shop.is_open() {
         if let Some((_, panel)) = shown.panel.take() {
-            focus.give_back(shown.focus.take(), panel);
+            focus.give_back(shown.before, panel);
             commands.entity(panel).despawn();
         }
         return;
@@ -150,7 +150,7 @@ pub(super) fn lay_out(
     let stays = shown.panel.as_ref().is_some_and(|(before, _)| before.page == view.page);
     match shown.panel.take() {
         Some((_, before)) => commands.entity(before).despawn(),
-        None => shown.focus = focus.get(),
+        None => shown.before = focus.had(),
     }
     let mut made = Made { wanted: had_focus.filter(|_| stays), focus: None };
     let panel = commands.spawn((Panel, Skin::Veil, pages::veil(), ABOVE_THE_GAME, TabGroup::modal())).id();

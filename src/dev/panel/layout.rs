@@ -10,7 +10,7 @@ use bevy::ui_widgets::ScrollArea;
 use super::{DevAction, DevButton, DevLine, DevPanel, ORDERS, TROUBLES};
 use crate::dev::control::{DAY, SandboxControl};
 use crate::dev::network::Network;
-use crate::ui::focus::Focus;
+use crate::ui::focus::{Focus, Had};
 use crate::ui::nodes::{body, spread, text_button, wrapped};
 use crate::ui::{Ink, Size, Skin, Tone};
 
@@ -23,7 +23,7 @@ const PAGE: f32 = 0.8;
 #[derive(Resource, Debug, Default)]
 pub(super) struct Shown {
     panel: Option<Entity>,
-    focus: Option<Entity>,
+    before: Had,
 }
 
 /// The whole panel.
@@ -88,9 +88,9 @@ pub(super) fn lay_out(
     if panel.is_open == shown.panel.is_some() {
         return;
     }
-    if let Some(before) = shown.panel.take() {
-        focus.give_back(shown.focus.take(), before);
-        commands.entity(before).despawn();
+    if let Some(panel) = shown.panel.take() {
+        focus.give_back(shown.before, panel);
+        commands.entity(panel).despawn();
         return;
     }
     let mut first = None;
@@ -104,7 +104,7 @@ pub(super) fn lay_out(
         line(panel, DevLine::Outcome);
         panel.spawn((Body, Skin::Column, ScrollArea, body())).with_children(|body| fill(body, control.is_some()));
     });
-    shown.focus = focus.get();
+    shown.before = focus.had();
     focus.give(first);
     shown.panel = Some(root);
 }
