@@ -1,18 +1,18 @@
 //! What the plugin costs a game in frames in which nothing is bought: instructions beside the same app without it, and
 //! allocations. Run with `cargo bench --bench idle_frame`; needs valgrind.
 
+#[path = "measure/frames.rs"]
+mod frames;
 mod measure;
 
 use std::path::Path;
 
-use bevy::app::MainScheduleOrder;
 use bevy::asset::AssetPlugin;
 use bevy::diagnostic::FrameCountPlugin;
-use bevy::ecs::schedule::{ScheduleLabel, SingleThreadedExecutor};
 use bevy::prelude::*;
 use bevy::time::TimePlugin;
 use bevy_iap::client::storage::memory::MemoryStorage;
-use bevy_iap::plugin::{IapPlugin, Save, Store};
+use bevy_iap::plugin::{IapPlugin, Save};
 
 const CATALOG: &str =
     r#"Catalog(game: "bench", products: { "shield": Consumable(title: "Shield", prices: { "EUR": "0.005" }) })"#;
@@ -25,41 +25,20 @@ fn app(folder: &Path, with_plugin: bool) -> App {
         let save = Save::Memory(MemoryStorage::default());
         app.add_plugins(IapPlugin { save, ..IapPlugin::new("bench", "bench.catalog.ron") });
     }
-    let order = app.world().resource::<MainScheduleOrder>();
-    let labels: Vec<_> = order.labels.iter().chain(&order.startup_labels).copied().collect();
-    for label in labels.into_iter().chain([Main.intern()]) {
-        app.edit_schedule(label, |schedule| {
-            schedule.set_executor(SingleThreadedExecutor::new());
-        });
-    }
-    app.finish();
-    app.cleanup();
-    // Until the journal is open, the catalogue loaded, and every table grown.
-    let ready = |app: &App| app.world().get_resource::<Store>().is_none_or(Store::is_ready);
-    while !ready(&app) {
-        app.update();
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    for _ in 0..20 {
-        app.update();
-    }
+    frames::settle(&mut app);
+    // Until every table is grown.
+    frames::run(&mut app, 20);
     app
-}
-
-fn frames(app: &mut App, count: u64) {
-    for _ in 0..count {
-        app.update();
-    }
 }
 
 fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("bench.catalog.ron"), CATALOG).expect("a file in it");
     if let Some((job, count)) = measure::job() {
-        return frames(&mut app(folder.path(), job == "with"), count);
+        return frames::run(&mut app(folder.path(), job == "with"), count);
     }
     let mut measured = app(folder.path(), true);
-    let allocations = allocation_counter::measure(|| frames(&mut measured, 1_000));
+    let allocations = allocation_counter::measure(|| frames::run(&mut measured, 1_000));
     println!("idle_frame: {} allocations in 1000 frames with the plugin", allocations.count_total);
     match (measure::instructions("without"), measure::instructions("with")) {
         (Ok(without), Ok(with)) => {

@@ -1,18 +1,18 @@
 //! What the shop costs a game in a frame in which nothing happens: instructions with the shop closed and with it open,
 //! beside the same game without the shop. Run with `cargo bench --bench shop_frame`; needs valgrind.
 
+#[path = "measure/frames.rs"]
+mod frames;
 mod measure;
 
 use std::path::Path;
 
-use bevy::app::MainScheduleOrder;
-use bevy::ecs::schedule::{ScheduleLabel, SingleThreadedExecutor};
 use bevy::prelude::*;
 use bevy::render::RenderPlugin;
 use bevy::render::settings::{RenderCreation, WgpuSettings};
 use bevy::winit::WinitPlugin;
 use bevy_iap::client::storage::memory::MemoryStorage;
-use bevy_iap::plugin::{IapPlugin, Save, Store};
+use bevy_iap::plugin::{IapPlugin, Save};
 use bevy_iap::ui::{ShopCommand, ShopPlugin};
 
 const CATALOG: &str = r#"Catalog(
@@ -41,31 +41,13 @@ fn app(folder: &Path, shop: Option<bool>) -> App {
     if shop.is_some() {
         app.add_plugins(ShopPlugin { language: Some("en".to_owned()), ..default() });
     }
-    let order = app.world().resource::<MainScheduleOrder>();
-    let labels: Vec<_> = order.labels.iter().chain(&order.startup_labels).copied().collect();
-    for label in labels.into_iter().chain([Main.intern()]) {
-        app.edit_schedule(label, |schedule| {
-            schedule.set_executor(SingleThreadedExecutor::new());
-        });
-    }
-    app.finish();
-    app.cleanup();
-    // Until the journal is open, the catalogue loaded, and every table grown.
-    while !app.world().resource::<Store>().is_ready() {
-        app.update();
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    frames::settle(&mut app);
     if shop == Some(true) {
         app.world_mut().write_message(ShopCommand::Open);
     }
-    frames(&mut app, 30);
+    // Until every table is grown.
+    frames::run(&mut app, 30);
     app
-}
-
-fn frames(app: &mut App, count: u64) {
-    for _ in 0..count {
-        app.update();
-    }
 }
 
 fn main() {
@@ -76,11 +58,11 @@ fn main() {
         job => Some(job == "open"),
     };
     if let Some((job, count)) = measure::job() {
-        return frames(&mut app(folder.path(), shop(&job)), count);
+        return frames::run(&mut app(folder.path(), shop(&job)), count);
     }
     let mut open = app(folder.path(), Some(true));
     let before = open.world().entities().count_spawned();
-    frames(&mut open, 1_000);
+    frames::run(&mut open, 1_000);
     let after = open.world().entities().count_spawned();
     println!("shop_frame: {before} entities with the shop open, {after} after 1000 frames");
     match ["without", "closed", "open"].map(measure::instructions) {

@@ -6,8 +6,8 @@ use bevy_iap::prelude::*;
 use bevy_iap::protocol::Catalog;
 use bevy_iap::server::{LocalServer, ServerConfig};
 use bevy_iap::ui::{
-    Announcer, Ink, ShopPlugin, Size, Skin, Tone, balance_label, buy_button, description_label, outcome_label,
-    owned_badge, price_label, standing_label, title_label,
+    Announcer, Ink, ShopPlugin, Size, Skin, Tone, balance_label, buy_button_without_price, description_label,
+    outcome_label, owned_badge, price_label, standing_label, title_label,
 };
 
 const NIGHT: Color = Color::srgb(0.07, 0.09, 0.20);
@@ -135,7 +135,7 @@ fn ware(product: &str) -> impl Bundle {
                     outcome_label(product),
                 ],
             ),
-            (Node { width: vh(35), ..column() }, children![buy_button(product)]),
+            (Node { width: vh(35), ..column() }, children![buy_button_without_price(product)]),
         ],
     )
 }

@@ -20,6 +20,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
+#[cfg(any(feature = "ui", feature = "server"))]
+mod calendar;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "dev")]

@@ -24,14 +24,17 @@
 //!
 //! Everything is read from the [`Store`]: nothing in here knows more than a game does.
 
+pub(crate) mod focus;
 mod glyphs;
 mod hold;
 mod navigation;
+pub(crate) mod nodes;
 mod panel;
 mod parts;
 mod shop;
 mod skin;
 mod theme;
+mod truth;
 mod waits;
 mod words;
 
@@ -40,7 +43,7 @@ use bevy::input_focus::directional_navigation::DirectionalNavigationPlugin;
 use bevy::input_focus::tab_navigation::TabNavigationPlugin;
 use bevy::prelude::*;
 
-pub use hold::{BuyButton, buy_button};
+pub use hold::{BuyButton, buy_button, buy_button_without_price};
 pub use navigation::{Announcer, Control};
 pub use parts::{
     Lamp, Part, Spinner, Step, balance_label, description_label, outcome_label, owned_badge, price_label,
@@ -146,6 +149,7 @@ impl Plugin for ShopPlugin {
                 (
                     skin::fit,
                     (skin::dress_boxes, skin::dress_texts),
+                    theme::tell_of_low_contrast.run_if(resource_changed::<Theme>),
                     skin::turn,
                     hold::show_progress,
                     (skin::show_focus, navigation::scroll_to_focus).run_if(resource_changed::<InputFocus>),

@@ -3,7 +3,7 @@
 //! Buttons and texts wear the shop's `Skin` and `Ink`, so that one theme, one font and one text size serve both.
 
 use bevy::input_focus::tab_navigation::TabGroup;
-use bevy::input_focus::{AutoFocus, FocusCause, InputFocus, InputFocusVisible};
+use bevy::input_focus::{AutoFocus, InputFocusVisible};
 use bevy::prelude::*;
 use bevy::ui_widgets::{Activate, Button};
 use bevy_iap::ui::{Control, Ink, ShopCommand, ShopSettings, Size, Skin, Tone, Words, shop_is_closed};
@@ -35,7 +35,7 @@ pub fn plugin(app: &mut App) {
         .add_systems(OnEnter(Screen::Run), hud)
         .add_systems(OnEnter(Screen::Crashed), crashed)
         .add_systems(Update, count)
-        .add_systems(Update, (focus_again, leave).run_if(shop_is_closed.and_then(not(in_state(Screen::Run)))));
+        .add_systems(Update, leave.run_if(shop_is_closed.and_then(not(in_state(Screen::Run)))));
 }
 
 fn page(screen: Screen, justify_content: JustifyContent, align_items: AlignItems) -> impl Bundle {
@@ -169,13 +169,6 @@ pub fn read_jumps(keys: Res<ButtonInput<KeyCode>>, gamepads: Query<&Gamepad>, mu
     let by_gamepad = gamepads.iter().any(|gamepad| gamepad.just_pressed(GamepadButton::South));
     if by_gamepad || keys.any_just_pressed([KeyCode::Space, KeyCode::KeyW, KeyCode::ArrowUp]) {
         runner.wants_to_jump = PATIENCE;
-    }
-}
-
-/// The shop took the focus, and had none to give back when it was closed.
-fn focus_again(mut focus: ResMut<InputFocus>, first: Query<Entity, With<AutoFocus>>) {
-    if let (None, Ok(first)) = (focus.get(), first.single()) {
-        focus.set(first, FocusCause::Navigated);
     }
 }
 

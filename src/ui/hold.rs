@@ -54,6 +54,16 @@ pub(super) struct Progress;
 ///
 /// Spawn it anywhere in a `bevy_ui` tree. [`outcome_label`](super::outcome_label) says what became of it.
 pub fn buy_button(product: &str) -> impl Bundle {
+    button(product, Part::Buy(product.to_owned()))
+}
+
+/// The button that buys `product` when it is held, without the price: for where a
+/// [`price_label`](super::price_label) is beside it. A screen reader is told the price all the same.
+pub fn buy_button_without_price(product: &str) -> impl Bundle {
+    button(product, Part::BuyWithoutPrice(product.to_owned()))
+}
+
+fn button(product: &str, says: Part) -> impl Bundle {
     // In a column, since a row does not measure how high a text is that goes on below.
     let node = Node {
         flex_direction: FlexDirection::Column,
@@ -77,7 +87,7 @@ pub fn buy_button(product: &str) -> impl Bundle {
         children![
             (Progress, Skin::Progress, bar, Pickable::IGNORE),
             (
-                Part::Buy(product.to_owned()),
+                says,
                 Ink::new(Size::Large, Tone::Plain),
                 TextLayout::new(Justify::Center, LineBreak::WordOrCharacter),
                 Pickable::IGNORE

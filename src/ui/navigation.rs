@@ -1,22 +1,25 @@
 //! The shop by keyboard, gamepad and screen reader: where the focus goes, and what it is called.
 
+mod wishes;
+
 use bevy::a11y::{AccessibilityNode, ActionRequest};
 use bevy::ecs::system::SystemParam;
 use bevy::input_focus::directional_navigation::{AutoNavigationConfig, FocusableArea};
 use bevy::input_focus::navigator::find_best_candidate;
 use bevy::input_focus::tab_navigation::TabIndex;
 use bevy::input_focus::{FocusCause, InputFocus, InputFocusVisible};
-use bevy::math::CompassOctant;
 use bevy::picking::hover::Hovered;
 use bevy::prelude::*;
 use bevy::ui::InteractionDisabled;
 use bevy::ui::UiGlobalTransform;
 use bevy::ui_widgets::{Activate, Button, ScrollIntoView};
 
+use self::wishes::{Wish, Wishes};
 use super::hold::{BuyButton, Till};
 use super::panel::{Does, Panel};
-use super::parts::{Part, Truth};
+use super::parts::Part;
 use super::shop::{Shop, ShopCommand};
+use super::truth::Truth;
 use super::waits::Waits;
 use super::words::{Words, arguments};
 use crate::plugin::{PurchaseUpdated, Store};
@@ -57,56 +60,6 @@ type Named<'a> = (
     &'a mut AccessibilityNode,
 );
 
-/// Where a player wants to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
-    Go(CompassOctant),
-    Leave,
-}
-
-/// What keys and gamepads wish for in this frame.
-#[derive(SystemParam)]
-pub(super) struct Wishes<'w, 's> {
-    keys: Option<Res<'w, ButtonInput<KeyCode>>>,
-    #[cfg(feature = "gamepad")]
-    gamepads: Query<'w, 's, &'static Gamepad>,
-    #[cfg(not(feature = "gamepad"))]
-    _gamepads: Query<'w, 's, ()>,
-}
-
-impl Wishes<'_, '_> {
-    fn wish(&self) -> Option<Wish> {
-        use CompassOctant::{East, North, South, West};
-        let keys = [
-            (KeyCode::ArrowUp, Wish::Go(North)),
-            (KeyCode::ArrowDown, Wish::Go(South)),
-            (KeyCode::ArrowLeft, Wish::Go(West)),
-            (KeyCode::ArrowRight, Wish::Go(East)),
-            (KeyCode::Escape, Wish::Leave),
-        ];
-        let by_key = self.keys.as_ref().and_then(|pressed| keys.iter().find(|(key, _)| pressed.just_pressed(*key)));
-        by_key.map(|(_, wish)| *wish).or_else(|| self.by_gamepad())
-    }
-
-    #[cfg(feature = "gamepad")]
-    fn by_gamepad(&self) -> Option<Wish> {
-        let buttons = [
-            (GamepadButton::DPadUp, Wish::Go(CompassOctant::North)),
-            (GamepadButton::DPadDown, Wish::Go(CompassOctant::South)),
-            (GamepadButton::DPadLeft, Wish::Go(CompassOctant::West)),
-            (GamepadButton::DPadRight, Wish::Go(CompassOctant::East)),
-            (GamepadButton::East, Wish::Leave),
-        ];
-        let pressed = |button| self.gamepads.iter().any(|gamepad| gamepad.just_pressed(button));
-        buttons.iter().find(|(button, _)| pressed(*button)).map(|(_, wish)| *wish)
-    }
-
-    #[cfg(not(feature = "gamepad"))]
-    fn by_gamepad(&self) -> Option<Wish> {
-        None
-    }
-}
-
 /// Controls, and where they are.
 #[derive(SystemParam)]
 pub(super) struct Places<'w, 's> {
@@ -132,14 +85,14 @@ impl Places<'_, '_> {
 
 /// Moves the focus, and leaves the shop.
 pub(super) fn navigate(
-    wishes: Wishes<'_, '_>,
+    mut wishes: Wishes,
     shop: Res<Shop>,
-    places: Places<'_, '_>,
+    places: Places,
     mut focus: ResMut<InputFocus>,
     mut visible: ResMut<InputFocusVisible>,
     mut commands: MessageWriter<ShopCommand>,
 ) {
-    let Some(wish) = wishes.wish() else { return };
+    let Some(wish) = wishes.wish(shop.is_changed()) else { return };
     let Wish::Go(direction) = wish else {
         if shop.is_open() {
             commands.write(shop.back());

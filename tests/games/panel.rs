@@ -1,6 +1,10 @@
 //! The shop's panel: in a window without a screen, on the real engine, with a real server.
 
+mod focus;
 mod hands;
 mod layout;
+mod log;
+mod parts;
 mod promises;
 mod screen;
+mod theme;

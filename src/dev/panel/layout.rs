@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bevy::a11y::AccessibilityNode;
 use bevy::input_focus::tab_navigation::TabGroup;
-use bevy::input_focus::{FocusCause, InputFocus};
 use bevy::prelude::*;
-use bevy::ui_widgets::{Button, ScrollArea};
+use bevy::ui_widgets::ScrollArea;
 
 use super::{DevAction, DevButton, DevLine, DevPanel, ORDERS, TROUBLES};
 use crate::dev::control::{DAY, SandboxControl};
 use crate::dev::network::Network;
+use crate::ui::focus::{Focus, Had};
+use crate::ui::nodes::{body, spread, text_button, wrapped};
 use crate::ui::{Ink, Size, Skin, Tone};
 
 /// Above the shop.
@@ -22,7 +23,7 @@ const PAGE: f32 = 0.8;
 #[derive(Resource, Debug, Default)]
 pub(super) struct Shown {
     panel: Option<Entity>,
-    focus: Option<Entity>,
+    before: Had,
 }
 
 /// The whole panel.
@@ -81,25 +82,21 @@ pub(super) fn lay_out(
     panel: Res<DevPanel>,
     control: Option<Res<SandboxControl>>,
     mut shown: ResMut<Shown>,
-    mut focus: ResMut<InputFocus>,
-    alive: Query<()>,
+    mut focus: Focus,
     mut commands: Commands,
 ) {
     if panel.is_open == shown.panel.is_some() {
         return;
     }
-    if let Some(before) = shown.panel.take() {
-        commands.entity(before).despawn();
-        match shown.focus.take().filter(|entity| alive.contains(*entity)) {
-            Some(entity) => focus.set(entity, FocusCause::Navigated),
-            None => focus.clear(),
-        }
+    if let Some(panel) = shown.panel.take() {
+        focus.give_back(shown.before, panel);
+        commands.entity(panel).despawn();
         return;
     }
     let mut first = None;
     let root = commands.spawn((DevPanelRoot, Skin::Panel, docked(), ABOVE_THE_SHOP, TabGroup::new(1))).id();
     commands.entity(root).with_children(|panel| {
-        panel.spawn((Skin::Row, row(JustifyContent::SpaceBetween))).with_children(|header| {
+        panel.spawn((Skin::Row, spread())).with_children(|header| {
             header.spawn((Text::new("Developer panel"), Ink::new(Size::Large, Tone::Plain)));
             // Whoever opened it with a key and goes on playing closes it, and does nothing else.
             first = Some(button(header, DevAction::Close));
@@ -107,10 +104,8 @@ pub(super) fn lay_out(
         line(panel, DevLine::Outcome);
         panel.spawn((Body, Skin::Column, ScrollArea, body())).with_children(|body| fill(body, control.is_some()));
     });
-    shown.focus = focus.get();
-    if let Some(first) = first {
-        focus.set(first, FocusCause::Navigated);
-    }
+    shown.before = focus.had();
+    focus.give(first);
     shown.panel = Some(root);
 }
 
@@ -169,7 +164,7 @@ fn line(parent: &mut ChildSpawnerCommands, line: DevLine) {
 }
 
 fn buttons(body: &mut ChildSpawnerCommands, actions: &[DevAction]) {
-    body.spawn((Skin::Row, row(JustifyContent::Start))).with_children(|row| {
+    body.spawn((Skin::Row, wrapped())).with_children(|row| {
         for action in actions {
             button(row, *action);
         }
@@ -179,9 +174,8 @@ fn buttons(body: &mut ChildSpawnerCommands, actions: &[DevAction]) {
 fn button(row: &mut ChildSpawnerCommands, action: DevAction) -> Entity {
     let mut name = accesskit::Node::new(accesskit::Role::Button);
     name.set_label(action.label());
-    let control = (DevButton(action), Button);
-    let text = (Text::new(action.label()), Ink::new(Size::Small, Tone::Plain), Pickable::IGNORE);
-    row.spawn((control, AccessibilityNode(name), Skin::Button, Node::default(), children![text])).id()
+    let does = (DevButton(action), AccessibilityNode(name));
+    row.spawn(text_button(does, Skin::Button, Text::new(action.label()), Ink::new(Size::Small, Tone::Plain))).id()
 }
 
 fn docked() -> Node {
@@ -194,22 +188,6 @@ fn docked() -> Node {
         max_width: px(620),
         height: percent(100),
         flex_direction: FlexDirection::Column,
-        ..default()
-    }
-}
-
-fn row(justify_content: JustifyContent) -> Node {
-    Node { justify_content, flex_wrap: FlexWrap::Wrap, align_items: AlignItems::Center, flex_shrink: 0.0, ..default() }
-}
-
-fn body() -> Node {
-    Node {
-        flex_direction: FlexDirection::Column,
-        align_items: AlignItems::Start,
-        flex_grow: 1.0,
-        flex_basis: px(0),
-        min_height: px(0),
-        overflow: Overflow::scroll_y(),
         ..default()
     }
 }

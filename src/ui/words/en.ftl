@@ -36,6 +36,8 @@ highlighted = Recommended
 
 balance = { $available }
 balance-held = { $available } · { $held } held
+balance-held-offline = { $available } · { $held } held for offline
+balance-held-partly = { $available } · { $held } held, { $offline } of it for offline
 balance-owed = You owe { $owed }
 balance-unknown = Not heard yet
 

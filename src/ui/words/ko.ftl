@@ -26,6 +26,8 @@ highlighted = 추천
 
 balance = { $available }
 balance-held = { $available } · { $held } 보류
+balance-held-offline = { $available } · 오프라인용 { $held } 보류
+balance-held-partly = { $available } · { $held } 보류 (오프라인 { $offline })
 balance-owed = 갚을 금액 { $owed }
 balance-unknown = 아직 확인되지 않음
 

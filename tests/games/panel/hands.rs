@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use bevy::a11y::AccessibilityNode;
 use bevy::input::ButtonState;
-use bevy::input::gamepad::{GamepadConnection, GamepadConnectionEvent, RawGamepadButtonChangedEvent, RawGamepadEvent};
 use bevy::input::touch::TouchPhase;
-use bevy::input_focus::InputFocus;
 use bevy::input_focus::tab_navigation::TabIndex;
 use bevy::prelude::*;
 use bevy::ui::InteractionDisabled;
@@ -113,15 +111,15 @@ fn finger_that_draws_the_page_along_presses_nothing() {
 fn product_is_bought_by_keyboard_alone() {
     let shop = Shop::open("1.00EUR");
     let mut screen = Screen::open(&shop, shop.plugin("save"));
-    let first = screen.world().resource::<InputFocus>().get().expect("the first product has the focus");
+    let first = screen.focus().expect("the first product has the focus");
     assert_eq!(screen.control("Double jump."), first);
     screen.press_key(KeyCode::ArrowRight);
     let shield = screen.control("Shield.");
-    assert_eq!(screen.world().resource::<InputFocus>().get(), Some(shield));
+    assert_eq!(screen.focus(), Some(shield));
     assert!(screen.world().get::<Outline>(shield).is_some(), "the focus is seen");
     screen.press_key(KeyCode::Enter);
     let button = screen.buy_button();
-    assert_eq!(screen.world().resource::<InputFocus>().get(), Some(button));
+    assert_eq!(screen.focus(), Some(button));
     screen.key(KeyCode::Enter, ButtonState::Pressed);
     screen.pass(TAPPED);
     screen.key(KeyCode::Enter, ButtonState::Released);
@@ -134,7 +132,7 @@ fn product_is_bought_by_keyboard_alone() {
     screen.press_key(KeyCode::Escape);
     screen.assert_shows("Double jump");
     screen.press_key(KeyCode::Tab);
-    assert!(screen.world().resource::<InputFocus>().get().is_some());
+    assert!(screen.focus().is_some());
     screen.press_key(KeyCode::Escape);
     assert!(screen.texts().is_empty(), "{:?}", screen.texts());
 }
@@ -154,35 +152,26 @@ fn key_that_was_pressed_before_the_button_was_there_does_not_buy() {
 fn product_is_bought_by_gamepad_alone() {
     let shop = Shop::open("1.00EUR");
     let mut screen = Screen::open(&shop, shop.plugin("save"));
-    let gamepad = screen.world().spawn_empty().id();
-    let connection = GamepadConnection::Connected { name: "pad".to_owned(), vendor_id: None, product_id: None };
-    let connected = GamepadConnectionEvent::new(gamepad, connection);
-    screen.world().write_message(connected.clone());
-    screen.world().write_message(RawGamepadEvent::Connection(connected));
-    screen.frames(3);
-    let button = |screen: &mut Screen, button, value| {
-        let changed = RawGamepadButtonChangedEvent::new(gamepad, button, value);
-        screen.world().write_message(changed);
-        screen.world().write_message(RawGamepadEvent::Button(changed));
-        screen.frames(2);
+    let gamepad = screen.connect_gamepad();
+    let press = |screen: &mut Screen, button| {
+        screen.gamepad_button(gamepad, button, 1.0);
+        screen.gamepad_button(gamepad, button, 0.0);
     };
-    button(&mut screen, GamepadButton::DPadRight, 1.0);
-    button(&mut screen, GamepadButton::DPadRight, 0.0);
-    button(&mut screen, GamepadButton::South, 1.0);
+    press(&mut screen, GamepadButton::DPadRight);
+    screen.gamepad_button(gamepad, GamepadButton::South, 1.0);
     screen.pass(HELD);
     assert_eq!(orders(&screen), 0, "the press that opened the page is not one that buys");
-    button(&mut screen, GamepadButton::South, 0.0);
-    button(&mut screen, GamepadButton::South, 1.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 0.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 1.0);
     screen.pass(TAPPED);
-    button(&mut screen, GamepadButton::South, 0.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 0.0);
     screen.pass(HELD);
     assert_eq!(orders(&screen), 0, "a press is no purchase");
-    button(&mut screen, GamepadButton::South, 1.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 1.0);
     screen.pass(HELD);
-    button(&mut screen, GamepadButton::South, 0.0);
+    screen.gamepad_button(gamepad, GamepadButton::South, 0.0);
     is_granted(&mut screen);
-    button(&mut screen, GamepadButton::East, 1.0);
-    button(&mut screen, GamepadButton::East, 0.0);
+    press(&mut screen, GamepadButton::East);
     screen.assert_shows("Double jump");
 }
 
@@ -194,7 +183,7 @@ fn product_is_bought_with_a_screen_reader_by_two_presses() {
     screen.ask(accesskit::Action::Click, card);
     let button = screen.control("Buy Shield for €0.005. Hold to confirm.");
     screen.ask(accesskit::Action::Focus, button);
-    assert_eq!(screen.world().resource::<InputFocus>().get(), Some(button));
+    assert_eq!(screen.focus(), Some(button));
     screen.ask(accesskit::Action::Click, button);
     assert_eq!(orders(&screen), 0, "one press asks");
     assert_eq!(screen.control("Press once more to buy for €0.005"), button);

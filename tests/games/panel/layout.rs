@@ -4,8 +4,9 @@ use bevy::prelude::*;
 use bevy::text::TextLayoutInfo;
 use bevy::ui::UiGlobalTransform;
 use bevy::ui_widgets::ScrollArea;
-use bevy_iap::plugin::Store;
-use bevy_iap::ui::{Ink, ShopCommand, ShopSettings, Skin, Words};
+use bevy_iap::client::OfflineGrants;
+use bevy_iap::plugin::{IapPlugin, Store};
+use bevy_iap::ui::{Ink, Part, ShopCommand, ShopSettings, Skin, Words};
 
 use super::screen::Screen;
 use crate::shop::Shop;
@@ -83,7 +84,10 @@ fn check(world: &World, entity: Entity, wrong: &mut Vec<String>) {
 #[test]
 fn nothing_is_cut_off_or_overlaps_whatever_the_window_and_the_size_of_text() {
     let shop = Shop::open("1.00EUR");
-    let mut screen = Screen::open(&shop, shop.plugin("save"));
+    // With an allowance, so that the wallet says what is held.
+    let plugin = IapPlugin { offline_grants: OfflineGrants::Allowance, ..shop.plugin("save") };
+    let mut screen = Screen::open(&shop, plugin);
+    screen.until("something is set aside", |store| store.offline_allowance().is_some());
     for product in ["double_jump", "mansion", "shield"] {
         screen.world().resource_mut::<Store>().purchase(product).expect("ordered");
     }
@@ -97,6 +101,9 @@ fn nothing_is_cut_off_or_overlaps_whatever_the_window_and_the_size_of_text() {
     let mut checked = 0;
     for language in ["en", "ko"] {
         screen.world().insert_resource(Words::new(language));
+        screen.frames(3);
+        let wallet = screen.part(&Part::Balance);
+        assert!(wallet.contains('·'), "it says what is held: {wallet}");
         for (width, height) in SIZES {
             for text_scale in TEXT_SCALES {
                 screen.resize(width as f32, height as f32);

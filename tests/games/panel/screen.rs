@@ -4,9 +4,14 @@ use std::time::{Duration, Instant};
 
 use bevy::a11y::{AccessibilityNode, ActionRequest};
 use bevy::input::ButtonState;
+use bevy::input::gamepad::{
+    GamepadConnection, GamepadConnectionEvent, RawGamepadAxisChangedEvent, RawGamepadButtonChangedEvent,
+    RawGamepadEvent,
+};
 use bevy::input::keyboard::{Key, KeyboardInput};
 use bevy::input::mouse::MouseButtonInput;
 use bevy::input::touch::{TouchInput, TouchPhase};
+use bevy::input_focus::InputFocus;
 use bevy::prelude::*;
 use bevy::render::RenderPlugin;
 use bevy::render::settings::{RenderCreation, WgpuSettings};
@@ -41,6 +46,11 @@ impl Screen {
 
     /// The game, with the shop closed.
     pub fn start(shop: &Shop, plugin: IapPlugin) -> Self {
+        Self::start_with_theme(shop, plugin, None)
+    }
+
+    /// The game, with the shop closed, and with a theme from a file that is followed.
+    pub fn start_with_theme(shop: &Shop, plugin: IapPlugin, theme: Option<&str>) -> Self {
         let mut app = App::new();
         let window = Window { resolution: WindowResolution::new(1280, 720), ..default() };
         let nothing_to_draw_with = WgpuSettings { backends: None, ..default() };
@@ -50,11 +60,16 @@ impl Screen {
                 render_creation: RenderCreation::Automatic(Box::new(nothing_to_draw_with)),
                 ..default()
             })
-            .set(AssetPlugin { file_path: shop.folder.path().join("assets").display().to_string(), ..default() })
+            .set(AssetPlugin {
+                file_path: shop.folder.path().join("assets").display().to_string(),
+                watch_for_changes_override: Some(theme.is_some()),
+                ..default()
+            })
             .disable::<WinitPlugin>()
             .disable::<bevy::log::LogPlugin>();
+        let shop = ShopPlugin { language: Some("en".to_owned()), theme: theme.map(str::to_owned) };
         app.add_plugins(engine)
-            .add_plugins((plugin, ShopPlugin { language: Some("en".to_owned()), ..default() }))
+            .add_plugins((plugin, shop))
             .insert_resource(TimeUpdateStrategy::ManualDuration(FRAME))
             .add_systems(Startup, |mut commands: Commands| {
                 commands.spawn(Camera2d);
@@ -84,8 +99,13 @@ impl Screen {
     }
 
     pub fn until(&mut self, what: &str, done: impl Fn(&Store) -> bool) {
+        self.wait(what, |screen| done(screen.store()));
+    }
+
+    /// Runs frames until `done` finds what it looks for, or fails saying what was waited for.
+    pub fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let started = Instant::now();
-        while !done(self.store()) {
+        while !done(self) {
             assert!(started.elapsed() < PATIENCE, "{what} did not happen; {:#?}", self.store());
             self.app.update();
             std::thread::sleep(Duration::from_millis(1));
@@ -202,6 +222,39 @@ impl Screen {
     pub fn press_key(&mut self, key: KeyCode) {
         self.key(key, ButtonState::Pressed);
         self.key(key, ButtonState::Released);
+    }
+
+    /// A gamepad is plugged in.
+    pub fn connect_gamepad(&mut self) -> Entity {
+        let gamepad = self.world().spawn_empty().id();
+        let connection = GamepadConnection::Connected { name: "pad".to_owned(), vendor_id: None, product_id: None };
+        let connected = GamepadConnectionEvent::new(gamepad, connection);
+        self.world().write_message(connected.clone());
+        self.world().write_message(RawGamepadEvent::Connection(connected));
+        self.frames(3);
+        gamepad
+    }
+
+    pub fn gamepad_button(&mut self, gamepad: Entity, button: GamepadButton, value: f32) {
+        let changed = RawGamepadButtonChangedEvent::new(gamepad, button, value);
+        self.world().write_message(changed);
+        self.world().write_message(RawGamepadEvent::Button(changed));
+        self.frames(2);
+    }
+
+    /// A gamepad's left stick is brought to a place: to the right and up are positive.
+    pub fn left_stick(&mut self, gamepad: Entity, x: f32, y: f32) {
+        for (axis, value) in [(GamepadAxis::LeftStickX, x), (GamepadAxis::LeftStickY, y)] {
+            let changed = RawGamepadAxisChangedEvent::new(gamepad, axis, value);
+            self.world().write_message(changed);
+            self.world().write_message(RawGamepadEvent::Axis(changed));
+        }
+        self.frames(2);
+    }
+
+    /// What has the focus.
+    pub fn focus(&self) -> Option<Entity> {
+        self.app.world().resource::<InputFocus>().get()
     }
 
     /// What a screen reader does.
