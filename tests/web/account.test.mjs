@@ -2,9 +2,8 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Player, World, count, startBrowser } from "./harness.mjs";
+import { SMALL, Player, World, count, startBrowser } from "./harness.mjs";
 
-const SCREEN = { viewport: { width: 1280, height: 720 }, locale: "en-US" };
 
 let world, browser;
 
@@ -35,14 +34,15 @@ async function link(from, to) {
 }
 
 test("after its storage is cleared a browser is a new guest, and has everything again by a link code", async () => {
-  const contexts = [await browser.newContext(SCREEN), await browser.newContext(SCREEN)];
+  const contexts = [await browser.newContext(SMALL), await browser.newContext(SMALL)];
   const [desk, sofa] = [await Player.join(contexts[0], world), await Player.join(contexts[1], world)];
   const { device, account } = await desk.isOnline();
   await link(desk, sofa);
   await desk.buyFirst("Granted");
   await desk.buyFirst("Granted");
   await desk.click("Shop");
-  await desk.click("Magnet", "a product's page", ({ page }) => page.includes("magnet"));
+  await desk.click("Magnet");
+  await desk.until("the magnet's page", ({ page }) => page.includes("magnet"));
   await desk.click("Hold to buy", "the magnet", (state) => count(state, "magnet", "Granted") === 1);
 
   // As when a player clears what this site has kept, or the browser does.
@@ -67,7 +67,7 @@ test("after its storage is cleared a browser is a new guest, and has everything 
 });
 
 test("a wrong link code is said to be wrong", async () => {
-  const context = await browser.newContext(SCREEN);
+  const context = await browser.newContext(SMALL);
   const player = await Player.join(context, world);
   await player.isOnline();
   await player.openAccount();

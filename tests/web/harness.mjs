@@ -118,14 +118,17 @@ export class World {
 }
 
 /** A browser without a window, whose contexts are as private windows are. */
-export function startBrowser() {
-  return chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
+export function startBrowser(...more) {
+  return chromium.launch({ executablePath: CHROMIUM, args: [...ARGUMENTS, ...more] });
 }
+
+/** A window in which software draws quickly. */
+export const SMALL = { viewport: { width: 640, height: 360 }, locale: "en-US" };
 
 /** A whole browser with a profile on the disk, in processes of its own that can be killed. */
 export class Installed {
   static async start(profile) {
-    const words = [...ARGUMENTS, "--headless", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"];
+    const words = [...ARGUMENTS, "--headless", "--window-size=640,450", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"];
     const process = spawn(CHROMIUM, words, { stdio: ["ignore", "ignore", "pipe"], detached: true });
     const installed = new Installed();
     installed.process = process;
@@ -178,12 +181,13 @@ export class Player {
     this.page.on("pageerror", (error) => this.log.push(`uncaught: ${error.message}`));
   }
 
-  /** Loads the page, and waits until the game runs and has opened its journal. */
+  /** Loads the page, and waits until the game runs and has opened its journal, or has said that it cannot. */
   async load(go) {
     this.state = undefined;
     this.heard = [];
     await go();
-    await this.until("the title", ({ screen, device }) => screen === "Title" && device);
+    const hasLooked = ({ device, availability }) => device || /could not be opened/.test(availability);
+    await this.until("the title", (state) => state.screen === "Title" && hasLooked(state));
   }
 
   async reload() {

@@ -22,7 +22,7 @@ after(async () => {
 });
 
 /** How many orders are acknowledged: safe on the disk, or further. */
-const acknowledged = ({ orders }) => orders.filter(([, state]) => ["Queued", "Granted"].includes(state)).length;
+const acknowledged = ({ orders }) => orders.filter(([, state]) => ["Queued", "Sent", "Granted"].includes(state)).length;
 
 test(`${KILLS} kills in the middle of purchases lose nothing, and double nothing`, async (t) => {
   let promised = 0;

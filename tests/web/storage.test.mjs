@@ -5,11 +5,10 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { Installed, Player, World, pause, startBrowser } from "./harness.mjs";
+import { SMALL, Installed, Player, World, pause, startBrowser } from "./harness.mjs";
 
-const SCREEN = { viewport: { width: 1280, height: 720 }, locale: "en-US" };
 /** Words for a store that is not as it should be. */
-const LIMITED = /only|memory|storage|full/i;
+const LIMITED = /kept in this browser|no room/;
 
 let world, browser;
 
@@ -45,7 +44,7 @@ test("a browser that denies storage is told of in words", async () => {
 });
 
 test("a storage that fails when it is opened is told of in words", async () => {
-  const context = await browser.newContext(SCREEN);
+  const context = await browser.newContext(SMALL);
   await context.addInitScript(() => {
     IDBFactory.prototype.open = () => {
       throw new DOMException("the database is broken", "UnknownError");
@@ -56,7 +55,7 @@ test("a storage that fails when it is opened is told of in words", async () => {
 });
 
 test("when the storage is full nothing is acknowledged that is not kept, and it goes on when there is room", async () => {
-  const context = await browser.newContext(SCREEN);
+  const context = await browser.newContext(SMALL);
   const player = await Player.join(context, world);
   await player.isOnline();
   await player.isKept();

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { Player, World, startBrowser } from "./harness.mjs";
+import { SMALL, Player, World, startBrowser } from "./harness.mjs";
 
 /** How long it may take until the other tab has taken over. */
 const TAKEN_OVER = 2_000;
@@ -19,7 +19,7 @@ after(async () => {
 });
 
 test("a second tab is read-only, says so, and takes over when the first is closed or crashes", async () => {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 720 }, locale: "en-US" });
+  const context = await browser.newContext(SMALL);
   const first = await Player.join(context, world);
   const { device } = await first.isOnline();
   await first.buyFirst("Granted");

@@ -87,10 +87,24 @@ async fn body(response: reqwest::Response) -> reqwest::Result<Option<Vec<u8>>> {
 }
 
 /// The innermost cause, which is the one that tells: `connection refused`.
+#[cfg(not(target_family = "wasm"))]
 fn words(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
     cause.to_string()
+}
+
+/// What can be said of a request that failed: a browser tells no page why, so that none finds out what is on a network.
+#[cfg(target_family = "wasm")]
+fn words(_: &dyn Error) -> String {
+    let navigator = js_sys::Reflect::get(&js_sys::global(), &"navigator".into()).unwrap_or_default();
+    let is_online = js_sys::Reflect::get(&navigator, &"onLine".into()).ok().and_then(|online| online.as_bool());
+    match is_online {
+        Some(false) => "this device has no network".to_owned(),
+        _ => {
+            "the browser does not say why; the server may not run, or not allow this page (`--allow-origin`)".to_owned()
+        }
+    }
 }

@@ -95,21 +95,6 @@ fn pp14_an_empty_shop_says_why_and_what_to_do() {
 }
 
 #[test]
-fn pp07_a_purchase_that_waits_for_somebody_says_so_and_lets_the_player_go_on() {
-    let shop = Shop::open("1.00EUR");
-    let mut screen = Screen::open(&shop, shop.plugin("save"));
-    let words = Words::new("en");
-    let said = words.say("progress-pending");
-    assert!(said.contains("Somebody has to approve this") && said.contains("You can go on playing"), "{said}");
-    // While it waits for an approval nothing turns, the shop closes, and other things can be bought.
-    screen.command(show("double_jump"));
-    screen.command(ShopCommand::Close);
-    assert!(screen.texts().is_empty());
-    let shield = buy(&mut screen, "shield");
-    screen.until("it is granted", |store| store.order(shield).is_some_and(|it| it.state == OrderState::Granted));
-}
-
-#[test]
 fn pp20_a_part_that_missed_every_message_says_the_truth() {
     let shop = Shop::open("1.00EUR");
     let mut screen = Screen::start(&shop, shop.plugin("save"));
