@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 import { SMALL, Installed, Player, World, pause, startBrowser } from "./harness.mjs";
 
 /** Words for a store that is not as it should be. */
-const LIMITED = /kept in this browser|no room/;
+const LIMITED = /kept in this browser|Free some room/;
 
 let world, browser;
 

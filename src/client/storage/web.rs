@@ -150,7 +150,7 @@ impl<B: Browser> WebStorage<B> {
         };
         let kept = self.browser.read().await.map_err(|error| StorageError::Browser {
             action: "reading",
-            trouble: error.trouble,
+            trouble: error.trouble.trim_end_matches('.').to_owned(),
             advice: "allow this page to keep data in this browser, and load it again",
         })?;
         let mut contents = Contents::default();
@@ -377,6 +377,7 @@ fn line(seed: &[u8; 32]) -> Vec<u8> {
 fn not_written(error: BrowserError) -> StorageError {
     let advice =
         "see that there is room on this device and that this page may keep data in this browser, and try again";
-    let refused = StorageError::Browser { action: "writing", trouble: error.trouble, advice };
+    let refused =
+        StorageError::Browser { action: "writing", trouble: error.trouble.trim_end_matches('.').to_owned(), advice };
     if error.is_undone { refused } else { StorageError::Uncertain(Box::new(refused)) }
 }

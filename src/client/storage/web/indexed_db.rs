@@ -138,7 +138,10 @@ impl Browser for IndexedDb {
 }
 
 fn not_opened(error: &OpenDbError) -> BrowserError {
-    BrowserError { trouble: error.to_string(), is_undone: true }
+    match error {
+        OpenDbError::Base(error) => refused(error),
+        other => BrowserError { trouble: other.to_string(), is_undone: true },
+    }
 }
 
 fn refused(error: &Error) -> BrowserError {
@@ -152,6 +155,7 @@ fn refused(error: &Error) -> BrowserError {
             trouble: format!("the browser gave the write up: {full}, or its disk failed"),
             is_undone: true,
         },
+        Error::DomException(exception) => BrowserError { trouble: exception.message(), is_undone: false },
         other => BrowserError { trouble: other.to_string(), is_undone: false },
     }
 }
