@@ -9,7 +9,7 @@ use super::is_full_run;
 use super::life::{Act, Life, Told};
 use super::random::Random;
 use super::shop::Shop;
-use crate::client::storage::web::{Browser, BrowserError, Change, Kept, Locking, Place};
+use crate::client::storage::web::{Browser, BrowserError, Change, Kept, Locking, Place, Unwritten};
 
 /// How a write can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub(super) struct SimulatedBrowser(Arc<Mutex<State>>);
 struct State {
     database: Database,
     writes: u64,
-    /// The write that fails first, how, and whether all after it do.
-    fault: Option<(u64, Fault, bool)>,
+    /// The writes that fail, how, and whether all after them do.
+    faults: Vec<(u64, Fault, bool)>,
     is_unreadable: bool,
     /// The pages that have the lock or wait for it, in order.
     queue: VecDeque<u64>,
@@ -108,11 +108,11 @@ impl SimulatedBrowser {
     fn fail(&self, write: u64, fault: Fault, for_ever: bool) {
         let mut state = self.state();
         let first = state.writes + write;
-        state.fault = Some((first, fault, for_ever));
+        state.faults.push((first, fault, for_ever));
     }
 
     fn heal(&self) {
-        self.state().fault = None;
+        self.state().faults.clear();
     }
 }
 
@@ -131,10 +131,15 @@ impl Browser for Page {
 
     fn ask_to_keep(&mut self) {}
 
+    async fn claim(&mut self, mark: &[u8]) -> Result<(), BrowserError> {
+        self.browser.state().database.insert(Place::Mark, mark.to_vec());
+        Ok(())
+    }
+
     async fn read(&mut self) -> Result<Kept, BrowserError> {
         let state = self.browser.state();
         match state.is_unreadable {
-            true => Err(BrowserError { trouble: "storage is denied".to_owned(), is_undone: true }),
+            true => Err(BrowserError { trouble: "storage is denied".to_owned(), left: Unwritten::AsItWas }),
             false => Ok(state.database.iter().map(|(place, bytes)| (*place, bytes.clone())).collect()),
         }
     }
@@ -143,14 +148,24 @@ impl Browser for Page {
         let mut state = self.browser.state();
         let number = state.writes;
         state.writes += 1;
-        let fault = state.fault.filter(|(first, _, for_ever)| number == *first || (*for_ever && number > *first));
-        let fault = fault.map(|(_, fault, _)| fault);
+        let strikes = |(first, _, for_ever): &&(u64, Fault, bool)| number == *first || (*for_ever && number > *first);
+        let fault = state.faults.iter().find(strikes).map(|(_, fault, _)| *fault);
+        match state.database.get(&Place::Mark) {
+            Some(mark) if *mark != change.mark => {
+                return Err(BrowserError { trouble: "overtaken".to_owned(), left: Unwritten::Overtaken });
+            }
+            None if !change.anew => {
+                return Err(BrowserError { trouble: "thrown away".to_owned(), left: Unwritten::Unknown });
+            }
+            _ => {}
+        }
         if fault == Some(Fault::Evicted) {
             state.database.clear();
         }
         if matches!(fault, None | Some(Fault::LateWord)) {
             if change.anew {
                 state.database.retain(|place, _| matches!(place, Place::Damaged(_)));
+                state.database.insert(Place::Mark, change.mark);
             }
             state.database.extend(change.puts);
         }
@@ -160,7 +175,8 @@ impl Browser for Page {
         }
         match fault {
             None => Ok(()),
-            Some(fault) => Err(BrowserError { trouble: format!("{fault:?}"), is_undone: fault == Fault::Full }),
+            Some(Fault::Full) => Err(BrowserError { trouble: "full".to_owned(), left: Unwritten::AsItWas }),
+            Some(fault) => Err(BrowserError { trouble: format!("{fault:?}"), left: Unwritten::Unknown }),
         }
     }
 }
@@ -279,6 +295,48 @@ fn order_that_a_full_browser_refused_says_so_and_the_next_one_is_queued() {
     life.act(Act::Buy);
     assert_eq!(life.told.queued.len(), 1);
     check(life).expect("everything is true");
+}
+
+#[test]
+fn order_that_may_be_kept_is_never_said_not_to_be_saved_whatever_fails_after_it() {
+    for second in Fault::ALL {
+        let mut life = new_life(1);
+        life.act(Act::Reopen);
+        browser(&life).fail(0, Fault::LateWord, false);
+        browser(&life).fail(1, second, true);
+        life.act(Act::Buy);
+        life.wait();
+        life.wait();
+        assert!(life.session.is_some());
+        if second == Fault::Evicted {
+            // It is in the memory of this page alone until it can be written.
+            browser(&life).heal();
+            life.wait();
+            life.wait();
+        }
+        check(life).unwrap_or_else(|wrong| panic!("{second:?}: {wrong}"));
+    }
+}
+
+#[test]
+fn page_that_lost_its_lock_unheard_writes_nothing_over_what_another_has_written() {
+    let mut first = new_life(1);
+    first.act(Act::Reopen);
+    first.act(Act::Buy);
+    // The browser puts the page away and takes its lock, and brings it back later.
+    browser(&first).page_ended();
+    let mut second = Life::in_browser(browser(&first), &first.told, &first.shop, 2);
+    second.open_beside();
+    second.act(Act::Buy);
+    assert_eq!(second.told.queued.len(), 2);
+    let kept = browser(&second).state().database.clone();
+    first.act(Act::Buy);
+    first.wait();
+    assert_eq!(first.told.queued.len(), 1, "nothing is acknowledged that is not kept");
+    assert_eq!(browser(&second).state().database, kept);
+    first.session = None;
+    second.session = None;
+    check(second).expect("everything is true");
 }
 
 #[test]

@@ -152,6 +152,8 @@ function listen() {
       event.stopImmediatePropagation();
     }
   }, { capture: true });
+  // Some browsers put a page away that is left, without its lock, and bring it back later: it must look anew.
+  addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
   addEventListener("error", ({ error }) => {
     if (!(error instanceof WebAssembly.RuntimeError)) return;
     fail("The game has stopped working. Reload the page to go on; what was bought is kept.");

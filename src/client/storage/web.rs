@@ -6,7 +6,9 @@
 //! written anew with the next append, and nothing that was acknowledged is lost.
 //!
 //! One page at a time writes: it holds a lock of the browser's (Web Locks). Others open read-only, and one of them takes
-//! over when that page is closed, or crashes.
+//! over when that page is closed, or crashes. Who has the lock leaves a mark of its own in the database, and looks for it
+//! in each transaction: a page that was put away with its lock, and comes back when another has written, writes nothing
+//! any more.
 
 #[cfg(target_family = "wasm")]
 mod indexed_db;
@@ -22,6 +24,7 @@ pub use indexed_db::IndexedDb;
 use super::memory::new_seed;
 use super::{Access, Doing, Keep, Opened, Replay, Storage, StorageError, no_journal};
 use crate::client::MaybeSend;
+use crate::client::clock::random_bits;
 use crate::client::journal::{self, Found, FrameWriter, HEADER, VERSION};
 use crate::client::record::Record;
 use crate::protocol::SecretKey;
@@ -40,13 +43,17 @@ pub trait Browser: Debug + MaybeSend + 'static {
     /// Whether the lock, which another page held, has come to this one.
     fn has_lock_come(&self) -> bool;
 
+    /// Leaves this mark in the place of the last page's: from here on only this page writes.
+    fn claim(&mut self, mark: &[u8]) -> impl Future<Output = Result<(), BrowserError>>;
+
     /// Asks the browser not to throw away what is kept: from now on there is something to lose. Nobody waits for it.
     fn ask_to_keep(&mut self);
 
     /// Everything that is kept.
     fn read(&mut self) -> impl Future<Output = Result<Kept, BrowserError>>;
 
-    /// Writes all of a change or nothing of it, and is done when it is durable.
+    /// Writes all of a change or nothing of it, and is done when it is durable. Nothing is written where another mark is than
+    /// the change's; and where there is none, since everything was thrown away, only a change that is anew.
     fn write(&mut self, change: Change) -> impl Future<Output = Result<(), BrowserError>>;
 }
 
@@ -72,6 +79,8 @@ pub enum Place {
     Journal(u32),
     /// What was set aside after damage.
     Damaged(u32),
+    /// The mark of the page that writes.
+    Mark,
 }
 
 /// What is kept, in order.
@@ -80,6 +89,8 @@ pub type Kept = Vec<(Place, Vec<u8>)>;
 /// What is to be written in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
+    /// The mark that this page has left.
+    pub mark: Vec<u8>,
     /// Whether the keys and all rows of the journal that are there go first.
     pub anew: bool,
     /// What is put where, in place of what is there.
@@ -91,8 +102,19 @@ pub struct Change {
 pub struct BrowserError {
     /// What it said.
     pub trouble: String,
-    /// Whether it is certain that nothing of a change was written, as it is where there is no room.
-    pub is_undone: bool,
+    /// What came of the change.
+    pub left: Unwritten,
+}
+
+/// What a write that failed has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwritten {
+    /// What was there before: there is no room.
+    AsItWas,
+    /// That, or all of the change; or everything was thrown away.
+    Unknown,
+    /// What another page writes, which has taken over.
+    Overtaken,
 }
 
 /// A storage in a browser.
@@ -105,6 +127,10 @@ pub struct WebStorage<B: Browser> {
     written: (usize, u32),
     /// Whether everything is to be written anew.
     is_anew: bool,
+    /// Whether something may be in the database that should not: a write has failed, and none has succeeded since.
+    is_unsure: bool,
+    /// The mark that this page has left.
+    mark: Vec<u8>,
     /// What is to be put aside with the next write.
     aside: Vec<(Place, Vec<u8>)>,
     asides: usize,
@@ -133,14 +159,30 @@ enum Before {
 impl<B: Browser> WebStorage<B> {
     /// A storage in this browser.
     pub fn new(browser: B) -> Self {
-        let (contents, aside) = Default::default();
-        Self { browser, access: None, contents, written: (0, 0), is_anew: false, aside, asides: 0, before: None }
+        Self {
+            browser,
+            access: None,
+            contents: Contents::default(),
+            written: (0, 0),
+            is_anew: false,
+            is_unsure: false,
+            mark: Vec::new(),
+            aside: Vec::new(),
+            asides: 0,
+            before: None,
+        }
     }
 
     async fn load(&mut self) -> Result<(), StorageError> {
         self.access = None;
         let access = match self.browser.lock().await {
-            Locking::Held => Access::ReadWrite,
+            Locking::Held => {
+                self.mark = random_bits().ok_or(StorageError::NoRandomness)?.to_vec();
+                match self.browser.claim(&self.mark).await {
+                    Ok(()) => Access::ReadWrite,
+                    Err(error) => Access::ReadOnly(not_written(error.trouble).to_string()),
+                }
+            }
             Locking::Elsewhere => Access::ReadOnly(
                 "this game is open in another tab or window of this browser; close it there to buy here".to_owned(),
             ),
@@ -154,7 +196,8 @@ impl<B: Browser> WebStorage<B> {
             advice: "allow this page to keep data in this browser, and load it again",
         })?;
         let mut contents = Contents::default();
-        (self.written, self.asides, self.before, self.is_anew) = ((0, 0), 0, None, false);
+        (self.written, self.asides, self.before) = ((0, 0), 0, None);
+        (self.is_anew, self.is_unsure) = (false, false);
         self.aside.clear();
         for (place, bytes) in kept {
             match place {
@@ -166,6 +209,7 @@ impl<B: Browser> WebStorage<B> {
                     self.written = (contents.journal.len(), row.saturating_add(1));
                 }
                 Place::Damaged(_) => self.asides += 1,
+                Place::Mark => {}
             }
         }
         self.contents = contents;
@@ -184,28 +228,36 @@ impl<B: Browser> WebStorage<B> {
             puts.extend(keys.into_iter().filter_map(|(place, key)| Some((place, key.clone()?))));
         }
         puts.push((Place::Journal(row), self.contents.journal[first_new..].to_vec()));
-        match self.browser.write(Change { anew: self.is_anew, puts }).await {
-            Ok(()) => {
-                self.written = (self.contents.journal.len(), row.saturating_add(1));
-                self.before = None;
-                self.is_anew = false;
-                self.aside.clear();
-                Ok(())
+        let change = Change { mark: self.mark.clone(), anew: self.is_anew, puts };
+        let Err(error) = self.browser.write(change).await else {
+            self.written = (self.contents.journal.len(), row.saturating_add(1));
+            self.before = None;
+            (self.is_anew, self.is_unsure) = (false, false);
+            self.aside.clear();
+            return Ok(());
+        };
+        match self.before.take() {
+            Some(Before::Shorter(length, frames)) => {
+                self.contents.journal.truncate(length);
+                self.contents.frames = frames;
             }
-            Err(error) => {
-                match self.before.take() {
-                    Some(Before::Shorter(length, frames)) => {
-                        self.contents.journal.truncate(length);
-                        self.contents.frames = frames;
-                    }
-                    Some(Before::Other(contents)) => self.contents = *contents,
-                    None => {}
-                }
+            Some(Before::Other(contents)) => self.contents = *contents,
+            None => {}
+        }
+        match error.left {
+            Unwritten::AsItWas => {}
+            Unwritten::Unknown => {
                 // Whatever the database holds now, the next write puts what should be there in its place.
-                self.is_anew = true;
-                Err(not_written(error))
+                (self.is_anew, self.is_unsure) = (true, true);
+            }
+            Unwritten::Overtaken => {
+                let words = "this game was opened in another tab or window since; load this page again to buy here";
+                self.access = Some(Access::ReadOnly(words.to_owned()));
+                return Err(StorageError::ReadOnly(words.to_owned()));
             }
         }
+        let refused = not_written(error.trouble);
+        Err(if self.is_unsure { StorageError::Uncertain(Box::new(refused)) } else { refused })
     }
 
     /// The contents, for a change that more than appends.
@@ -366,6 +418,7 @@ impl<B: Browser> Storage for WebStorage<B> {
     }
 
     fn is_worth_reopening(&mut self) -> bool {
+        // It came, or it is there and nothing could be written.
         self.browser.has_lock_come()
     }
 }
@@ -374,10 +427,9 @@ fn line(seed: &[u8; 32]) -> Vec<u8> {
     Base64UrlUnpadded::encode_string(seed).into_bytes()
 }
 
-fn not_written(error: BrowserError) -> StorageError {
+fn not_written(trouble: String) -> StorageError {
+    let trouble = trouble.trim_end_matches('.').to_owned();
     let advice =
         "see that there is room on this device and that this page may keep data in this browser, and try again";
-    let refused =
-        StorageError::Browser { action: "writing", trouble: error.trouble.trim_end_matches('.').to_owned(), advice };
-    if error.is_undone { refused } else { StorageError::Uncertain(Box::new(refused)) }
+    StorageError::Browser { action: "writing", trouble, advice }
 }

@@ -37,19 +37,28 @@ impl Running {
 fn wake(commands: WeakSender<Input>) {
     let global = js_sys::global();
     let document = Reflect::get(&global, &"document".into()).unwrap_or_default();
-    let page = document.clone();
-    let ask: JsValue = Closure::<dyn Fn()>::new(move || {
-        let hidden = Reflect::get(&page, &"hidden".into()).is_ok_and(|hidden| hidden.is_truthy());
-        if !hidden && let Some(commands) = commands.upgrade() {
+    let ask = move || {
+        if let Some(commands) = commands.upgrade() {
             // Where it is full, the client is awake.
             let _ = commands.try_send(Input::SyncNow);
         }
-    })
-    .into_js_value();
-    for (target, event) in [(&global.into(), "online"), (&document, "visibilitychange")] {
-        let (Some(target), Some(ask)) = (target.dyn_ref::<EventTarget>(), ask.dyn_ref::<Function>()) else { continue };
-        if target.add_event_listener_with_callback(event, ask).is_err() {
-            tracing::debug!("`{event}` is not heard in this browser");
+    };
+    let (page, ask_of_page) = (document.clone(), ask.clone());
+    let is_hidden = move || Reflect::get(&page, &"hidden".into()).is_ok_and(|hidden| hidden.is_truthy());
+    listen(&global.into(), "online", ask);
+    listen(&document, "visibilitychange", move || {
+        if !is_hidden() {
+            ask_of_page();
         }
+    });
+}
+
+/// Has a function called at each of these events, for as long as the page lives.
+fn listen(target: &JsValue, event: &str, heard: impl Fn() + 'static) {
+    let heard = Closure::<dyn Fn()>::new(heard).into_js_value();
+    if let (Some(target), Some(heard)) = (target.dyn_ref::<EventTarget>(), heard.dyn_ref::<Function>())
+        && target.add_event_listener_with_callback(event, heard).is_err()
+    {
+        tracing::debug!("`{event}` is not heard in this browser");
     }
 }

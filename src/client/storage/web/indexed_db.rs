@@ -3,15 +3,19 @@
 //! Every transaction that writes asks for strict durability: the browser says that it is complete when it has been
 //! written to the disk, and not when the operating system has heard of it (Indexed Database API 3.0, "durability hint").
 
+use std::time::Duration;
+
 use indexed_db_futures::database::Database;
 use indexed_db_futures::error::{DomException, Error, OpenDbError, UnexpectedDataError};
+use indexed_db_futures::internals::SystemRepr;
 use indexed_db_futures::prelude::*;
-use indexed_db_futures::transaction::{TransactionDurability, TransactionMode, TransactionOptions};
-use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
+use indexed_db_futures::transaction::{Transaction, TransactionDurability, TransactionMode, TransactionOptions};
+use js_sys::{Function, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
 
 use super::lock::Locks;
-use super::{Browser, BrowserError, Change, Kept, Locking, Place};
+use super::{Browser, BrowserError, Change, Kept, Locking, Place, Unwritten};
+use crate::client::sleep::sleep;
 use crate::protocol::GameId;
 
 const KEYS: &str = "keys";
@@ -19,6 +23,13 @@ const JOURNAL: &str = "journal";
 const DAMAGED: &str = "damaged";
 /// The version of the stores.
 const VERSION: u8 = 1;
+/// Where the mark of the page that writes is.
+const MARK: &str = "writer";
+/// What a browser says, and what is told, where there is no room.
+const QUOTA_EXCEEDED: &str = "QuotaExceededError";
+const FULL: &str = "there is no room left for this page";
+/// How long the browser may take for one thing, so that nothing waits for ever for one that has lost its way.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// The database and the lock of one save.
 #[derive(Debug)]
@@ -53,7 +64,8 @@ impl IndexedDb {
                     Ok(())
                 })
                 .await
-                .map_err(|error| not_opened(&error))?,
+                .map_err(|error| not_opened(&error))
+                .inspect(let_go_of_when_asked)?,
         };
         Ok(self.database.insert(database))
     }
@@ -76,30 +88,53 @@ impl IndexedDb {
         Ok(kept)
     }
 
-    async fn try_write(database: &Database, change: Change) -> Result<(), Error> {
-        let mut options = TransactionOptions::new();
-        options.set_durability(TransactionDurability::Strict);
-        let transaction = database
-            .transaction([KEYS, JOURNAL, DAMAGED])
-            .with_mode(TransactionMode::Readwrite)
-            .with_options(options)
-            .build()?;
+    async fn try_write(database: &Database, change: Change) -> Result<(), BrowserError> {
+        let (transaction, raw) = begin(database)?;
         let (keys, journal) = (transaction.object_store(KEYS)?, transaction.object_store(JOURNAL)?);
         let damaged = transaction.object_store(DAMAGED)?;
+        let mark: Option<JsValue> = keys.get(MARK).await?;
+        match mark.map(|mark| Uint8Array::new(&mark).to_vec()) {
+            Some(mark) if mark == change.mark => {}
+            None if change.anew => {}
+            Some(_) => return Err(error("another page has taken over", Unwritten::Overtaken)),
+            None => return Err(error("the browser has thrown away what it kept", Unwritten::Unknown)),
+        }
         if change.anew {
             keys.clear()?.await?;
             journal.clear()?.await?;
+            let mark = JsValue::from(Uint8Array::from(change.mark.as_slice()));
+            keys.put(mark).with_key(MARK).without_key_type().await?;
         }
         for (place, bytes) in change.puts {
             let value = JsValue::from(Uint8Array::from(bytes.as_slice()));
             match place {
-                Place::Key => drop(keys.put(value).with_key("key").without_key_type().await?),
-                Place::NextKey => drop(keys.put(value).with_key("next").without_key_type().await?),
-                Place::Journal(row) => drop(journal.put(value).with_key(row).without_key_type().await?),
-                Place::Damaged(number) => drop(damaged.put(value).with_key(number).without_key_type().await?),
+                Place::Key => keys.put(value).with_key("key").without_key_type().await?,
+                Place::NextKey => keys.put(value).with_key("next").without_key_type().await?,
+                Place::Mark => keys.put(value).with_key(MARK).without_key_type().await?,
+                Place::Journal(row) => journal.put(value).with_key(row).without_key_type().await?,
+                Place::Damaged(number) => damaged.put(value).with_key(number).without_key_type().await?,
             }
         }
-        transaction.commit().await
+        transaction.commit().await.map_err(|error| not_committed(error, &raw))
+    }
+
+    async fn try_claim(database: &Database, mark: &[u8]) -> Result<(), BrowserError> {
+        let (transaction, raw) = begin(database)?;
+        let value = JsValue::from(Uint8Array::from(mark));
+        let keys = transaction.object_store(KEYS)?;
+        keys.put(value).with_key(MARK).without_key_type().await?;
+        transaction.commit().await.map_err(|error| not_committed(error, &raw))
+    }
+
+    /// Opens another connection next time: this one may be one that the browser has closed, as it does when it throws
+    /// away what it kept.
+    fn let_go<T>(&mut self, done: Result<T, BrowserError>) -> Result<T, BrowserError> {
+        if done.is_err()
+            && let Some(database) = self.database.take()
+        {
+            database.close();
+        }
+        done
     }
 }
 
@@ -119,43 +154,93 @@ impl Browser for IndexedDb {
         }
     }
 
+    async fn claim(&mut self, mark: &[u8]) -> Result<(), BrowserError> {
+        let claimed = within(async { Self::try_claim(self.open().await?, mark).await }).await;
+        self.let_go(claimed)
+    }
+
     async fn read(&mut self) -> Result<Kept, BrowserError> {
-        let read = Self::try_read(self.open().await?).await;
-        read.map_err(|error| {
-            self.database = None;
-            refused(&error)
-        })
+        let read = within(async { Ok(Self::try_read(self.open().await?).await?) }).await;
+        self.let_go(read)
     }
 
     async fn write(&mut self, change: Change) -> Result<(), BrowserError> {
-        let written = Self::try_write(self.open().await?, change).await;
-        written.map_err(|error| {
-            // The connection may be one that the browser has closed, as it does when it throws away what it kept.
-            self.database = None;
-            refused(&error)
-        })
+        let written = within(async { Self::try_write(self.open().await?, change).await }).await;
+        self.let_go(written)
     }
+}
+
+/// A transaction that writes, and what the browser calls it.
+fn begin(database: &Database) -> Result<(Transaction<'_>, JsValue), BrowserError> {
+    let mut options = TransactionOptions::new();
+    options.set_durability(TransactionDurability::Strict);
+    let transaction = database
+        .transaction([KEYS, JOURNAL, DAMAGED])
+        .with_mode(TransactionMode::Readwrite)
+        .with_options(options)
+        .build()?;
+    let raw = JsValue::from(transaction.as_sys().clone());
+    Ok((transaction, raw))
+}
+
+/// Has the connection closed when another page wants to change the database, as a later version of this library may:
+/// that would wait for this page to end.
+fn let_go_of_when_asked(database: &Database) {
+    let raw = JsValue::from(database.as_sys().clone());
+    let close = Reflect::get(&raw, &"close".into()).ok().and_then(|close| close.dyn_into::<Function>().ok());
+    if let Some(close) = close {
+        // An object of the browser's takes its handlers.
+        let _ = Reflect::set(&raw, &"onversionchange".into(), &close.bind0(&raw));
+    }
+}
+
+/// What a future gives, if it does so in time.
+async fn within<T>(future: impl Future<Output = Result<T, BrowserError>>) -> Result<T, BrowserError> {
+    tokio::select! {
+        done = future => done,
+        () = sleep(Some(LIMIT)) => Err(error("the browser does not answer", Unwritten::Unknown)),
+    }
+}
+
+fn error(trouble: &str, left: Unwritten) -> BrowserError {
+    BrowserError { trouble: trouble.to_owned(), left }
 }
 
 fn not_opened(error: &OpenDbError) -> BrowserError {
     match error {
         OpenDbError::Base(error) => refused(error),
-        other => BrowserError { trouble: other.to_string(), is_undone: true },
+        other => self::error(&other.to_string(), Unwritten::AsItWas),
+    }
+}
+
+/// Why a transaction came to nothing. Who gives one up in the end says why in the transaction alone.
+fn not_committed(error: Error, transaction: &JsValue) -> BrowserError {
+    let why = Reflect::get(transaction, &"error".into()).unwrap_or_default();
+    let name = Reflect::get(&why, &"name".into()).ok().and_then(|name| name.as_string());
+    match name.as_deref() {
+        Some(QUOTA_EXCEEDED) => self::error(FULL, Unwritten::AsItWas),
+        _ => refused(&error),
+    }
+}
+
+impl From<Error> for BrowserError {
+    fn from(error: Error) -> Self {
+        refused(&error)
     }
 }
 
 fn refused(error: &Error) -> BrowserError {
-    let full = "there is no room left for this page";
     match error {
-        Error::DomException(DomException::Other(exception)) if exception.name() == "QuotaExceededError" => {
-            BrowserError { trouble: full.to_owned(), is_undone: true }
+        Error::DomException(DomException::Other(exception)) if exception.name() == QUOTA_EXCEEDED => {
+            self::error(FULL, Unwritten::AsItWas)
         }
-        // A browser gives a whole transaction up when it finds no room for it at the end.
-        Error::MissingData(UnexpectedDataError::TransactionAborted) => BrowserError {
-            trouble: format!("the browser gave the write up: {full}, or its disk failed"),
-            is_undone: true,
-        },
-        Error::DomException(exception) => BrowserError { trouble: exception.message(), is_undone: false },
-        other => BrowserError { trouble: other.to_string(), is_undone: false },
+        Error::DomException(DomException::Other(exception)) if exception.name() == "VersionError" => {
+            self::error("a newer version of the game keeps its purchases here", Unwritten::AsItWas)
+        }
+        Error::DomException(exception) => self::error(&exception.message(), Unwritten::Unknown),
+        Error::MissingData(UnexpectedDataError::TransactionAborted) => {
+            self::error("the browser gave the write up", Unwritten::Unknown)
+        }
+        other => self::error(&other.to_string(), Unwritten::Unknown),
     }
 }

@@ -58,7 +58,9 @@ impl Locks {
         let (tell, told) = oneshot::channel();
         let held = self.held.clone();
         let given = Closure::once_into_js(move |lock: JsValue| -> JsValue {
-            let is_given = !lock.is_null() && !lock.is_undefined();
+            // Whoever waited for it may be gone, and nobody would ever let go of it.
+            let is_wanted = Rc::strong_count(&held) > 1;
+            let is_given = is_wanted && !lock.is_null() && !lock.is_undefined();
             let promise = Promise::new(&mut |release, _| {
                 if is_given {
                     *held.borrow_mut() = Some(release);
@@ -75,6 +77,7 @@ impl Locks {
         async move {
             let promise = requested?;
             tokio::select! {
+                biased;
                 given = told => Ok(given.unwrap_or(false)),
                 // It ends before it is answered only if it is refused.
                 refused = JsFuture::from(promise) => Err(refused.err().unwrap_or_default()),
