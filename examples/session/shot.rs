@@ -4,6 +4,7 @@
 //! `--script 1.0:b,2.0-3.5:enter` presses these keys at these seconds instead, for a moment or from one to the other:
 //! letters, digits, `space`, `enter`, `tab`, `escape`, `up`, `down`, `left` and `right`.
 //! `--tell` prints what is shown and known, one line of JSON whenever it changes.
+//! `--frames SECONDS WIDTH HEIGHT` plays by itself in a window of that size, and prints how many frames a second it drew.
 
 use std::path::PathBuf;
 
@@ -67,6 +68,17 @@ struct Picture {
     seconds: f32,
 }
 
+/// Frames that are counted, from the second second on.
+#[derive(Resource)]
+struct Frames {
+    seconds: f32,
+    count: u32,
+    longest: f32,
+}
+
+/// Seconds in which everything is loaded, and nothing counted.
+const WARM_UP: f32 = 2.0;
+
 /// Keys still to be pressed or released, the next one last.
 #[derive(Resource)]
 struct Script(Vec<(f32, KeyCode, Key, ButtonState)>);
@@ -88,19 +100,30 @@ pub fn prepare(app: &mut App, arguments: &[String]) -> Result<(), String> {
                 keys.sort_by(|one, other| other.0.total_cmp(&one.0));
                 app.insert_resource(Script(keys));
             }
+            "--frames" => {
+                let mut number = |what: &str| seconds(words.next().ok_or(format!("--frames needs {what}"))?);
+                let seconds = number("a time in seconds")?;
+                let size = (number("a width")? as u32, number("a height")? as u32);
+                app.insert_resource(Frames { seconds, count: 0, longest: 0.0 });
+                app.add_systems(Startup, move |mut window: Single<&mut Window, With<PrimaryWindow>>| {
+                    window.resolution = size.into();
+                });
+            }
             "--tell" => _ = app.add_systems(PostUpdate, tell.after(UiSystems::PostLayout)),
             other => {
                 return Err(format!(
                     "{other:?} is not known; there are --headless, --kills COUNT, --fresh, --shot FILE SECONDS, \
-                     --script LIST and --tell"
+                     --script LIST, --frames SECONDS WIDTH HEIGHT and --tell"
                 ));
             }
         }
     }
     let plays_itself = resource_exists::<Picture>.and_then(not(resource_exists::<Script>));
+    let plays_itself = plays_itself.or_else(resource_exists::<Frames>);
     app.add_systems(PreUpdate, press_keys.before(InputSystems).run_if(resource_exists::<Script>))
         .add_systems(Update, (begin, steer).before(advance).run_if(plays_itself))
-        .add_systems(Update, take_picture.run_if(resource_exists::<Picture>));
+        .add_systems(Update, take_picture.run_if(resource_exists::<Picture>))
+        .add_systems(Update, count_frames.run_if(resource_exists::<Frames>));
     Ok(())
 }
 
@@ -176,6 +199,19 @@ fn take_picture(mut commands: Commands, picture: Res<Picture>, time: Res<Time<Re
         },
     );
     commands.remove_resource::<Picture>();
+}
+
+fn count_frames(mut frames: ResMut<Frames>, time: Res<Time<Real>>, mut exit: MessageWriter<AppExit>) {
+    let counted = time.elapsed_secs() - WARM_UP;
+    if counted <= 0.0 {
+        return;
+    }
+    frames.count += 1;
+    frames.longest = frames.longest.max(time.delta_secs());
+    if counted >= frames.seconds {
+        println!("{:.1} frames a second, the longest {:.0} ms", frames.count as f32 / counted, frames.longest * 1e3);
+        exit.write(AppExit::Success);
+    }
 }
 
 /// Prints what is shown and known, if it is not what the last line said.
