@@ -26,10 +26,11 @@ async function says(words, prepare, argument) {
   await context.close();
 }
 
-test("the game loads, fills the window at two pixels to a point, and has the keyboard", async () => {
+test("the game loads, fills the window at two pixels to a point, and has the keyboard", async (t) => {
   // A real window of a screen with two pixels to a point: where a test only pretends that there are two, Chromium does
   // not tell the canvas.
   const dense = await startBrowser("--force-device-scale-factor=2", "--window-size=640,450");
+  t.after(() => dense.close());
   const context = await dense.newContext({ viewport: null });
   const player = await Player.join(context, world);
   await player.isOnline();
@@ -54,7 +55,6 @@ test("the game loads, fills the window at two pixels to a point, and has the key
     assert.ok(height > window - 60 && page <= window, `${height} and ${page} of ${window}`);
   }
   player.assertIsWell();
-  await dense.close();
 });
 
 test("keys belong to the game, F6 leads out of it and back, and nothing scrolls", async () => {
