@@ -103,7 +103,8 @@ pub fn plugin(app: &mut App) {
 pub fn set_stage(mut commands: Commands, mut meshes: ResMut<Assets<Mesh>>, mut skies: ResMut<Assets<Sky>>) {
     let scaling_mode = ScalingMode::AutoMin { min_width: 1280.0, min_height: 720.0 };
     let projection = OrthographicProjection { scaling_mode, ..OrthographicProjection::default_2d() };
-    commands.spawn((Camera2d, Projection::Orthographic(projection)));
+    // The shapes are smooth by themselves: more samples would cost twice the time and show nothing.
+    commands.spawn((Camera2d, Msaa::Off, Projection::Orthographic(projection)));
     let (mesh, sky) = (meshes.add(Rectangle::new(4000.0, 2000.0)), skies.add(Sky { way: Vec4::ZERO }));
     commands.spawn((Mesh2d(mesh), MeshMaterial2d(sky), Transform::from_xyz(0.0, 0.0, -50.0)));
 }
