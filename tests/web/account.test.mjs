@@ -1,20 +1,11 @@
 // A browser that has forgotten everything joins its player's account again.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { SMALL, Player, World, count, startBrowser } from "./harness.mjs";
+import { test } from "node:test";
+import { SMALL, Player, browser, count, shareWorld, world } from "./harness.mjs";
 
 
-let world, browser;
-
-before(async () => {
-  [world, browser] = await Promise.all([World.start(), startBrowser()]);
-});
-
-after(async () => {
-  await browser?.close();
-  await world?.stop();
-});
+shareWorld();
 
 /** Shows a link code with one player, and joins with another one. */
 async function link(from, to) {

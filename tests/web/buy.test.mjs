@@ -1,22 +1,13 @@
 // Purchases in a browser: by keyboard, mouse and touch, across a reload, and without a network.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { Player, World, assertIsShop, count, startBrowser } from "./harness.mjs";
+import { test } from "node:test";
+import { Player, assertIsShop, browser, count, shareWorld, world } from "./harness.mjs";
 
 const SCREEN = { viewport: { width: 960, height: 540 }, locale: "en-US" };
 const RECEIPT = "It is yours. The receipt is verified.";
 
-let world, browser;
-
-before(async () => {
-  [world, browser] = await Promise.all([World.start(), startBrowser()]);
-});
-
-after(async () => {
-  await browser?.close();
-  await world?.stop();
-});
+shareWorld();
 
 test("what is bought by keyboard has a receipt, and is still owned after a reload", async () => {
   const context = await browser.newContext(SCREEN);

@@ -10,6 +10,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { after, before } from "node:test";
 import { promisify } from "node:util";
 
 const { WEB_SITE, WEB_PICTURES, WEB_MODULES, IAP_SERVER, CHROMIUM } = process.env;
@@ -124,6 +125,19 @@ export function startBrowser(...more) {
 
 /** A window in which software draws quickly. */
 export const SMALL = { viewport: { width: 640, height: 360 }, locale: "en-US" };
+
+/** The world and the browser of a file of tests, from its first test to its last. */
+export let world, browser;
+
+export function shareWorld() {
+  before(async () => {
+    [world, browser] = await Promise.all([World.start(), startBrowser()]);
+  });
+  after(async () => {
+    await browser?.close();
+    await world?.stop();
+  });
+}
 
 /** A whole browser with a profile on the disk, in processes of its own that can be killed. */
 export class Installed {

@@ -1,19 +1,10 @@
 // The page around the game: it loads, says what is wrong, has the focus right, and is kept for playing without a network.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { PATIENCE, SMALL, Player, World, startBrowser } from "./harness.mjs";
+import { test } from "node:test";
+import { PATIENCE, SMALL, Player, browser, shareWorld, startBrowser, world } from "./harness.mjs";
 
-let world, browser;
-
-before(async () => {
-  [world, browser] = await Promise.all([World.start(), startBrowser()]);
-});
-
-after(async () => {
-  await browser?.close();
-  await world?.stop();
-});
+shareWorld();
 
 /** Opens the page after something was done to its browser, and waits for words on its curtain. */
 async function says(words, prepare, argument) {

@@ -4,22 +4,13 @@ import assert from "node:assert/strict";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { SMALL, Installed, Player, World, pause, startBrowser } from "./harness.mjs";
+import { test } from "node:test";
+import { SMALL, Installed, Player, browser, pause, shareWorld, world } from "./harness.mjs";
 
 /** Words for a store that is not as it should be. */
 const LIMITED = /kept in this browser|Free some room/;
 
-let world, browser;
-
-before(async () => {
-  [world, browser] = await Promise.all([World.start(), startBrowser()]);
-});
-
-after(async () => {
-  await browser?.close();
-  await world?.stop();
-});
+shareWorld();
 
 async function tellsOfIt(context, picture) {
   const player = await Player.join(context, world);

@@ -1,22 +1,13 @@
 // Two tabs of one browser: one buys, the other looks on, and takes over.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { SMALL, Player, World, startBrowser } from "./harness.mjs";
+import { test } from "node:test";
+import { SMALL, Player, browser, count, shareWorld, world } from "./harness.mjs";
 
 /** How long it may take until the other tab has taken over. */
 const TAKEN_OVER = 2_000;
 
-let world, browser;
-
-before(async () => {
-  [world, browser] = await Promise.all([World.start(), startBrowser()]);
-});
-
-after(async () => {
-  await browser?.close();
-  await world?.stop();
-});
+shareWorld();
 
 test("a second tab is read-only, says so, and takes over when the first is closed or crashes", async () => {
   const context = await browser.newContext(SMALL);
@@ -49,6 +40,36 @@ test("a second tab is read-only, says so, and takes over when the first is close
   assert.equal((await world.audit()).orders, 3);
   second.assertIsWell();
   third.assertIsWell();
+  await context.close();
+});
+
+test("a page that another has overtaken unheard writes nothing over it, and says what to do", async () => {
+  const context = await browser.newContext(SMALL);
+  const player = await Player.join(context, world);
+  await player.isOnline();
+  await player.buyFirst("Granted");
+  const rows = () => player.page.evaluate(async () => {
+    const done = (request) => new Promise((resolve, reject) => {
+      [request.onsuccess, request.onerror] = [() => resolve(request.result), () => reject(request.error)];
+    });
+    const database = await done(indexedDB.open("bevy_iap/arcade"));
+    const stores = database.transaction(["keys", "journal"], "readwrite");
+    // As the page does that has the lock now.
+    await done(stores.objectStore("keys").put(new Uint8Array(16), "writer"));
+    const count = await done(stores.objectStore("journal").count());
+    database.close();
+    return count;
+  });
+  const before = await rows();
+  await player.openFirstProduct();
+  await player.holdUntil("Enter", "it is refused", ({ orders }) => orders.some(([, state]) => state === "NotSaved"));
+  assert.equal(await rows(), before);
+  assert.equal(count(player.state, "shield", "Granted"), 1);
+
+  await player.reload();
+  await player.isOnline();
+  await player.buyFirst("Granted");
+  assert.equal(player.state.shield, 2);
   await context.close();
 });
 
