@@ -5,7 +5,7 @@
 
 use std::{io, mem};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::frame::{self, Format, Frame};
@@ -269,9 +269,15 @@ impl Window {
         length: usize,
         read_at: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<()> {
-        // Where something was kept of what was read, it stays in memory, and this goes elsewhere.
-        let mut bytes = mem::take(&mut self.bytes).try_into_mut().unwrap_or_default();
-        bytes.resize(length, 0);
+        // Where something was kept of what was read, it stays in memory, and this goes elsewhere: to memory that the
+        // system gives as zeroes, which need not be cleared.
+        let mut bytes = match mem::take(&mut self.bytes).try_into_mut() {
+            Ok(mut bytes) => {
+                bytes.resize(length, 0);
+                bytes
+            }
+            Err(_) => BytesMut::zeroed(length),
+        };
         let filled = read_at(offset, &mut bytes)?;
         bytes.truncate(filled);
         (self.start, self.bytes) = (offset, bytes.freeze());
