@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PATIENCE, SMALL, Player, browser, shareWorld, startBrowser, world } from "./harness.mjs";
+import { PATIENCE, SMALL, Player, browser, pause, shareWorld, startBrowser, world } from "./harness.mjs";
 
 shareWorld();
 
@@ -64,6 +64,37 @@ test("keys belong to the game, F6 leads out of it and back, and nothing scrolls"
   assert.notEqual(await focused(), "arcade");
   await player.page.locator("#arcade").click({ position: { x: 5, y: 5 } });
   assert.equal(await focused(), "arcade");
+  await context.close();
+});
+
+test("sound is off until the player turns it on, and is heard then", async () => {
+  const context = await browser.newContext(SMALL);
+  await context.addInitScript(() => {
+    globalThis.loudest = 0;
+    const start = AudioBufferSourceNode.prototype.start;
+    AudioBufferSourceNode.prototype.start = function (...times) {
+      const samples = this.buffer.getChannelData(0);
+      if (this.context.state === "running") loudest = samples.reduce((most, it) => Math.max(most, Math.abs(it)), loudest);
+      return start.call(this, ...times);
+    };
+  });
+  const jump = async (player) => {
+    await player.press("Enter");
+    await player.press("Space");
+  };
+  const silent = await Player.join(context, world);
+  await jump(silent);
+  await pause(1_000);
+  assert.equal(await silent.page.evaluate(() => loudest), 0);
+  await silent.page.close();
+
+  const player = await Player.join(context, world);
+  for (const key of ["ArrowDown", "ArrowDown", "Enter", "ArrowDown", "ArrowDown", "ArrowDown", "Enter", "Escape"]) {
+    await player.press(key);
+  }
+  await jump(player);
+  await player.page.waitForFunction(() => loudest > 0.1, null, { timeout: PATIENCE });
+  player.assertIsWell();
   await context.close();
 });
 

@@ -131,6 +131,20 @@ async function keep() {
   await navigator.serviceWorker?.register("sw.js", { updateViaCache: "none" });
 }
 
+/** Browsers hold a page's sound back until the player has touched it or pressed a key. */
+function unmute() {
+  const held = [];
+  globalThis.AudioContext = class extends AudioContext {
+    constructor(...options) {
+      super(...options);
+      held.push(this);
+    }
+  };
+  for (const touched of ["pointerup", "keydown"]) {
+    addEventListener(touched, () => held.splice(0).forEach((sound) => sound.resume()), { capture: true });
+  }
+}
+
 function listen() {
   part("link").addEventListener("click", () => arcade.commands.push("link"));
   part("join").addEventListener("submit", (event) => {
@@ -163,6 +177,7 @@ function listen() {
 async function start() {
   const lack = missing();
   if (lack !== undefined) return fail(lack);
+  if ("AudioContext" in globalThis) unmute();
   listen();
   // Without a network there is nothing newer.
   await renew().catch(() => {});
