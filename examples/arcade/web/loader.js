@@ -59,7 +59,7 @@ async function renew() {
   say("Loading a new version …");
   await Promise.race([reached(version, "installed"), pause(PATIENCE.version)]);
   if (version.state !== "installed" || !(await takesOver(version))) return;
-  await reached(version, "activated");
+  await Promise.race([reached(version, "activated"), pause(PATIENCE.version)]);
   history.replaceState(RELOADED, "");
   location.reload();
   await new Promise(() => {});
