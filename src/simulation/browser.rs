@@ -49,6 +49,9 @@ struct State {
     /// The writes that fail, how, and whether all after them do.
     faults: Vec<(u64, Fault, bool)>,
     is_unreadable: bool,
+    has_no_locks: bool,
+    /// Whether there is no room for another page's mark.
+    is_full: bool,
     /// The pages that have the lock or wait for it, in order.
     queue: VecDeque<u64>,
     pages: u64,
@@ -119,6 +122,9 @@ impl SimulatedBrowser {
 impl Browser for Page {
     async fn lock(&mut self) -> Locking {
         let mut state = self.browser.state();
+        if state.has_no_locks {
+            return Locking::Impossible("this page is not from HTTPS".to_owned());
+        }
         if !state.queue.contains(&self.number) {
             state.queue.push_back(self.number);
         }
@@ -132,7 +138,11 @@ impl Browser for Page {
     fn ask_to_keep(&mut self) {}
 
     async fn claim(&mut self, mark: &[u8]) -> Result<(), BrowserError> {
-        self.browser.state().database.insert(Place::Mark, mark.to_vec());
+        let mut state = self.browser.state();
+        if state.is_full {
+            return Err(BrowserError { trouble: "there is no room left".to_owned(), left: Unwritten::AsItWas });
+        }
+        state.database.insert(Place::Mark, mark.to_vec());
         Ok(())
     }
 
@@ -368,6 +378,33 @@ fn storage_that_is_denied_is_said_and_opens_when_it_is_allowed() {
     browser(&life).state().is_unreadable = false;
     life.act(Act::Reopen);
     assert!(life.may_write());
+}
+
+#[test]
+fn browser_that_can_keep_nothing_says_why_with_a_first_visit_and_with_a_later_one() {
+    type Switch = fn(&mut State) -> &mut bool;
+    let lacks: [(Switch, &str); 2] =
+        [(|state| &mut state.has_no_locks, "not from HTTPS"), (|state| &mut state.is_full, "there is no room left")];
+    for (lack, words) in lacks {
+        let mut life = new_life(1);
+        *lack(&mut browser(&life).state()) = true;
+        life.act(Act::Reopen);
+        assert!(life.session.is_none());
+        let told = |life: &Life| life.troubles.iter().any(|trouble| trouble.contains(words));
+        assert!(told(&life), "{:?}", life.troubles);
+        *lack(&mut browser(&life).state()) = false;
+        life.act(Act::Reopen);
+        assert!(life.may_write());
+
+        life.act(Act::Buy);
+        *lack(&mut browser(&life).state()) = true;
+        life.act(Act::Reopen);
+        assert!(!life.may_write());
+        *lack(&mut browser(&life).state()) = false;
+        life.act(Act::Reopen);
+        assert!(life.may_write());
+        life.check().and_then(|()| life.converge()).expect("everything that was queued is there");
+    }
 }
 
 /// A life with some orders that are answered, and what its browser keeps.

@@ -30,6 +30,7 @@ test("what is bought by keyboard has a receipt, and is still owned after a reloa
   assert.equal(player.state.device, device);
   assert.equal((await player.isOnline()).account, account);
   assert.equal(count(player.state, product, "Granted"), 1);
+  await player.picture("4-owned-after-a-reload");
   player.assertIsWell();
   await context.close();
 });
@@ -83,6 +84,7 @@ test("what is bought offline is queued, survives a reload offline, and has its r
   const waits = (state) => count(state, product, "Queued") + count(state, product, "Sent") === 1;
   await player.until("it still waits", waits);
   await player.shows("No connection. One order is queued");
+  await player.picture("6-queued-after-a-reload");
   assert.equal((await world.audit()).orders, before.orders);
 
   await world.reopenPage();

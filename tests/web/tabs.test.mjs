@@ -28,6 +28,7 @@ test("a second tab is read-only, says so, and takes over when the first is close
 
   await takesOver(second, () => first.page.close());
   await second.buyFirst("Granted");
+  await second.picture("8-took-over");
 
   const third = await Player.join(context, world);
   await third.until("it is read-only", ({ connection }) => connection === "ReadOnly");

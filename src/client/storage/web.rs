@@ -122,6 +122,8 @@ pub enum Unwritten {
 pub struct WebStorage<B: Browser> {
     browser: B,
     access: Option<Access>,
+    /// Whether another page has the lock.
+    is_open_elsewhere: bool,
     contents: Contents,
     /// How much of the journal is known to be in the database, in bytes and in rows.
     written: (usize, u32),
@@ -162,6 +164,7 @@ impl<B: Browser> WebStorage<B> {
         Self {
             browser,
             access: None,
+            is_open_elsewhere: false,
             contents: Contents::default(),
             written: (0, 0),
             is_anew: false,
@@ -175,7 +178,9 @@ impl<B: Browser> WebStorage<B> {
 
     async fn load(&mut self) -> Result<(), StorageError> {
         self.access = None;
-        let access = match self.browser.lock().await {
+        let locking = self.browser.lock().await;
+        self.is_open_elsewhere = locking == Locking::Elsewhere;
+        let access = match locking {
             Locking::Held => {
                 self.mark = random_bits().ok_or(StorageError::NoRandomness)?.to_vec();
                 match self.browser.claim(&self.mark).await {
@@ -336,6 +341,17 @@ impl<B: Browser> WebStorage<B> {
     }
 }
 
+impl<B: Browser> WebStorage<B> {
+    /// Why there is no device's key, and none can be made now.
+    fn no_key_yet(&self, access: &Access) -> StorageError {
+        let (trouble, advice) = match access {
+            Access::ReadOnly(why) if !self.is_open_elsewhere => (why.clone(), "nothing can be bought here until then"),
+            _ => ("another page has just begun to keep something here".to_owned(), "wait a moment"),
+        };
+        StorageError::Browser { action: "beginning", trouble, advice }
+    }
+}
+
 impl<B: Browser> Storage for WebStorage<B> {
     fn prepare(&mut self) -> Option<Doing<'_>> {
         Some(Box::pin(self.load()))
@@ -356,13 +372,7 @@ impl<B: Browser> Storage for WebStorage<B> {
             None if self.contents.journal.len() > HEADER => {
                 return Err(StorageError::KeyMissing { path: SHOWN.to_owned() });
             }
-            None if !may_write => {
-                return Err(StorageError::Browser {
-                    action: "reading",
-                    trouble: "another page has just begun to keep something here".to_owned(),
-                    advice: "wait a moment",
-                });
-            }
+            None if !may_write => return Err(self.no_key_yet(&access)),
             None => {
                 let seed = new_seed()?;
                 self.change()?.key = Some(line(&seed));

@@ -1,6 +1,6 @@
 //! How long anybody waits for a database that does not answer.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bevy_iap::server::ledger::{
@@ -69,9 +69,24 @@ fn commit_that_the_stand_by_has_not_confirmed_is_not_answered() {
         }
     };
     set_stand_by("nobody");
-    let error = till.settle(&batch).expect_err("nobody confirms");
+    let is_waited_for = AtomicBool::new(false);
+    let settled = std::thread::scope(|scope| {
+        // Commits wait for a stand-by a moment after its name is shown: once one of these does.
+        scope.spawn(|| {
+            while !is_waited_for.load(Ordering::SeqCst) {
+                cluster.admin("SELECT pg_logical_emit_message(true, 'test', 'a commit that waits')");
+            }
+        });
+        while cluster.admin("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != ["t"] {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        is_waited_for.store(true, Ordering::SeqCst);
+        let settled = till.settle(&batch);
+        set_stand_by("");
+        settled
+    });
+    let error = settled.expect_err("nobody confirms");
     assert!(matches!(error, LedgerError::Unavailable(_)), "{error}");
-    set_stand_by("");
     cluster.disconnect(&schema);
     let outcomes = till.settle(&batch).expect("settles");
     assert_eq!(outcomes.len(), 1);
