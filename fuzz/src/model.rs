@@ -98,10 +98,20 @@ impl Kind {
             ],
         };
         let may_be_left_out: &[Member] = match self {
-            Self::Order => &[("prev", is_digest)],
+            Self::Order => &[("prev", is_digest), ("allowance", is_allowance_use)],
             Self::Receipt => &[("reason", is_text)],
-            Self::Response => &[("chain", is_chain_head)],
-            Self::Proof | Self::Request => &[],
+            Self::Request => &[
+                ("keys", is_cursor),
+                ("allowance", is_allowance_request),
+                ("consumptions", |value| is_list_of(value, is_text)),
+                ("wait", is_wait),
+            ],
+            Self::Response => &[
+                ("chain", is_chain_head),
+                ("allowances", |value| is_list_of(value, is_text)),
+                ("consumed_sequence", is_cursor),
+            ],
+            Self::Proof => &[],
         };
         parties.iter().chain(own).all(|(name, is_right)| claims.member(name).is_some_and(is_right))
             && may_be_left_out.iter().all(|(name, is_right)| claims.member(name).is_none_or(is_right))
@@ -168,6 +178,21 @@ fn is_balance(value: &Json) -> bool {
 
 fn is_chain_head(value: &Json) -> bool {
     value.member("sequence").is_some_and(is_counted) && value.member("order_sha256").is_some_and(is_digest)
+}
+
+fn is_allowance_use(value: &Json) -> bool {
+    value.member("id").is_some_and(is_id)
+        && value.member("spent").is_some_and(|spent| is_in(spent, 0..=LARGEST_AMOUNT))
+        && value.member("orders").is_some_and(is_counted)
+}
+
+fn is_allowance_request(value: &Json) -> bool {
+    value.member("current").is_none_or(is_id) && value.member("currency").is_some_and(is_currency)
+}
+
+fn is_wait(value: &Json) -> bool {
+    value.member("seconds").is_some_and(is_cursor)
+        && value.member("wallet").is_some_and(|wallet| is_list_of(wallet, is_balance))
 }
 
 fn is_grant(value: &Json) -> bool {

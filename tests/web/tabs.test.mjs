@@ -44,7 +44,7 @@ test("a second tab is read-only, says so, and takes over when the first is close
   await context.close();
 });
 
-test("a page that another has overtaken unheard writes nothing over it, and says what to do", async () => {
+test("a page that another has overtaken unheard writes nothing over it", async () => {
   const context = await browser.newContext(SMALL);
   const player = await Player.join(context, world);
   await player.isOnline();
