@@ -57,7 +57,7 @@ progress-declined = Not bought: { $reason }. Nothing was charged.
 progress-refunded = Paid back to your wallet.
 progress-revoked = Taken back: { $reason }.
 progress-unverified = The answer could not be believed. Nothing was given; update the game and order again.
-progress-not-saved = Not bought: it could not be written to the disk. Nothing was charged. Free some room and try again.
+progress-not-saved = Not bought: it could not be saved here. Nothing was charged. Free some room, or start the game anew, and try again.
 
 reason-insufficient-funds = there is not enough in your wallet; add money and try again
 reason-unknown-product = the store does not sell this any more; update the game

@@ -47,7 +47,7 @@ progress-declined = 구매하지 못했습니다: { $reason }. 요금은 청구�
 progress-refunded = 지갑으로 환불되었습니다.
 progress-revoked = 회수되었습니다: { $reason }.
 progress-unverified = 응답을 신뢰할 수 없습니다. 지급된 것은 없습니다. 게임을 업데이트하고 다시 주문하세요.
-progress-not-saved = 구매하지 못했습니다: 디스크에 저장할 수 없었습니다. 요금은 청구되지 않았습니다. 공간을 확보한 뒤 다시 시도하세요.
+progress-not-saved = 구매하지 못했습니다: 여기에 저장할 수 없었습니다. 요금은 청구되지 않았습니다. 공간을 확보하거나 게임을 다시 시작한 뒤 다시 시도하세요.
 
 reason-insufficient-funds = 지갑의 잔액이 부족합니다. 충전한 뒤 다시 시도하세요
 reason-unknown-product = 더 이상 판매하지 않는 상품입니다. 게임을 업데이트하세요
