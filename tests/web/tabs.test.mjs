@@ -44,7 +44,7 @@ test("a second tab is read-only, says so, and takes over when the first is close
   await context.close();
 });
 
-test("a page that another has overtaken unheard writes nothing over it", async () => {
+test("a page that another has overtaken unheard writes nothing over it, and says what to do", async () => {
   const context = await browser.newContext(SMALL);
   const player = await Player.join(context, world);
   await player.isOnline();
@@ -64,6 +64,7 @@ test("a page that another has overtaken unheard writes nothing over it", async (
   const before = await rows();
   await player.openFirstProduct();
   await player.holdUntil("Enter", "it is refused", ({ orders }) => orders.some(([, state]) => state === "NotSaved"));
+  await player.shows("Nothing was charged. Free some room, or start the game anew");
   assert.equal(await rows(), before);
   assert.equal(count(player.state, "shield", "Granted"), 1);
 
