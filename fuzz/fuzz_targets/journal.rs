@@ -149,7 +149,7 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
         let frames = versions.map(|version| salvaged(version, written, 0)).find(|frames| !frames.is_empty())?;
         let damage = Damage { salvaged: frames.len() as u64 };
         let found = Found { version: VERSION, torn: written.len() as u64, damage: Some(damage), ..Found::default() };
-        return Some((without_synced(frames), found));
+        return Some((without_cursors(frames), found));
     };
     let (mut records, mut end, mut last_append, mut is_unfinished) = (Vec::new(), HEADER, 0u32, false);
     let next = |last_append: u32| if version > 1 { last_append.wrapping_add(1) } else { 0 };
@@ -166,13 +166,13 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
     let damage = is_damage.then_some(Damage { salvaged: frames.len() as u64 });
     let torn_records = if is_damage { 0 } else { frames.len() as u64 };
     if is_damage {
-        records.extend(without_synced(frames));
+        records.extend(without_cursors(frames));
     }
     Some((records, Found { version, end: end as u64, last_append, is_unfinished, torn, torn_records, damage }))
 }
 
 /// What a sync said besides its receipts vouches for some that may be gone.
-fn without_synced(frames: Vec<Frame>) -> Vec<Record> {
+fn without_cursors(frames: Vec<Frame>) -> Vec<Record> {
     let records = frames.into_iter().map(|frame| frame.record);
     records.filter(|record| !matches!(record, Record::Synced(_) | Record::Counted(_))).collect()
 }

@@ -339,16 +339,14 @@ impl<B: Browser> WebStorage<B> {
         (contents.journal, contents.frames) = (journal, frames);
         Ok(())
     }
-}
 
-impl<B: Browser> WebStorage<B> {
     /// Why there is no device's key, and none can be made now.
     fn no_key_yet(&self, access: &Access) -> StorageError {
         let (trouble, advice) = match access {
             Access::ReadOnly(why) if !self.is_open_elsewhere => (why.clone(), "nothing can be bought here until then"),
             _ => ("another page has just begun to keep something here".to_owned(), "wait a moment"),
         };
-        StorageError::Browser { action: "beginning", trouble, advice }
+        StorageError::Browser { action: "writing", trouble, advice }
     }
 }
 
