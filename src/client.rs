@@ -27,7 +27,7 @@ pub use inventory::{Holdings, Ownership, Quantity};
 pub use machine::{Input, Machine, Output, Settings};
 pub use record::{Record, Signed};
 pub use session::{Session, Step};
-pub use storage::{Access, Storage, StorageError};
+pub use storage::{Access, Persistence, Storage, StorageError};
 pub use transport::{Request, Response, ServerAddress, Transport, TransportError};
 pub use view::{
     Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder, RECENT, SignedReceipt, Snapshot, Update,

@@ -42,8 +42,8 @@ pub mod ui;
 #[cfg(feature = "plugin")]
 pub mod prelude {
     pub use crate::client::{
-        AccountTrouble, AccountView, Asked, Connection, OfflineAllowance, OfflineGrants, OrderState, PlacedOrder,
-        ServerAddress,
+        AccountTrouble, AccountView, Asked, Connection, OfflineAllowance, OfflineGrants, OrderState, Persistence,
+        PlacedOrder, ServerAddress,
     };
     pub use crate::plugin::{
         AccountError, AccountUpdated, CatalogFailed, CatalogLoaded, ConnectionChanged, ConsumeError, ConsumeRefused,

@@ -11,6 +11,7 @@ mod disk;
 mod failures;
 mod keychain;
 mod life;
+mod pages;
 mod random;
 mod replacing;
 mod rot;

@@ -39,6 +39,7 @@ impl Known<'_, '_> {
             "owned": store.holdings().entitlements.keys().map(|name| name.as_str()).collect::<Vec<_>>(),
             "connection": format!("{:?}", store.connection()),
             "availability": store.availability().map_or_else(|error| error.to_string(), |()| "open".to_owned()),
+            "persistence": store.persistence().map(|persistence| format!("{persistence:?}")),
             "account": store.account().map(ToString::to_string),
             "device": store.device().map(|device| device.to_string()),
             "link_code": store.link_code().map(|issued| issued.code.to_string()),

@@ -12,6 +12,7 @@ mod appending;
 mod compacting;
 mod consuming;
 mod listening;
+mod not_saved;
 mod opening;
 mod orders;
 mod syncing;

@@ -88,6 +88,24 @@ pub(crate) enum Bug {
     SpendMore,
     /// An allowance is spent after its end.
     SpendAfterTheEnd,
+    /// A page acknowledges an append before the browser has written it.
+    QueuedBeforeWritten,
+    /// What the browser refused to write goes with the next write.
+    KeepRefused,
+    /// A write of which nobody knows what it left is reported as a plain failure.
+    UnknownIsFailure,
+    /// After such a write the next one appends, and does not write everything anew.
+    AppendAfterUnknown,
+    /// Each append is put in the place of the last one.
+    SameRow,
+    /// The keys are left out when everything is written anew.
+    AnewWithoutKeys,
+    /// A page writes while another has the lock.
+    WriteBesideAnother,
+    /// A page leaves no mark of its own.
+    SkipMark,
+    /// A page that was overtaken stays open.
+    StayOvertaken,
 }
 
 /// Whether a bug is switched on.
@@ -130,6 +148,19 @@ impl Bug {
         Self::TakeKeyBeforeDurable,
         Self::LeaveNextKey,
         Self::ForgetNextKey,
+    ];
+
+    /// Those of them in what a page keeps in its browser.
+    pub(crate) const OF_PAGES: [Self; 9] = [
+        Self::QueuedBeforeWritten,
+        Self::KeepRefused,
+        Self::UnknownIsFailure,
+        Self::AppendAfterUnknown,
+        Self::SameRow,
+        Self::AnewWithoutKeys,
+        Self::WriteBesideAnother,
+        Self::SkipMark,
+        Self::StayOvertaken,
     ];
 
     /// Those of them in syncing and spending offline, which only the simulated world can see.

@@ -6,7 +6,7 @@ use super::clock::Tick;
 use super::machine::{Input, Machine, Output, Settings};
 use super::record::Record;
 use super::seeded::{Bug, seeded};
-use super::storage::{Storage, StorageError};
+use super::storage::{Persistence, Storage, StorageError};
 use super::transport::Request;
 use super::view::{Snapshot, Update};
 use crate::protocol::{SecretKey, ServerKeys};
@@ -147,6 +147,16 @@ impl Session {
         self.storage.is_worth_reopening()
     }
 
+    /// Whether another copy of the game has taken over, so that the storage is to be opened again. A quick look.
+    pub fn is_overtaken(&self) -> bool {
+        self.storage.is_overtaken()
+    }
+
+    /// How long what is kept stays. A quick look.
+    pub fn persistence(&self) -> Persistence {
+        self.storage.persistence()
+    }
+
     /// Gives the storage back.
     pub fn close(self) -> Box<dyn Storage> {
         self.storage
@@ -255,7 +265,7 @@ impl NotOpened {
                 | StorageError::Browser { .. }
                 | StorageError::NoRandomness
                 | StorageError::Keychain { .. }
-        );
+        ) || storage.is_overtaken();
         Self { trouble: error.to_string(), try_again, storage }
     }
 }

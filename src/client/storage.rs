@@ -33,6 +33,20 @@ impl Access {
     }
 }
 
+/// How long what is kept on this device stays there, as far as anybody can promise. What the server has answered is in its
+/// books whatever becomes of it; what was ordered and not sent yet is here alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Persistence {
+    /// Until the player removes it: in files, or in a browser that has promised it (the Storage Standard's "persistent").
+    Persistent,
+    /// Until the browser needs the room, forgets sites that are not visited, or closes a private window (the Storage
+    /// Standard's "best-effort"): it throws everything away at once, and asks nobody.
+    BestEffort,
+    /// Until the game ends: in memory only.
+    InMemory,
+}
+
 /// What is known of a storage once it is open.
 #[derive(Debug)]
 pub struct Opened {
@@ -119,6 +133,17 @@ pub trait Storage: Debug + MaybeSend + 'static {
     /// Whether opening it again may give more than it gave the last time, when it was read-only. A quick look.
     fn is_worth_reopening(&mut self) -> bool {
         false
+    }
+
+    /// Whether another copy of the game has taken over what this one had open to write: nothing is written any more
+    /// before it is opened again. A quick look.
+    fn is_overtaken(&self) -> bool {
+        false
+    }
+
+    /// How long what is kept stays. It may change while the storage is open. A quick look.
+    fn persistence(&self) -> Persistence {
+        Persistence::Persistent
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::account::{AccountTrouble, AccountView, Asked};
 use super::inventory::Holdings;
 use super::machine::{ServerClock, Terms};
-use super::storage::Access;
+use super::storage::{Access, Persistence};
 use crate::protocol::sync::Balance;
 use crate::protocol::{
     AccountId, ItemId, KeyId, Money, OrderId, ProductId, Reason, Receipt, Status, Token, UnixSeconds,
@@ -208,6 +208,14 @@ pub struct Snapshot {
     pub troubles: Vec<String>,
 }
 
+impl Snapshot {
+    /// Those of the orders that nobody knew to be saved which are not, as what was read now shows.
+    pub(crate) fn lost(&self, mut in_doubt: Vec<PlacedOrder>) -> Vec<PlacedOrder> {
+        in_doubt.retain(|doubtful| self.orders.iter().all(|order| order.id != doubtful.id));
+        in_doubt
+    }
+}
+
 /// News for the game.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -257,6 +265,8 @@ pub enum Update {
         /// What came of it.
         outcome: Result<Box<AccountView>, AccountTrouble>,
     },
+    /// How long what is kept on this device stays: once the journal has been read, and when it changes.
+    Persistence(Persistence),
     /// Something was wrong that an order's state does not tell, in words.
     Trouble(String),
 }

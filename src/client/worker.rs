@@ -25,7 +25,7 @@ use super::clock::Clock;
 use super::machine::{Input, Settings};
 use super::session::{NotOpened, Session};
 use super::sleep::sleep;
-use super::storage::Storage;
+use super::storage::{Persistence, Storage};
 use super::transport::{Pending, Transport};
 use super::view::{Connection, Update};
 
@@ -138,6 +138,7 @@ async fn run(
 ) {
     let mut told = None;
     let mut wait = FIRST_REOPENING;
+    let mut in_doubt = Vec::new();
     loop {
         match Session::open_settled(settings.clone(), storage, clock.tick()).await {
             Ok((session, snapshot)) => {
@@ -148,13 +149,17 @@ async fn run(
                 if snapshot.access.may_write() {
                     wait = FIRST_REOPENING;
                 }
-                game.tell(vec![Update::Opened(Box::new(snapshot))]);
+                let persistence = session.persistence();
+                let lost = snapshot.lost(std::mem::take(&mut in_doubt));
+                let opened = [Update::Opened(Box::new(snapshot)), Update::Persistence(persistence)];
+                game.tell(opened.into_iter().chain(lost.into_iter().map(Update::Order)).collect());
                 let (transport, clock) = (transport.clone(), clock.clone());
-                let mut worker = Worker { session, transport, clock, game, request: None };
+                let mut worker = Worker { session, transport, clock, game, request: None, persistence };
                 if worker.run(&mut inbox, wait).await == Ended::ByTheGame {
                     return;
                 }
                 settings.offline = worker.session.machine().is_offline();
+                in_doubt.extend(worker.session.machine().orders_in_doubt(worker.clock.tick()));
                 storage = worker.session.close();
             }
             Err(NotOpened { trouble, try_again, storage: same }) => {
@@ -206,6 +211,8 @@ struct Worker<'a> {
     clock: Arc<dyn Clock>,
     game: &'a ToGame,
     request: Option<Pending>,
+    /// How long the game was told that what is kept stays.
+    persistence: Persistence,
 }
 
 impl Worker<'_> {
@@ -247,12 +254,19 @@ impl Worker<'_> {
                 inputs.push(command);
             }
             self.step(inputs).await;
+            if self.session.is_overtaken() {
+                return Ended::ToReopen;
+            }
         }
     }
 
     async fn step(&mut self, mut inputs: Vec<Input>) {
         while !inputs.is_empty() {
-            let step = self.session.step_settled(std::mem::take(&mut inputs), || self.clock.tick()).await;
+            let mut step = self.session.step_settled(std::mem::take(&mut inputs), || self.clock.tick()).await;
+            let persistence = self.session.persistence();
+            if std::mem::replace(&mut self.persistence, persistence) != persistence {
+                step.news.push(Update::Persistence(persistence));
+            }
             for update in &step.news {
                 if let Update::Connection(Connection::Retrying { trouble }) = update {
                     tracing::warn!("{trouble}; trying again by itself");

@@ -89,6 +89,7 @@ fn put(update: Update, store: &mut Store, commands: &mut Commands) {
             store.take_account(asked, &outcome);
             tell(commands, AccountUpdated { asked, outcome });
         }
+        Update::Persistence(persistence) => store.take_persistence(persistence),
         Update::Trouble(trouble) => tell(commands, StoreTrouble { trouble }),
     }
 }

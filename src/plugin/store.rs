@@ -2,6 +2,7 @@
 
 mod account;
 mod errors;
+mod news;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,8 +17,7 @@ use super::IapPlugin;
 use crate::client::machine::{Input, ServerClock, Terms};
 use crate::client::worker::NotTaken;
 use crate::client::{
-    Access, AccountView, Client, Clock, Connection, Holdings, OfflineAllowance, OrderState, PlacedOrder, RECENT,
-    SignedReceipt, Snapshot, Update,
+    Access, AccountView, Client, Clock, Connection, Holdings, OfflineAllowance, Persistence, PlacedOrder, SignedReceipt,
 };
 use crate::protocol::sync::Balance;
 use crate::protocol::{
@@ -50,6 +50,7 @@ pub struct Store {
     clock_untrusted: bool,
     allowance: Option<OfflineAllowance>,
     connection: Connection,
+    persistence: Option<Persistence>,
     offline: bool,
     last_tap: Option<(ProductId, Duration)>,
     has_server: bool,
@@ -90,6 +91,7 @@ impl Store {
             clock_untrusted: false,
             allowance: None,
             connection: Connection::NoServer,
+            persistence: None,
             offline: plugin.offline,
             last_tap: None,
             has_server: plugin.server.is_some(),
@@ -202,13 +204,13 @@ impl Store {
         self.orders.get(&id)
     }
 
-    /// The orders that are open, and at least the latest [`RECENT`] others; oldest first.
+    /// The orders that are open, and at least the latest [`RECENT`](crate::client::RECENT) others; oldest first.
     pub fn orders(&self) -> impl DoubleEndedIterator<Item = &PlacedOrder> {
         self.history.iter().filter_map(|id| self.orders.get(id))
     }
 
-    /// At least the latest [`RECENT`] receipts, verified, in the order in which they came; what each says, and the
-    /// signed text to show to others. Older ones are in the journal.
+    /// At least the latest [`RECENT`](crate::client::RECENT) receipts, verified, in the order in which they came; what
+    /// each says, and the signed text to show to others. Older ones are in the journal.
     pub fn receipts(&self) -> &[SignedReceipt] {
         &self.receipts
     }
@@ -221,6 +223,12 @@ impl Store {
     /// How this client and its server stand.
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// How long what is kept on this device stays there, once the journal is open. Where a browser may throw it away, a
+    /// game does well to offer a link code or a sign-in, and not to sell much offline.
+    pub fn persistence(&self) -> Option<Persistence> {
+        self.persistence
     }
 
     /// The catalogue, once it is loaded.
@@ -360,128 +368,6 @@ impl Store {
     fn is_double_tap(&self, product: &ProductId, now: Duration) -> bool {
         let last = self.last_tap.as_ref().filter(|(last, _)| last == product);
         last.is_some_and(|(_, at)| now.saturating_sub(*at) < self.double_tap)
-    }
-}
-
-/// What the systems put in.
-impl Store {
-    pub(super) fn has_news(&self) -> bool {
-        self.client.as_ref().is_some_and(Client::has_news)
-    }
-
-    pub(super) fn news(&mut self) -> Option<Vec<Update>> {
-        self.client.as_mut()?.news()
-    }
-
-    pub(super) fn open(&mut self, snapshot: Snapshot) {
-        self.orders.clear();
-        self.history.clear();
-        self.standing.clear();
-        self.consuming.clear();
-        if snapshot.access.may_write() && self.connection == Connection::ReadOnly {
-            self.connection = Connection::NoServer;
-        }
-        for order in snapshot.orders {
-            self.put_order(order);
-        }
-        self.receipts = snapshot.receipts;
-        self.holdings = snapshot.holdings;
-        self.wallet = snapshot.wallet;
-        self.allowance = snapshot.allowance;
-        let Snapshot { device, account, access, membership, .. } = snapshot;
-        self.open_account(membership);
-        self.state = State::Open { device, account, access };
-    }
-
-    fn belong_to(&mut self, now_device: KeyId, now_account: AccountId) {
-        if let State::Open { device, account, .. } = &mut self.state {
-            (*device, *account) = (now_device, now_account);
-        }
-    }
-
-    pub(super) fn fail(&mut self, reason: String) {
-        self.state = State::Failed(reason);
-    }
-
-    pub(super) fn put_order(&mut self, order: PlacedOrder) {
-        let standing = self.standing.entry(order.product.clone()).or_default();
-        if order.state.is_open() || order.state == OrderState::Granted {
-            standing.insert(order.id);
-        } else {
-            standing.remove(&order.id);
-        }
-        let id = order.id;
-        if self.orders.insert(id, order).is_none() {
-            self.history.push(id);
-        }
-        if self.history.len() > 2 * RECENT {
-            self.forget_old_orders();
-        }
-    }
-
-    /// Forgets the oldest orders that are not open, so that a store that sells for years does not grow with them.
-    fn forget_old_orders(&mut self) {
-        let mut too_many = self.history.len() - RECENT;
-        let Self { history, orders, standing, .. } = self;
-        history.retain(|id| {
-            let Some(order) = orders.get(id).filter(|order| too_many > 0 && !order.state.is_open()) else {
-                return true;
-            };
-            too_many -= 1;
-            if let Some(standing) = standing.get_mut(&order.product) {
-                standing.remove(id);
-            }
-            orders.remove(id);
-            false
-        });
-    }
-
-    pub(super) fn put_receipt(&mut self, receipt: SignedReceipt) {
-        self.receipts.push(receipt);
-        if self.receipts.len() > 2 * RECENT {
-            self.receipts.drain(..RECENT);
-        }
-    }
-
-    /// Puts in what is owned now, and returns what was.
-    pub(super) fn take_holdings(&mut self, holdings: Holdings) -> Holdings {
-        std::mem::replace(&mut self.holdings, holdings)
-    }
-
-    /// Items asked to be used up are, or could not be: what is owned says which.
-    pub(super) fn consumed(&mut self, item: &ItemId, quantity: u64) {
-        if let Some(waiting) = self.consuming.get_mut(item) {
-            *waiting = waiting.saturating_sub(quantity);
-        }
-    }
-
-    pub(super) fn take_wallet(&mut self, wallet: Vec<Balance>) {
-        self.wallet = wallet;
-    }
-
-    pub(super) fn take_server_clock(&mut self, clock: ServerClock) {
-        self.server_clock = Some(clock);
-    }
-
-    pub(super) fn take_clock_untrusted(&mut self, untrusted: bool) {
-        self.clock_untrusted = untrusted;
-    }
-
-    pub(super) fn take_allowance(&mut self, allowance: Option<OfflineAllowance>) {
-        self.allowance = allowance;
-    }
-
-    pub(super) fn take_connection(&mut self, connection: Connection) {
-        self.connection = connection;
-    }
-
-    pub(super) fn take_catalog(&mut self, catalog: Arc<Catalog>) {
-        self.catalog = Some(catalog);
-        self.catalog_trouble = None;
-    }
-
-    pub(super) fn refuse_catalog(&mut self, reason: String) {
-        self.catalog_trouble = Some(reason);
     }
 }
 

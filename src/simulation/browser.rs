@@ -1,31 +1,36 @@
-//! A page's database and lock that fail in every way that browsers do, and a client's life in it.
+//! A page's database and lock, which fail in every way that browsers do.
 //!
 //! A transaction is written as a whole or not at all, so a page that ends leaves what one of its writes left.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::is_full_run;
-use super::life::{Act, Life, Told};
-use super::random::Random;
+use super::life::Told;
 use super::shop::Shop;
 use crate::client::storage::web::{Browser, BrowserError, Change, Kept, Locking, Place, Unwritten};
 
 /// How a write can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub(super) enum Fault {
     /// There is no room: nothing is written, and the browser says so.
     Full,
     /// Nothing is written, and the browser does not say whether.
     Lost,
     /// It is written, and the browser says that something failed.
     LateWord,
-    /// The browser throws away what it kept, and nothing is written.
+    /// The browser throws away what it kept instead of writing.
     Evicted,
+    /// It has thrown away what it kept since the last write, and writes.
+    EvictedBefore,
 }
 
 impl Fault {
-    const ALL: [Self; 4] = [Self::Full, Self::Lost, Self::LateWord, Self::Evicted];
+    pub(super) const ALL: [Self; 5] = [Self::Full, Self::Lost, Self::LateWord, Self::Evicted, Self::EvictedBefore];
+
+    /// Whether what was kept is thrown away.
+    pub(super) fn evicts(self) -> bool {
+        matches!(self, Self::Evicted | Self::EvictedBefore)
+    }
 }
 
 /// What a page left that ended, with what was true then.
@@ -36,22 +41,26 @@ pub(super) struct Left {
     pub(super) shop: Shop,
 }
 
-type Database = BTreeMap<Place, Vec<u8>>;
+/// What a browser keeps.
+pub(super) type Database = BTreeMap<Place, Vec<u8>>;
 
 /// The browser of one player. Clones are the same one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SimulatedBrowser(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct State {
-    database: Database,
-    writes: u64,
+pub(super) struct State {
+    pub(super) database: Database,
+    pub(super) writes: u64,
     /// The writes that fail, how, and whether all after them do.
     faults: Vec<(u64, Fault, bool)>,
-    is_unreadable: bool,
-    has_no_locks: bool,
+    pub(super) is_unreadable: bool,
+    pub(super) has_no_locks: bool,
     /// Whether there is no room for another page's mark.
-    is_full: bool,
+    pub(super) is_full: bool,
+    /// Whether the browser promises to keep what is kept when it is asked, and whether it has.
+    pub(super) would_persist: bool,
+    is_persistent: bool,
     /// The pages that have the lock or wait for it, in order.
     queue: VecDeque<u64>,
     pages: u64,
@@ -84,12 +93,12 @@ impl SimulatedBrowser {
         self.state().queue.clear();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no test goes on after a panic")
     }
 
     /// Begins to remember what a page leaves that ends after a write.
-    fn record(&self) {
+    pub(super) fn record(&self) {
         let mut state = self.state();
         let database = state.database.clone();
         (state.recorded, state.left) = (vec![database], Some(Vec::new()));
@@ -104,17 +113,17 @@ impl SimulatedBrowser {
         }
     }
 
-    fn left(&self) -> Vec<Left> {
+    pub(super) fn left(&self) -> Vec<Left> {
         self.state().left.take().unwrap_or_default()
     }
 
-    fn fail(&self, write: u64, fault: Fault, for_ever: bool) {
+    pub(super) fn fail(&self, write: u64, fault: Fault, for_ever: bool) {
         let mut state = self.state();
         let first = state.writes + write;
         state.faults.push((first, fault, for_ever));
     }
 
-    fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.state().faults.clear();
     }
 }
@@ -135,7 +144,20 @@ impl Browser for Page {
         self.browser.state().queue.front() == Some(&self.number)
     }
 
-    fn ask_to_keep(&mut self) {}
+    fn give_up_lock(&mut self) {
+        let mut state = self.browser.state();
+        state.queue.retain(|page| *page != self.number);
+        state.queue.push_back(self.number);
+    }
+
+    fn ask_to_keep(&mut self) {
+        let mut state = self.browser.state();
+        state.is_persistent = state.would_persist;
+    }
+
+    fn is_persistent(&self) -> bool {
+        self.browser.state().is_persistent
+    }
 
     async fn claim(&mut self, mark: &[u8]) -> Result<(), BrowserError> {
         let mut state = self.browser.state();
@@ -160,6 +182,9 @@ impl Browser for Page {
         state.writes += 1;
         let strikes = |(first, _, for_ever): &&(u64, Fault, bool)| number == *first || (*for_ever && number > *first);
         let fault = state.faults.iter().find(strikes).map(|(_, fault, _)| *fault);
+        if fault == Some(Fault::EvictedBefore) {
+            state.database.clear();
+        }
         match state.database.get(&Place::Mark) {
             Some(mark) if *mark != change.mark => {
                 return Err(BrowserError { trouble: "overtaken".to_owned(), left: Unwritten::Overtaken });
@@ -172,7 +197,7 @@ impl Browser for Page {
         if fault == Some(Fault::Evicted) {
             state.database.clear();
         }
-        if matches!(fault, None | Some(Fault::LateWord)) {
+        if matches!(fault, None | Some(Fault::LateWord | Fault::EvictedBefore)) {
             if change.anew {
                 state.database.retain(|place, _| matches!(place, Place::Damaged(_)));
                 state.database.insert(Place::Mark, change.mark);
@@ -184,7 +209,7 @@ impl Browser for Page {
             state.recorded.push(database);
         }
         match fault {
-            None => Ok(()),
+            None | Some(Fault::EvictedBefore) => Ok(()),
             Some(Fault::Full) => Err(BrowserError { trouble: "full".to_owned(), left: Unwritten::AsItWas }),
             Some(fault) => Err(BrowserError { trouble: format!("{fault:?}"), left: Unwritten::Unknown }),
         }
@@ -194,275 +219,5 @@ impl Browser for Page {
 impl Drop for Page {
     fn drop(&mut self) {
         self.browser.state().queue.retain(|page| *page != self.number);
-    }
-}
-
-fn new_life(seed: u64) -> Life {
-    Life::in_browser(SimulatedBrowser::default(), &Told::default(), &Shop::new(), seed)
-}
-
-fn browser(life: &Life) -> SimulatedBrowser {
-    life.browser.clone().expect("a life in a browser")
-}
-
-/// What a player does in some days, at random.
-fn acts(random: &mut Random, count: usize) -> Vec<Act> {
-    let any = |random: &mut Random| Act::ALL[usize::try_from(random.below(Act::ALL.len() as u64)).expect("small")];
-    [Act::Reopen].into_iter().chain((1..count).map(|_| any(random))).collect()
-}
-
-/// Loads the page anew, and asks whether everything is still true, and life goes on.
-fn check(mut life: Life) -> Result<(), String> {
-    browser(&life).heal();
-    life.reopen();
-    life.check()?;
-    life.converge()?;
-    life.go_on()
-}
-
-/// Pages that end after each of their writes, and again while the next one opens; says how often.
-fn end_at_every_write(lives: u64, seed: u64) -> Result<u64, String> {
-    let (mut random, mut ends) = (Random::new(seed), 0);
-    for number in 0..lives {
-        let mut life = new_life(random.next());
-        browser(&life).record();
-        acts(&mut random, 12).into_iter().for_each(|act| life.act(act));
-        for left in browser(&life).left() {
-            let told = |wrong| format!("{wrong}\nin the life {number} of seed {seed}");
-            let mut next = Life::after_page(&left, random.next());
-            browser(&next).record();
-            next.reopen();
-            let again = browser(&next).left();
-            ends += 1 + again.len() as u64;
-            check(next).map_err(told)?;
-            again.iter().try_for_each(|left| check(Life::after_page(left, 5)).map_err(told))?;
-        }
-    }
-    Ok(ends)
-}
-
-/// Writes that fail: each one of a life, in each way, once and for ever; says how many lives there were.
-fn fail_every_write(lives: u64, seed: u64) -> Result<u64, String> {
-    let (mut random, mut count) = (Random::new(seed), 0);
-    for number in 0..lives {
-        let (acts, born) = (acts(&mut random, 10), random.next());
-        let mut usual = new_life(born);
-        acts.iter().for_each(|act| usual.act(*act));
-        let writes = browser(&usual).state().writes;
-        for fault in Fault::ALL {
-            for (write, for_ever) in (0..writes).flat_map(|write| [(write, false), (write, true)]) {
-                count += 1;
-                let mut life = new_life(born);
-                browser(&life).fail(write, fault, for_ever);
-                for act in &acts {
-                    // A page that is closed while its browser has thrown everything away has nothing to come back to.
-                    let reopens = *act == Act::Reopen && fault == Fault::Evicted;
-                    if !reopens || life.session.is_none() {
-                        life.act(*act);
-                    }
-                }
-                browser(&life).heal();
-                if life.session.is_none() {
-                    life.reopen();
-                }
-                // What could not be written is written a while later; until then a page that is closed takes it along.
-                life.wait();
-                life.act(Act::Buy);
-                life.wait();
-                let told = |wrong| {
-                    format!("{wrong}\n{fault:?} at the write {write}, {for_ever}, in the life {number} of seed {seed}")
-                };
-                check(life).map_err(told)?;
-            }
-        }
-    }
-    Ok(count)
-}
-
-#[test]
-fn page_that_ends_at_any_write_leaves_everything_that_was_acknowledged() {
-    let lives = if is_full_run() { 3_000 } else { 40 };
-    let ends = end_at_every_write(lives, 11).unwrap_or_else(|wrong| panic!("{wrong}"));
-    println!("pages in a browser: {lives} lives, ended {ends} times");
-    assert!(ends > lives);
-}
-
-#[test]
-fn whatever_a_browser_does_to_a_write_nothing_acknowledged_is_lost() {
-    let lives = if is_full_run() { 1_000 } else { 12 };
-    let failed = fail_every_write(lives, 12).unwrap_or_else(|wrong| panic!("{wrong}"));
-    println!("pages in a browser: {failed} lives in which a write failed");
-    assert!(failed > lives);
-}
-
-#[test]
-fn order_that_a_full_browser_refused_says_so_and_the_next_one_is_queued() {
-    let mut life = new_life(1);
-    life.act(Act::Reopen);
-    browser(&life).fail(0, Fault::Full, false);
-    life.act(Act::Buy);
-    assert_eq!(life.told.queued.len(), 0);
-    life.act(Act::Buy);
-    assert_eq!(life.told.queued.len(), 1);
-    check(life).expect("everything is true");
-}
-
-#[test]
-fn order_that_may_be_kept_is_never_said_not_to_be_saved_whatever_fails_after_it() {
-    for second in Fault::ALL {
-        let mut life = new_life(1);
-        life.act(Act::Reopen);
-        browser(&life).fail(0, Fault::LateWord, false);
-        browser(&life).fail(1, second, true);
-        life.act(Act::Buy);
-        life.wait();
-        life.wait();
-        assert!(life.session.is_some());
-        if second == Fault::Evicted {
-            // It is in the memory of this page alone until it can be written.
-            browser(&life).heal();
-            life.wait();
-            life.wait();
-        }
-        check(life).unwrap_or_else(|wrong| panic!("{second:?}: {wrong}"));
-    }
-}
-
-#[test]
-fn page_that_lost_its_lock_unheard_writes_nothing_over_what_another_has_written() {
-    let mut first = new_life(1);
-    first.act(Act::Reopen);
-    first.act(Act::Buy);
-    // The browser puts the page away and takes its lock, and brings it back later.
-    browser(&first).page_ended();
-    let mut second = Life::in_browser(browser(&first), &first.told, &first.shop, 2);
-    second.open_beside();
-    second.act(Act::Buy);
-    assert_eq!(second.told.queued.len(), 2);
-    let kept = browser(&second).state().database.clone();
-    first.act(Act::Buy);
-    first.wait();
-    assert_eq!(first.told.queued.len(), 1, "nothing is acknowledged that is not kept");
-    assert_eq!(browser(&second).state().database, kept);
-    first.session = None;
-    second.session = None;
-    check(second).expect("everything is true");
-}
-
-#[test]
-fn second_page_looks_on_and_takes_over_when_the_first_is_closed() {
-    let mut first = new_life(1);
-    first.act(Act::Reopen);
-    first.act(Act::Buy);
-    let mut second = Life::in_browser(browser(&first), &first.told, &first.shop, 2);
-    second.open_beside();
-    assert!(first.may_write() && !second.may_write());
-    let session = second.session.as_mut().expect("it is open to look at");
-    assert!(!session.is_worth_reopening());
-    first.session = None;
-    assert!(session.is_worth_reopening());
-    second.session = None;
-    second.open_beside();
-    second.check().expect("what the first page queued is there");
-    assert!(second.may_write());
-}
-
-#[test]
-fn storage_that_is_denied_is_said_and_opens_when_it_is_allowed() {
-    let mut life = new_life(1);
-    browser(&life).state().is_unreadable = true;
-    life.act(Act::Reopen);
-    assert!(life.session.is_none());
-    let told = "reading what is kept in this browser failed: storage is denied";
-    assert!(life.troubles.iter().any(|trouble| trouble.starts_with(told)), "{:?}", life.troubles);
-    browser(&life).state().is_unreadable = false;
-    life.act(Act::Reopen);
-    assert!(life.may_write());
-}
-
-#[test]
-fn browser_that_can_keep_nothing_says_why_with_a_first_visit_and_with_a_later_one() {
-    type Switch = fn(&mut State) -> &mut bool;
-    let lacks: [(Switch, &str); 2] =
-        [(|state| &mut state.has_no_locks, "not from HTTPS"), (|state| &mut state.is_full, "there is no room left")];
-    for (lack, words) in lacks {
-        let mut life = new_life(1);
-        *lack(&mut browser(&life).state()) = true;
-        life.act(Act::Reopen);
-        assert!(life.session.is_none());
-        let told = |life: &Life| life.troubles.iter().any(|trouble| trouble.contains(words));
-        assert!(told(&life), "{:?}", life.troubles);
-        *lack(&mut browser(&life).state()) = false;
-        life.act(Act::Reopen);
-        assert!(life.may_write());
-
-        life.act(Act::Buy);
-        *lack(&mut browser(&life).state()) = true;
-        life.act(Act::Reopen);
-        assert!(!life.may_write());
-        *lack(&mut browser(&life).state()) = false;
-        life.act(Act::Reopen);
-        assert!(life.may_write());
-        life.check().and_then(|()| life.converge()).expect("everything that was queued is there");
-    }
-}
-
-/// A life with some orders that are answered, and what its browser keeps.
-fn with_rows() -> Life {
-    let mut life = new_life(3);
-    for act in [Act::Reopen, Act::Buy, Act::Exchange, Act::Buy, Act::Exchange, Act::Buy, Act::Exchange] {
-        life.act(act);
-    }
-    life
-}
-
-#[test]
-fn row_that_is_missing_or_damaged_is_reported_and_the_feed_brings_back_what_it_said() {
-    let usual = with_rows();
-    let rows = browser(&usual).state().database.clone();
-    let journal: Vec<_> = rows.keys().filter(|place| matches!(place, Place::Journal(_))).copied().collect();
-    assert!(journal.len() > 6, "{journal:?}");
-    // What the last rows said is not missed by what comes after them: the server says it again.
-    for place in &journal[..journal.len() - 2] {
-        for is_missing in [true, false] {
-            let mut life = with_rows();
-            if is_missing {
-                browser(&life).state().database.remove(place);
-            } else {
-                browser(&life).state().database.get_mut(place).map(|bytes| flip(bytes)).expect("it is there");
-            }
-            life.troubles.clear();
-            life.reopen();
-            assert!(life.may_write(), "{place:?} {:?}", life.troubles);
-            let is_told = life.troubles.iter().any(|trouble| trouble.contains("was damaged at byte"));
-            assert!(is_told, "{place:?} {is_missing} {:?}", life.troubles);
-            assert!(life.troubles.iter().any(|trouble| trouble.contains("are kept as part 0")), "{:?}", life.troubles);
-            let kept = browser(&life).state().database.keys().any(|place| matches!(place, Place::Damaged(_)));
-            assert!(kept, "{place:?}");
-            life.troubles.clear();
-            life.converge().unwrap_or_else(|wrong| panic!("{place:?} {is_missing}: {wrong}"));
-        }
-    }
-}
-
-/// Changes a bit in the middle.
-fn flip(bytes: &mut [u8]) {
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 4;
-}
-
-#[test]
-fn key_that_is_replaced_is_one_that_the_server_knows_whenever_the_page_ends() {
-    let mut life = with_rows();
-    browser(&life).record();
-    life.replace_key();
-    let left = browser(&life).left();
-    assert!(left.len() > 3);
-    for left in left {
-        let mut next = Life::after_page(&left, 4);
-        next.reopen();
-        next.check().expect("everything is true");
-        next.converge().expect("the server knows it");
-        assert_eq!(next.device(), next.shop.device());
     }
 }

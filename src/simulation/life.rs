@@ -16,7 +16,7 @@ use crate::client::record::{Record, Signed};
 use crate::client::storage::Storage;
 use crate::client::storage::file::FileStorage;
 use crate::client::storage::web::WebStorage;
-use crate::client::{AccountWish, Holdings, OrderState, Request, Session, Snapshot, Tick, Update};
+use crate::client::{AccountWish, Holdings, OrderState, PlacedOrder, Request, Session, Snapshot, Tick, Update};
 use crate::protocol::{ConsumptionId, Currency, KeyId, Micros, Money, OrderId, Sha256};
 
 /// Something to do.
@@ -171,7 +171,19 @@ impl Life {
         self.told.use_saved = 0;
     }
 
+    /// What another page of the same player was told is true here, too.
+    pub(super) fn has_also_heard(&mut self, other: &Told) {
+        self.told.asked.extend(&other.asked);
+        self.told.queued.extend(&other.queued);
+        self.told.not_saved.extend(&other.not_saved);
+    }
+
     fn open(&mut self) {
+        self.open_with(Vec::new());
+    }
+
+    /// Opens the store; of these orders nobody knew whether they were saved when it was open before.
+    fn open_with(&mut self, in_doubt: Vec<PlacedOrder>) {
         let mut settings = Settings::new(game(), vec![self.shop.public_key()]);
         settings.poll = Duration::from_secs(1_000_000);
         let (before, tick) = (self.told.clone(), self.tick());
@@ -183,7 +195,9 @@ impl Life {
         self.remember(&before);
         match opened {
             Ok((session, snapshot)) => {
+                let lost = snapshot.lost(in_doubt);
                 self.take(snapshot);
+                lost.into_iter().for_each(|order| self.hear(Update::Order(order)));
                 self.session = Some(session);
                 self.step(vec![Input::TimePassed]);
             }
@@ -273,6 +287,13 @@ impl Life {
 
     /// Lets time pass until the client wants to be woken.
     pub(super) fn wait(&mut self) {
+        let looks_on = !self.may_write();
+        if let Some(session) = self.session.as_mut().filter(|_| looks_on)
+            && session.is_worth_reopening()
+        {
+            self.session = None;
+            self.open();
+        }
         let tick = self.tick();
         let wake_at = self.session.as_ref().and_then(|session| session.machine().wake_at(tick));
         self.elapsed = self.elapsed.max(wake_at.unwrap_or_default().min(self.elapsed + Duration::from_secs(60)));
@@ -291,6 +312,11 @@ impl Life {
         self.remember(&before);
         self.request = step.request.or(self.request.take());
         step.news.into_iter().for_each(|update| self.hear(update));
+        if let Some(overtaken) = self.session.take_if(|session| session.is_overtaken()) {
+            let in_doubt = overtaken.machine().orders_in_doubt(tick);
+            drop(overtaken);
+            self.open_with(in_doubt);
+        }
         if let Some(moments) = &mut self.moments {
             let (told, shop) = (self.told.clone(), self.shop.clone());
             moments.push(Moment { content: self.disk.content(), told, shop });

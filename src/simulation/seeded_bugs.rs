@@ -4,8 +4,8 @@ use super::crashes::{Extent, exhaust};
 use super::disk::{FaultKind, Thoroughness};
 use super::failures::fail_every_call;
 use super::life::{Act, Life};
-use super::replacing;
 use super::rot::rot;
+use super::{pages, replacing};
 use crate::client::seeded::{Bug, with};
 
 /// Everything that looks for bugs, as small as it can be and still find them all. Says what was found, if anything.
@@ -80,10 +80,25 @@ fn without_a_bug_nothing_is_found() {
 }
 
 #[test]
+fn without_a_bug_nothing_is_found_in_what_pages_keep() {
+    assert_eq!(pages::search(), None);
+}
+
+#[test]
 fn every_seeded_bug_is_caught() {
+    let all = Bug::ALL.iter().map(|&bug| (bug, with(bug, || search(needs_failures(bug)))));
+    assert_caught(all);
+}
+
+#[test]
+fn every_seeded_bug_in_what_pages_keep_is_caught() {
+    assert_caught(Bug::OF_PAGES.iter().map(|&bug| (bug, with(bug, pages::search))));
+}
+
+fn assert_caught(searched: impl Iterator<Item = (Bug, Option<String>)>) {
     let mut missed = Vec::new();
-    for bug in Bug::ALL {
-        match with(bug, || search(needs_failures(bug))) {
+    for (bug, found) in searched {
+        match found {
             Some(found) => println!("{bug:?}: {}", found.lines().next().unwrap_or_default()),
             None => missed.push(bug),
         }

@@ -44,7 +44,7 @@ test("a second tab is read-only, says so, and takes over when the first is close
   await context.close();
 });
 
-test("a page that another has overtaken unheard writes nothing over it, and says what to do", async () => {
+test("a page that another has overtaken unheard writes nothing over it, and goes on when that is closed", async () => {
   const context = await browser.newContext(SMALL);
   const player = await Player.join(context, world);
   await player.isOnline();
@@ -63,15 +63,24 @@ test("a page that another has overtaken unheard writes nothing over it, and says
   });
   const before = await rows();
   await player.openFirstProduct();
-  await player.holdUntil("Enter", "it is refused", ({ orders }) => orders.some(([, state]) => state === "NotSaved"));
-  await player.shows("Nothing was charged. Free some room, or start the game anew");
+  const isRefused = ({ orders }) => orders.some(([, state]) => state === "NotSaved");
+  await player.holdUntil("Enter", "it is refused", isRefused);
+  // Nobody has the lock, so it is this page's again, which reads what is kept anew.
+  const refused = player.heard.findIndex(isRefused);
+  await player.isOnline();
+  const looked = player.heard.slice(refused).find(({ connection }) => connection === "ReadOnly");
+  assert.match(looked?.availability ?? "it never looked on", /open in another tab/);
   assert.equal(await rows(), before);
   assert.equal(count(player.state, "shield", "Granted"), 1);
+  await player.leaveShop();
+  await player.buyFirst("Granted");
+  assert.equal(player.state.shield, 2);
 
   await player.reload();
   await player.isOnline();
-  await player.buyFirst("Granted");
-  assert.equal(player.state.shield, 2);
+  assert.equal(count(player.state, "shield", "Granted"), 2);
+  assert.equal((await world.audit()).orders, 5);
+  player.assertIsWell();
   await context.close();
 });
 

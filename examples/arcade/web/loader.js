@@ -113,6 +113,7 @@ function told(line) {
   const state = JSON.parse(line);
   if (!part("curtain").hidden) begin();
   part("identity").textContent = state.account ? `Account ${state.account}` : state.availability;
+  part("keeping").hidden = state.persistence !== "BestEffort";
   const code = state.link_code ? `Link code: ${state.link_code}. Type it on the other device within ten minutes.` : "";
   part("answer").textContent = [code, state.asked].filter(Boolean).join(" ");
   if (new URLSearchParams(location.search).has("tell")) console.log(line);

@@ -1,15 +1,14 @@
 //! What becomes durable, and what changes once it is: orders, receipts, and items used up.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::Learned;
 use super::allowance::Spending;
 use super::consuming::Pending;
+use super::not_saved::not_saved;
 use super::orders::OpenOrder;
-use super::syncing::jitter;
 use super::{ChainHead, Machine, OfflineGrants, OrderState, Output, PlacedOrder, Settled, SignedReceipt, Terms};
 use crate::client::clock::Tick;
 use crate::client::record::{Consumed, Counted, Provisional, Record, Signed, Synced};
@@ -23,8 +22,6 @@ use crate::protocol::{
 
 /// The most that one append takes at once.
 const MAX_BATCH: usize = 256;
-/// The longest wait before it is tried again to save what may or may not be saved.
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// Something that waits to become durable.
 #[derive(Clone, Debug)]
@@ -80,10 +77,10 @@ pub(super) struct Appending {
     consumed: u64,
     records: Arc<[Record]>,
     /// What the disk said when it was not known whether it is durable.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
     /// When to try again then.
-    retry_at: Option<Duration>,
-    failures: u32,
+    pub(super) retry_at: Option<Duration>,
+    pub(super) failures: u32,
 }
 
 /// An order as it was before a receipt.
@@ -155,7 +152,8 @@ impl Machine {
     fn prepare(&self, waiting: Waiting, batch: &mut Batch, tick: Tick, outputs: &mut Vec<Output>) {
         let waiting = match waiting {
             Waiting::Purchase(terms) if self.membership.is_revoked() => {
-                return not_saved(&terms, "this device was removed from its account", tick, outputs);
+                let trouble = "this device was removed from its account";
+                return outputs.push(Output::Tell(Update::Order(not_saved(&terms, trouble, tick))));
             }
             Waiting::Purchase(terms) => match self.sign(&terms, batch, tick) {
                 Ok((order, token)) => {
@@ -175,7 +173,7 @@ impl Machine {
                     }
                     Waiting::SignedOrder { terms, sha256: summary.sha256, signed, provisional }
                 }
-                Err(trouble) => return not_saved(&terms, &trouble, tick, outputs),
+                Err(trouble) => return outputs.push(Output::Tell(Update::Order(not_saved(&terms, &trouble, tick)))),
             },
             Waiting::Consume { id, item, quantity } if self.settings.server_keys.is_empty() => {
                 batch.records.push(Record::Consumed(Consumed { item: item.clone(), quantity, at: tick.unix }));
@@ -215,11 +213,6 @@ impl Machine {
             signed @ (Waiting::SignedOrder { .. } | Waiting::SignedConsumption(_)) => signed,
         };
         batch.meaning.push(waiting);
-    }
-
-    /// When to try an append again of which it is not known whether it is durable.
-    pub(super) fn next_append(&self) -> Option<Duration> {
-        self.appending.as_ref().and_then(|appending| appending.retry_at)
     }
 
     fn sign(&self, terms: &Terms, batch: &Batch, tick: Tick) -> Result<(Order, Token), String> {
@@ -274,51 +267,6 @@ impl Machine {
                 Waiting::Account(learned) => self.account_learned(&learned),
                 Waiting::Purchase(_) => {}
             }
-        }
-    }
-
-    /// The append under way failed and left nothing behind. Orders are gone, and say so; receipts will come again.
-    pub(super) fn append_failed(&mut self, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
-        let meaning = self.appending.take().map_or_else(Vec::new, |appending| appending.meaning);
-        for failed in meaning {
-            let Some(again) = not_saved_at_all(failed, trouble, tick, outputs) else { continue };
-            if let Waiting::Receipts(answered) = again
-                && seeded(Bug::CursorWithoutReceipts)
-            {
-                self.orders.forget_unanswered();
-                self.cursor = answered.synced.cursor;
-            }
-            self.account_not_saved(trouble);
-            self.failed(trouble, None, tick);
-        }
-        outputs.push(Output::Tell(Update::Trouble(trouble.to_owned())));
-    }
-
-    /// It is not known whether the append under way is durable. It is tried again until the disk says one or the
-    /// other; its orders say so, and nothing else is ordered or used up until then.
-    pub(super) fn append_uncertain(&mut self, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
-        if let Some(appending) = &mut self.appending {
-            let longest = LONGEST_RETRY.min(Duration::from_secs(1) * 2u32.pow(appending.failures.min(6)));
-            appending.failures = appending.failures.saturating_add(1);
-            appending.trouble = Some(trouble.to_owned());
-            // At least half of it, so that a disk that is failing is left alone for a while.
-            appending.retry_at = Some(tick.elapsed + longest / 2 + jitter(longest / 2, tick.random));
-            for waiting in &appending.meaning {
-                if let Waiting::SignedOrder { terms, .. } = waiting {
-                    let mut order = PlacedOrder::new(terms, tick.unix);
-                    order.trouble = Some(trouble.to_owned());
-                    outputs.push(Output::Tell(Update::Order(order)));
-                }
-            }
-        }
-        self.refuse_waiting(trouble, tick, outputs);
-        outputs.push(Output::Tell(Update::Trouble(trouble.to_owned())));
-    }
-
-    /// Nothing is ordered or used up after something of which nobody knows whether it is saved; receipts wait.
-    fn refuse_waiting(&mut self, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
-        for waiting in mem::take(&mut self.waiting) {
-            self.waiting.extend(not_saved_at_all(waiting, trouble, tick, outputs));
         }
     }
 
@@ -467,24 +415,4 @@ impl Machine {
         let signed = self.orders.get(order).map(|open| open.sha256);
         signed.is_none_or(|signed| signed == sha256)
     }
-}
-
-/// Says of what could not be saved that it is gone, and gives back what nobody asked for and will come again.
-fn not_saved_at_all(waiting: Waiting, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) -> Option<Waiting> {
-    match waiting {
-        Waiting::Purchase(terms) | Waiting::SignedOrder { terms, .. } => not_saved(&terms, trouble, tick, outputs),
-        Waiting::Consume { item, quantity, .. } => {
-            outputs.push(Output::Tell(Update::Consumed { item, quantity, saved: false }));
-        }
-        Waiting::SignedConsumption(pending) => outputs.push(Output::Tell(pending.not_saved())),
-        again @ (Waiting::Receipts(_) | Waiting::Account(_)) => return Some(again),
-    }
-    None
-}
-
-fn not_saved(terms: &Terms, trouble: &str, tick: Tick, outputs: &mut Vec<Output>) {
-    let mut order = PlacedOrder::new(terms, tick.unix);
-    order.state = OrderState::NotSaved;
-    order.trouble = Some(trouble.to_owned());
-    outputs.push(Output::Tell(Update::Order(order)));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Access, Keep, Opened, Replay, Storage, StorageError};
+use super::{Access, Keep, Opened, Persistence, Replay, Storage, StorageError};
 use crate::client::clock::random_bits;
 use crate::client::record::Record;
 use crate::protocol::SecretKey;
@@ -72,6 +72,10 @@ impl Storage for MemoryStorage {
     fn take_next_key(&mut self) -> Result<(), StorageError> {
         self.contents(|contents| contents.key = contents.next_key.take().or(contents.key.take()));
         Ok(())
+    }
+
+    fn persistence(&self) -> Persistence {
+        Persistence::InMemory
     }
 }
 

@@ -8,114 +8,36 @@
 //! One page at a time writes: it holds a lock of the browser's (Web Locks). Others open read-only, and one of them takes
 //! over when that page is closed, or crashes. Who has the lock leaves a mark of its own in the database, and looks for it
 //! in each transaction: a page that was put away with its lock, and comes back when another has written, writes nothing
-//! any more.
+//! over that; it waits for the lock behind the other.
 
+mod browser;
 #[cfg(target_family = "wasm")]
 mod indexed_db;
 #[cfg(target_family = "wasm")]
 mod lock;
-
-use std::fmt::Debug;
+#[cfg(target_family = "wasm")]
+mod persistence;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
+pub use browser::{Browser, BrowserError, Change, Kept, Locking, Place, Unwritten};
 #[cfg(target_family = "wasm")]
 pub use indexed_db::IndexedDb;
 
 use super::memory::new_seed;
-use super::{Access, Doing, Keep, Opened, Replay, Storage, StorageError, no_journal};
-use crate::client::MaybeSend;
+use super::{Access, Doing, Keep, Opened, Persistence, Replay, Storage, StorageError, no_journal};
 use crate::client::clock::random_bits;
 use crate::client::journal::{self, Found, FrameWriter, HEADER, VERSION};
 use crate::client::record::Record;
+use crate::client::seeded::{Bug, seeded};
 use crate::protocol::SecretKey;
 use crate::protocol::digest::base64url_32;
 
 /// How the database is called to a person.
 const SHOWN: &str = "in this browser";
+/// What is said where another page has the lock.
+const OPEN_ELSEWHERE: &str = "this game is open in another tab or window of this browser; close it there to buy here";
 /// How many damaged parts are kept.
 const MOST_ASIDE: usize = 16;
-
-/// A browser's database and lock, as narrow as the storage needs them.
-pub trait Browser: Debug + MaybeSend + 'static {
-    /// Takes the lock of this save, if it is not held already.
-    fn lock(&mut self) -> impl Future<Output = Locking>;
-
-    /// Whether the lock, which another page held, has come to this one.
-    fn has_lock_come(&self) -> bool;
-
-    /// Leaves this mark in the place of the last page's: from here on only this page writes.
-    fn claim(&mut self, mark: &[u8]) -> impl Future<Output = Result<(), BrowserError>>;
-
-    /// Asks the browser not to throw away what is kept: from now on there is something to lose. Nobody waits for it.
-    fn ask_to_keep(&mut self);
-
-    /// Everything that is kept.
-    fn read(&mut self) -> impl Future<Output = Result<Kept, BrowserError>>;
-
-    /// Writes all of a change or nothing of it, and is done when it is durable. Nothing is written where another mark is than
-    /// the change's; and where there is none, since everything was thrown away, only a change that is anew.
-    fn write(&mut self, change: Change) -> impl Future<Output = Result<(), BrowserError>>;
-}
-
-/// What came of taking the lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Locking {
-    /// It is held by this page.
-    Held,
-    /// Another page holds it; it comes to this one when that lets go of it.
-    Elsewhere,
-    /// There are no locks here; in words, why.
-    Impossible(String),
-}
-
-/// Where something is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// The device's key, as a line of base64url.
-    Key,
-    /// The key that is to take its place.
-    NextKey,
-    /// A row of the journal.
-    Journal(u32),
-    /// What was set aside after damage.
-    Damaged(u32),
-    /// The mark of the page that writes.
-    Mark,
-}
-
-/// What is kept, in order.
-pub type Kept = Vec<(Place, Vec<u8>)>;
-
-/// What is to be written in one transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// The mark that this page has left.
-    pub mark: Vec<u8>,
-    /// Whether the keys and all rows of the journal that are there go first.
-    pub anew: bool,
-    /// What is put where, in place of what is there.
-    pub puts: Kept,
-}
-
-/// Why a browser did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrowserError {
-    /// What it said.
-    pub trouble: String,
-    /// What came of the change.
-    pub left: Unwritten,
-}
-
-/// What a write that failed has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unwritten {
-    /// What was there before: there is no room.
-    AsItWas,
-    /// That, or all of the change; or everything was thrown away.
-    Unknown,
-    /// What another page writes, which has taken over.
-    Overtaken,
-}
 
 /// A storage in a browser.
 #[derive(Debug)]
@@ -138,6 +60,8 @@ pub struct WebStorage<B: Browser> {
     asides: usize,
     /// What there was before the calls whose outcome is not durable yet.
     before: Option<Before>,
+    /// Whether another page has taken over since it was opened.
+    is_overtaken: bool,
 }
 
 /// A journal and the device's keys.
@@ -173,24 +97,27 @@ impl<B: Browser> WebStorage<B> {
             aside: Vec::new(),
             asides: 0,
             before: None,
+            is_overtaken: false,
         }
     }
 
     async fn load(&mut self) -> Result<(), StorageError> {
         self.access = None;
         let locking = self.browser.lock().await;
+        let locking = if seeded(Bug::WriteBesideAnother) { Locking::Held } else { locking };
         self.is_open_elsewhere = locking == Locking::Elsewhere;
         let access = match locking {
             Locking::Held => {
                 self.mark = random_bits().ok_or(StorageError::NoRandomness)?.to_vec();
+                if seeded(Bug::SkipMark) {
+                    self.mark.clear();
+                }
                 match self.browser.claim(&self.mark).await {
                     Ok(()) => Access::ReadWrite,
                     Err(error) => Access::ReadOnly(not_written(error.trouble).to_string()),
                 }
             }
-            Locking::Elsewhere => Access::ReadOnly(
-                "this game is open in another tab or window of this browser; close it there to buy here".to_owned(),
-            ),
+            Locking::Elsewhere => Access::ReadOnly(OPEN_ELSEWHERE.to_owned()),
             Locking::Impossible(why) => {
                 Access::ReadOnly(format!("pages cannot be locked here ({why}); open the game over HTTPS to buy"))
             }
@@ -202,7 +129,7 @@ impl<B: Browser> WebStorage<B> {
         })?;
         let mut contents = Contents::default();
         (self.written, self.asides, self.before) = ((0, 0), 0, None);
-        (self.is_anew, self.is_unsure) = (false, false);
+        (self.is_anew, self.is_unsure, self.is_overtaken) = (false, false, false);
         self.aside.clear();
         for (place, bytes) in kept {
             match place {
@@ -226,9 +153,9 @@ impl<B: Browser> WebStorage<B> {
     async fn write(&mut self) -> Result<(), StorageError> {
         let (length, rows) = self.written;
         let first_new = if self.is_anew { 0 } else { length };
-        let row = if self.is_anew { 0 } else { rows };
+        let row = if self.is_anew { 0 } else { rows.saturating_sub(u32::from(seeded(Bug::SameRow))) };
         let mut puts = self.aside.clone();
-        if self.is_anew {
+        if self.is_anew && !seeded(Bug::AnewWithoutKeys) {
             let keys = [(Place::Key, &self.contents.key), (Place::NextKey, &self.contents.next_key)];
             puts.extend(keys.into_iter().filter_map(|(place, key)| Some((place, key.clone()?))));
         }
@@ -241,7 +168,7 @@ impl<B: Browser> WebStorage<B> {
             self.aside.clear();
             return Ok(());
         };
-        match self.before.take() {
+        match self.before.take().filter(|_| !seeded(Bug::KeepRefused)) {
             Some(Before::Shorter(length, frames)) => {
                 self.contents.journal.truncate(length);
                 self.contents.frames = frames;
@@ -253,15 +180,19 @@ impl<B: Browser> WebStorage<B> {
             Unwritten::AsItWas => {}
             Unwritten::Unknown => {
                 // Whatever the database holds now, the next write puts what should be there in its place.
-                (self.is_anew, self.is_unsure) = (true, true);
+                self.is_anew |= !seeded(Bug::AppendAfterUnknown);
+                self.is_unsure = !seeded(Bug::UnknownIsFailure);
             }
             Unwritten::Overtaken => {
-                let words = "this game was opened in another tab or window since; load this page again to buy here";
-                self.access = Some(Access::ReadOnly(words.to_owned()));
-                return Err(StorageError::ReadOnly(words.to_owned()));
+                self.browser.give_up_lock();
+                self.is_overtaken = !seeded(Bug::StayOvertaken);
+                self.access = Some(Access::ReadOnly(OPEN_ELSEWHERE.to_owned()));
             }
         }
-        let refused = not_written(error.trouble);
+        let refused = match self.is_overtaken {
+            true => StorageError::ReadOnly(OPEN_ELSEWHERE.to_owned()),
+            false => not_written(error.trouble),
+        };
         Err(if self.is_unsure { StorageError::Uncertain(Box::new(refused)) } else { refused })
     }
 
@@ -356,7 +287,9 @@ impl<B: Browser> Storage for WebStorage<B> {
     }
 
     fn settle(&mut self) -> Option<Doing<'_>> {
-        self.before.is_some().then(|| -> Doing<'_> { Box::pin(self.write()) })
+        let appended = matches!(self.before, Some(Before::Shorter(..)));
+        let is_written = self.before.is_none() || (appended && seeded(Bug::QueuedBeforeWritten));
+        (!is_written).then(|| -> Doing<'_> { Box::pin(self.write()) })
     }
 
     fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError> {
@@ -428,6 +361,14 @@ impl<B: Browser> Storage for WebStorage<B> {
     fn is_worth_reopening(&mut self) -> bool {
         // It came, or it is there and nothing could be written.
         self.browser.has_lock_come()
+    }
+
+    fn is_overtaken(&self) -> bool {
+        self.is_overtaken
+    }
+
+    fn persistence(&self) -> Persistence {
+        if self.browser.is_persistent() { Persistence::Persistent } else { Persistence::BestEffort }
     }
 }
 

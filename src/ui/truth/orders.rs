@@ -2,7 +2,7 @@
 
 use super::{Said, Truth, toned};
 use crate::calendar;
-use crate::client::{Connection, OrderState, PlacedOrder};
+use crate::client::{Connection, OrderState, Persistence, PlacedOrder};
 use crate::plugin::PurchaseError;
 use crate::protocol::{Reason, UnixSeconds};
 use crate::ui::parts::{Lamp, Step};
@@ -36,7 +36,7 @@ impl Truth<'_> {
         match order.state {
             OrderState::Placed => toned(words.say("progress-placed"), Tone::Plain),
             OrderState::Queued if matches!(self.store.connection(), Connection::Offline | Connection::NoServer) => {
-                toned(words.say("progress-queued-offline"), Tone::Plain)
+                toned(words.say(self.queued_offline()), Tone::Plain)
             }
             OrderState::Queued => toned(words.say("progress-queued"), Tone::Plain),
             OrderState::Sent => toned(words.say("progress-sent"), Tone::Plain),
@@ -47,6 +47,15 @@ impl Truth<'_> {
             OrderState::Revoked => toned(because("progress-revoked"), Tone::Bad),
             OrderState::Unverified => toned(words.say("progress-unverified"), Tone::Bad),
             OrderState::NotSaved => toned(words.say("progress-not-saved"), Tone::Bad),
+        }
+    }
+
+    /// What is said of an order that waits for a network, by how long it can wait.
+    fn queued_offline(self) -> &'static str {
+        match self.store.persistence() {
+            Some(Persistence::BestEffort) => "progress-queued-offline-browser",
+            Some(Persistence::InMemory) => "progress-queued-offline-memory",
+            Some(Persistence::Persistent) | None => "progress-queued-offline",
         }
     }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use bevy::clipboard::Clipboard;
 use bevy::ecs::query::Or;
 use bevy::prelude::*;
+use bevy_iap::client::storage::memory::MemoryStorage;
 use bevy_iap::client::transport::http::HttpTransport;
 use bevy_iap::client::transport::{Pending, Request, Transport};
-use bevy_iap::client::{Connection, OfflineGrants, OrderState};
-use bevy_iap::plugin::{IapPlugin, Store};
+use bevy_iap::client::{Connection, OfflineGrants, OrderState, Persistence};
+use bevy_iap::plugin::{IapPlugin, Save, Store};
 use bevy_iap::server::ledger::operation::RefundOrder;
 use bevy_iap::server::ledger::{Operation, OperationId};
 use bevy_iap::ui::{Part, ShopCommand, ShopSettings, Spinner, Theme, Words, balance_label, outcome_label, owned_badge};
@@ -108,6 +109,25 @@ fn pp20_a_part_that_missed_every_message_says_the_truth() {
     screen.frames(3);
     assert_eq!(screen.part(&Part::Owned("shield".to_owned())), "1 left");
     assert_eq!(screen.part(&Part::Balance), "€0.995");
+}
+
+#[test]
+fn order_that_waits_for_a_network_is_said_to_be_safe_only_where_it_is_kept_for_good() {
+    let shop = Shop::open("1.00EUR");
+    let in_memory = IapPlugin { save: Save::Memory(MemoryStorage::default()), ..shop.plugin("unused") };
+    let kept = [
+        (shop.plugin("save"), Persistence::Persistent, "Safe on this device. You are offline"),
+        (in_memory, Persistence::InMemory, "Queued until the game is closed. You are offline"),
+    ];
+    for (plugin, persistence, words) in kept {
+        let mut screen = Screen::open(&shop, IapPlugin { offline: true, ..plugin });
+        screen.until("the shop is ready", |store| store.is_ready());
+        let shield = buy(&mut screen, "shield");
+        screen.until("it is queued", |store| store.order(shield).is_some_and(|it| it.state == OrderState::Queued));
+        screen.until("it is known", |store| store.persistence() == Some(persistence));
+        screen.command(show("shield"));
+        screen.assert_shows(words);
+    }
 }
 
 #[test]

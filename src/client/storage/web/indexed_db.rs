@@ -14,6 +14,7 @@ use js_sys::{Function, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::lock::Locks;
+use super::persistence::Promised;
 use super::{Browser, BrowserError, Change, Kept, Locking, Place, Unwritten};
 use crate::client::sleep::sleep;
 use crate::protocol::GameId;
@@ -37,14 +38,13 @@ pub struct IndexedDb {
     name: String,
     database: Option<Database>,
     locks: Locks,
-    /// Whether the browser was asked to keep what is kept.
-    has_asked: bool,
+    promised: Promised,
 }
 
 impl IndexedDb {
     /// The database of this name, which is made when it is opened. Only pages of the same origin have it.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), database: None, locks: Locks::new(name), has_asked: false }
+        Self { name: name.to_owned(), database: None, locks: Locks::new(name), promised: Promised::default() }
     }
 
     /// The database of this game.
@@ -147,11 +147,16 @@ impl Browser for IndexedDb {
         self.locks.has_come()
     }
 
+    fn give_up_lock(&mut self) {
+        self.locks.give_up();
+    }
+
     fn ask_to_keep(&mut self) {
-        if !self.has_asked {
-            self.has_asked = true;
-            super::lock::ask_to_persist();
-        }
+        self.promised.ask();
+    }
+
+    fn is_persistent(&self) -> bool {
+        self.promised.is_given()
     }
 
     async fn claim(&mut self, mark: &[u8]) -> Result<(), BrowserError> {
@@ -160,7 +165,11 @@ impl Browser for IndexedDb {
     }
 
     async fn read(&mut self) -> Result<Kept, BrowserError> {
-        let read = within(async { Ok(Self::try_read(self.open().await?).await?) }).await;
+        let read = within(async {
+            self.promised.look().await;
+            Ok(Self::try_read(self.open().await?).await?)
+        })
+        .await;
         self.let_go(read)
     }
 

@@ -1,4 +1,4 @@
-//! The browser's locks (Web Locks API), and its promise to keep what is kept (Storage API).
+//! The browser's locks (Web Locks API).
 //!
 //! A lock is held for as long as the promise that was returned for it is open, and is let go of when the page is closed
 //! or crashes.
@@ -53,6 +53,21 @@ impl Locks {
         }
     }
 
+    /// Lets go of the lock, and waits in the queue for it.
+    pub(super) fn give_up(&mut self) {
+        self.release();
+        self.waits = true;
+        // It is answered when the lock is free, which may be never.
+        drop(self.request(false));
+    }
+
+    fn release(&self) {
+        if let Some(release) = self.held.borrow_mut().take() {
+            // It takes no arguments and returns nothing.
+            let _ = release.call0(&JsValue::UNDEFINED);
+        }
+    }
+
     /// Asks for the lock; says whether it was given.
     fn request(&self, only_if_free: bool) -> impl Future<Output = Result<bool, JsValue>> + use<> {
         let (tell, told) = oneshot::channel();
@@ -99,35 +114,12 @@ impl Locks {
 
 impl Drop for Locks {
     fn drop(&mut self) {
-        if let Some(release) = self.held.borrow_mut().take() {
-            // It takes no arguments and returns nothing.
-            let _ = release.call0(&JsValue::UNDEFINED);
-        }
+        self.release();
     }
 }
 
-/// Asks the browser not to throw away what this page keeps when room gets short. Some ask the player; none is waited for.
-pub(super) fn ask_to_persist() {
-    let asked = || -> Result<(), JsValue> {
-        let storage = Reflect::get(&navigator()?, &"storage".into())?;
-        let persist: Function = Reflect::get(&storage, &"persist".into())?.dyn_into()?;
-        let promise: Promise = persist.call0(&storage)?.dyn_into()?;
-        wasm_bindgen_futures::spawn_local(async move {
-            match JsFuture::from(promise).await {
-                Ok(kept) if kept.is_truthy() => {
-                    tracing::info!("the browser keeps purchases until the player clears them")
-                }
-                _ => tracing::info!("the browser may clear purchases that are kept in it when it needs the room"),
-            }
-        });
-        Ok(())
-    };
-    if asked().is_err() {
-        tracing::debug!("this browser cannot be asked to keep what is kept");
-    }
-}
-
-fn navigator() -> Result<JsValue, JsValue> {
+/// What a page knows of its browser.
+pub(super) fn navigator() -> Result<JsValue, JsValue> {
     Reflect::get(&js_sys::global(), &"navigator".into())
 }
 
