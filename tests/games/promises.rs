@@ -281,6 +281,26 @@ fn pp09_the_devices_key_alone_brings_everything_back() {
 }
 
 #[test]
+fn pp09_what_the_server_knows_to_be_used_up_stays_so_with_the_devices_key_alone() {
+    let shop = Shop::open("1.00EUR");
+    everything(&shop);
+    let mut game = shop.play("save");
+    let account = game.store().account().expect("it is open").clone();
+    game.until("the server has heard of it", |_| {
+        let summary = shop.server().show(&account).expect("an account");
+        summary.consumptions.values().map(|numbers| numbers.decided()).sum::<u64>() == 1
+    });
+    drop(game);
+    shop.keep_only_the_key("save");
+    let mut game = shop.play("save");
+    game.until("it is all there", |store| store.receipts().len() == 3 && store.quantity("shield") == 2);
+    has_everything(&game, 2);
+    game.store_mut().consume("shield", 2).expect("there are two");
+    assert!(game.store_mut().consume("shield", 1).is_err());
+    shop.audit();
+}
+
+#[test]
 fn pp13_a_double_tap_is_one_order_and_one_charge() {
     let shop = Shop::open("1.00EUR");
     let plugin = IapPlugin { double_tap: std::time::Duration::from_secs(600), ..shop.plugin("save") };
