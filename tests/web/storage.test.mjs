@@ -118,9 +118,11 @@ test("when the storage is full nothing is acknowledged that is not kept, what is
   await player.isKept();
   await player.buyFirst("Granted");
   await context.setOffline(true);
+  await player.page.evaluate(() => arcade.commands.push("offline"));
+  await player.until("it is offline", ({ connection }) => connection === "Offline");
   await player.openFirstProduct();
   await player.holdUntil("Enter", "it is queued", (state) => count(state, "shield", "Queued") === 1);
-  await player.shows("Queued in this browser. You are offline");
+  await player.shows("Queued in this browser");
   await player.picture("13-queued-in-private");
   await player.leaveShop();
 

@@ -21,6 +21,9 @@ impl Store {
     }
 
     pub(in crate::plugin) fn open(&mut self, snapshot: Snapshot) {
+        // What is in no journal is known here alone.
+        let is_unsaved = |order: &PlacedOrder| matches!(order.state, OrderState::Placed | OrderState::NotSaved);
+        let mut unsaved: Vec<_> = self.orders().filter(|order| is_unsaved(order)).cloned().collect();
         self.orders.clear();
         self.history.clear();
         self.standing.clear();
@@ -31,6 +34,8 @@ impl Store {
         for order in snapshot.orders {
             self.put_order(order);
         }
+        unsaved.retain(|order| !self.orders.contains_key(&order.id));
+        unsaved.into_iter().for_each(|order| self.put_order(order));
         self.receipts = snapshot.receipts;
         self.holdings = snapshot.holdings;
         self.wallet = snapshot.wallet;

@@ -35,10 +35,7 @@ impl Truth<'_> {
         }
         match order.state {
             OrderState::Placed => toned(words.say("progress-placed"), Tone::Plain),
-            OrderState::Queued if matches!(self.store.connection(), Connection::Offline | Connection::NoServer) => {
-                toned(words.say(self.queued_offline()), Tone::Plain)
-            }
-            OrderState::Queued => toned(words.say("progress-queued"), Tone::Plain),
+            OrderState::Queued => toned(words.say(self.queued()), Tone::Plain),
             OrderState::Sent => toned(words.say("progress-sent"), Tone::Plain),
             OrderState::Pending => toned(words.say("progress-pending"), Tone::Warning),
             OrderState::Granted => toned(words.say("progress-granted"), Tone::Good),
@@ -50,12 +47,17 @@ impl Truth<'_> {
         }
     }
 
-    /// What is said of an order that waits for a network, by how long it can wait.
-    fn queued_offline(self) -> &'static str {
+    /// What is said of an order that is queued, by what it waits for and how long it can wait.
+    fn queued(self) -> &'static str {
+        let connection = self.store.connection();
+        if matches!(connection, Connection::Connecting | Connection::Online) {
+            return "progress-queued";
+        }
         match self.store.persistence() {
-            Some(Persistence::BestEffort) => "progress-queued-offline-browser",
-            Some(Persistence::InMemory) => "progress-queued-offline-memory",
-            Some(Persistence::Persistent) | None => "progress-queued-offline",
+            Some(Persistence::BestEffort) => "progress-queued-browser",
+            Some(Persistence::InMemory) => "progress-queued-memory",
+            _ if matches!(connection, Connection::Offline | Connection::NoServer) => "progress-queued-offline",
+            _ => "progress-queued",
         }
     }
 

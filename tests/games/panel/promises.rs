@@ -117,7 +117,7 @@ fn order_that_waits_for_a_network_is_said_to_be_safe_only_where_it_is_kept_for_g
     let in_memory = IapPlugin { save: Save::Memory(MemoryStorage::default()), ..shop.plugin("unused") };
     let kept = [
         (shop.plugin("save"), Persistence::Persistent, "Safe on this device. You are offline"),
-        (in_memory, Persistence::InMemory, "Queued until the game is closed. You are offline"),
+        (in_memory, Persistence::InMemory, "Queued until the game is closed"),
     ];
     for (plugin, persistence, words) in kept {
         let mut screen = Screen::open(&shop, IapPlugin { offline: true, ..plugin });
