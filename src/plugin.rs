@@ -8,6 +8,7 @@ mod catalog_asset;
 mod conditions;
 mod messages;
 mod receive;
+#[cfg(feature = "reflect")]
 mod reflect;
 mod store;
 
@@ -190,6 +191,7 @@ impl Plugin for IapPlugin {
         if let Err(trouble) = &client {
             tracing::error!("nothing can be bought: {trouble}");
         }
+        #[cfg(feature = "reflect")]
         reflect::register(app);
         messages::register(app);
         app.insert_resource(Store::new(client, self));

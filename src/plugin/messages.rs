@@ -5,6 +5,7 @@
 use bevy::app::App;
 use bevy::ecs::event::Event;
 use bevy::ecs::message::Message;
+#[cfg(feature = "reflect")]
 use bevy::reflect::Reflect;
 
 use crate::client::{AccountTrouble, AccountView, Asked, Connection, OrderState};
@@ -12,14 +13,16 @@ use crate::protocol::sync::Balance;
 use crate::protocol::{EntitlementId, ItemId, OrderId, ProductId, Sha256};
 
 /// The journal has been read: what was bought before, and what is still on its way, is in the store.
-#[derive(Message, Event, Clone, Copy, Debug, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct StoreOpened {
     /// Whether this copy of the game may write. If not, nothing can be bought in it.
     pub may_write: bool,
 }
 
 /// An order came further on its way.
-#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct PurchaseUpdated {
     /// The order.
     pub order: OrderId,
@@ -32,7 +35,8 @@ pub struct PurchaseUpdated {
 }
 
 /// What is owned changed.
-#[derive(Message, Event, Clone, Debug, Default, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct EntitlementsChanged {
     /// Rights that are owned now and were not.
     pub gained: Vec<EntitlementId>,
@@ -44,7 +48,8 @@ pub struct EntitlementsChanged {
 
 /// Items that this game used up are back: the server had fewer of them left when it heard of it, since another device of
 /// the account was faster, or since what they came from was taken back. Undo what they did, or let the player keep it.
-#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct ConsumeRefused {
     /// The item.
     pub item: ItemId,
@@ -53,14 +58,16 @@ pub struct ConsumeRefused {
 }
 
 /// The wallet changed.
-#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct WalletChanged {
     /// What it holds now, one entry per currency.
     pub wallet: Vec<Balance>,
 }
 
 /// The connection to the server changed.
-#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct ConnectionChanged {
     /// How it stands now.
     pub connection: Connection,
@@ -68,7 +75,8 @@ pub struct ConnectionChanged {
 
 /// What was asked about the account came about, or did not; or (with [`Asked::Nothing`]) the store found by itself that
 /// this device belongs to another account now, or was revoked.
-#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct AccountUpdated {
     /// What was asked.
     pub asked: Asked,
@@ -77,21 +85,24 @@ pub struct AccountUpdated {
 }
 
 /// A catalogue was taken over: the first, or one that changed on disk.
-#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct CatalogLoaded {
     /// Its digest.
     pub digest: Sha256,
 }
 
 /// A catalogue was refused. If there was one before, it stays.
-#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct CatalogFailed {
     /// What is wrong with it, where, and what to write, one mistake a line.
     pub reason: String,
 }
 
 /// Something was wrong that no order's state tells: a damaged journal that was mended, a full disk.
-#[derive(Message, Event, Clone, Debug, PartialEq, Eq, Reflect)]
+#[derive(Message, Event, Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "reflect", derive(Reflect))]
 pub struct StoreTrouble {
     /// What, in words.
     pub trouble: String,
