@@ -155,10 +155,9 @@ pub(crate) fn claims_of_stored<C: Claims>(token: &Token) -> Result<C, EnvelopeEr
 }
 
 fn check_header<C: Claims>(bytes: &[u8]) -> Result<KeyId, EnvelopeError> {
-    let members: serde_json::Map<String, serde_json::Value> =
-        strict_json::parse(bytes).map_err(EnvelopeError::Header)?;
+    let members = strict_json::parse_object(bytes).map_err(EnvelopeError::Header)?;
     let member = |name: &str| {
-        let value = members.get(name).and_then(serde_json::Value::as_str);
+        let value = members.get(name).and_then(strict_json::Value::as_str);
         value.ok_or_else(|| EnvelopeError::Header(format!("`{name}` must be there, as a string")))
     };
     let found = member("typ")?;
