@@ -122,7 +122,7 @@ test("when the storage is full nothing is acknowledged that is not kept, what is
   await player.until("it is offline", ({ connection }) => connection === "Offline");
   await player.openFirstProduct();
   await player.holdUntil("Enter", "it is queued", (state) => count(state, "shield", "Queued") === 1);
-  await player.shows("Queued in this browser");
+  await player.shows("do not clear the browser's data");
   await player.picture("13-queued-in-private");
   await player.leaveShop();
 

@@ -38,7 +38,8 @@ pub(super) enum Value {
     Bool(bool),
     Natural(u64),
     Negative(i64),
-    Real(f64),
+    /// One with a fraction, an exponent or too many digits, which nothing here takes.
+    OtherNumber,
     Text(String),
     List(Vec<Value>),
     Object(BTreeMap<String, Value>),
@@ -59,7 +60,7 @@ impl Value {
             Self::Bool(value) => Unexpected::Bool(*value),
             Self::Natural(value) => Unexpected::Unsigned(*value),
             Self::Negative(value) => Unexpected::Signed(*value),
-            Self::Real(value) => Unexpected::Float(*value),
+            Self::OtherNumber => Unexpected::Other("a number with a fraction, an exponent or too many digits"),
             Self::Text(text) => Unexpected::Str(text),
             Self::List(_) => Unexpected::Seq,
             Self::Object(_) => Unexpected::Map,
@@ -98,8 +99,8 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Value::Negative(value))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Real(value))
+    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::OtherNumber)
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
@@ -137,7 +138,7 @@ impl<'de> Deserializer<'de> for Value {
             Self::Bool(value) => visitor.visit_bool(value),
             Self::Natural(value) => visitor.visit_u64(value),
             Self::Negative(value) => visitor.visit_i64(value),
-            Self::Real(value) => visitor.visit_f64(value),
+            Self::OtherNumber => Err(Error::invalid_type(self.unexpected(), &visitor)),
             Self::Text(text) => visitor.visit_string(text),
             Self::List(list) => {
                 let mut items = SeqDeserializer::new(list.into_iter());

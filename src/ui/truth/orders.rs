@@ -27,7 +27,9 @@ impl Truth<'_> {
         let because = |message| words.say_with(message, &arguments([("reason", why().into())]));
         if order.state.is_open() && order.state != OrderState::Pending {
             if order.provisional {
-                return toned(words.say("progress-provisional"), Tone::Good);
+                let kept =
+                    if self.waits_in_a_browser() { "progress-provisional-browser" } else { "progress-provisional" };
+                return toned(words.say(kept), Tone::Good);
             }
             if self.waits.is_slow(order.id) {
                 return toned(words.say("progress-slow"), Tone::Warning);
@@ -49,16 +51,21 @@ impl Truth<'_> {
 
     /// What is said of an order that is queued, by what it waits for and how long it can wait.
     fn queued(self) -> &'static str {
-        let connection = self.store.connection();
-        if matches!(connection, Connection::Connecting | Connection::Online) {
-            return "progress-queued";
-        }
-        match self.store.persistence() {
-            Some(Persistence::BestEffort) => "progress-queued-browser",
-            Some(Persistence::InMemory) => "progress-queued-memory",
-            _ if matches!(connection, Connection::Offline | Connection::NoServer) => "progress-queued-offline",
+        let in_memory = self.store.persistence() == Some(Persistence::InMemory);
+        match self.store.connection() {
+            _ if self.waits_in_a_browser() => "progress-queued-browser",
+            Connection::Offline | Connection::NoServer | Connection::Retrying { .. } if in_memory => {
+                "progress-queued-memory"
+            }
+            Connection::Offline | Connection::NoServer => "progress-queued-offline",
             _ => "progress-queued",
         }
+    }
+
+    /// Whether orders wait for a connection where a browser may throw them away.
+    fn waits_in_a_browser(self) -> bool {
+        let waits = !matches!(self.store.connection(), Connection::Connecting | Connection::Online);
+        waits && self.store.persistence() == Some(Persistence::BestEffort)
     }
 
     /// How a step's lamp is lit.

@@ -55,6 +55,7 @@ progress-slow = No answer yet. Your order is safe and goes on by itself: play on
 progress-pending = Somebody has to approve this, for example a parent. Nothing is charged before. You can go on playing.
 progress-granted = It is yours. The receipt is verified.
 progress-provisional = It is yours already. The receipt follows.
+progress-provisional-browser = It is yours already. The receipt follows when there is a connection. Until then do not clear the browser's data, nor close a private window.
 progress-declined = Not bought: { $reason }. Nothing was charged.
 progress-refunded = Paid back to your wallet.
 progress-revoked = Taken back: { $reason }.

@@ -45,6 +45,7 @@ progress-slow = 아직 응답이 없습니다. 주문은 안전하며 저절로 
 progress-pending = 보호자 등의 승인이 필요합니다. 그 전에는 요금이 청구되지 않습니다. 게임을 계속해도 됩니다.
 progress-granted = 구매했습니다. 영수증을 확인했습니다.
 progress-provisional = 바로 사용할 수 있습니다. 영수증은 나중에 도착합니다.
+progress-provisional-browser = 바로 사용할 수 있습니다. 영수증은 연결되면 도착합니다. 그때까지 브라우저 데이터를 지우거나 시크릿 창을 닫지 마세요.
 progress-declined = 구매하지 못했습니다: { $reason }. 요금은 청구되지 않았습니다.
 progress-refunded = 지갑으로 환불되었습니다.
 progress-revoked = 회수되었습니다: { $reason }.
