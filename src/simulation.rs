@@ -2,13 +2,14 @@
 //! tests drive to prove that nothing acknowledged is lost, doubled or altered, and that they would see it if it were.
 //!
 //! Everything here is for tests, and runs without a thread, a file or a network: [`disk`] is the disk, [`browser`] the
-//! database of a page, [`shop`] the
-//! server, [`life`] a client's life on them, and the other modules put it through everything.
+//! database of a page, [`shop`] the server, [`life`] a client's life on them, [`formats`] a life that an older version of
+//! the game began, and the other modules put it through everything.
 
 mod browser;
 mod crashes;
 mod disk;
 mod failures;
+mod formats;
 mod keychain;
 mod life;
 mod pages;

@@ -32,6 +32,8 @@ pub(crate) enum Bug {
     KeepCursorAfterDamage,
     /// The folder is not made durable after a new name.
     SkipFolderSync,
+    /// Names that could not be made durable are taken for durable when the folder is made durable a second time.
+    TrustForgottenNames,
     /// The new journal is not made durable before it gets its name.
     SkipNewFileSync,
     /// The journal is written anew in its own place.
@@ -116,7 +118,7 @@ pub(crate) const fn seeded(_: Bug) -> bool {
 
 #[cfg(test)]
 impl Bug {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::AcknowledgeBeforeSync,
         Self::RetrySync,
         Self::NoCutBack,
@@ -129,6 +131,7 @@ impl Bug {
         Self::StopAtDamage,
         Self::KeepCursorAfterDamage,
         Self::SkipFolderSync,
+        Self::TrustForgottenNames,
         Self::SkipNewFileSync,
         Self::RewriteInPlace,
         Self::SkipKeySync,

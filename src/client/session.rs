@@ -265,7 +265,8 @@ impl NotOpened {
                 | StorageError::Browser { .. }
                 | StorageError::NoRandomness
                 | StorageError::Keychain { .. }
-        ) || storage.is_overtaken();
+                | StorageError::ReadOnly(_)
+        );
         Self { trouble: error.to_string(), try_again, storage }
     }
 }

@@ -185,7 +185,7 @@ pub enum StorageError {
         /// The file.
         path: String,
     },
-    /// There is no key, and none can be made: there is a journal that had one, or this copy may not write.
+    /// There is no key, and none can be made: there is a journal that had one.
     #[error(
         "the device key {path} is missing; put it back from a copy, or move the folder away to start as a new player"
     )]

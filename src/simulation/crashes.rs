@@ -1,7 +1,8 @@
-//! Crashes at every point: all short sequences of acts, and long random ones; every state a crash may leave; and
-//! crashes again while the client recovers.
+//! Crashes at every point: all short sequences of acts, and long random ones; an older version's journal that is written
+//! anew; every state a crash may leave; and crashes again while the client recovers.
 
 use super::disk::Thoroughness;
+use super::formats::older_lives;
 use super::is_full_run;
 use super::life::{Act, Life, Moment};
 use super::random::Random;
@@ -17,6 +18,8 @@ pub(super) struct Counts {
     /// Of them, those after a second, and after a third crash, in recovery.
     second: u64,
     third: u64,
+    /// Of all of them, those after a crash in the upgrade of a journal of format 1, or soon after it.
+    upgrades: u64,
 }
 
 /// How much is tried.
@@ -29,6 +32,9 @@ pub(super) struct Extent {
     pub(super) second_every: u64,
     /// Every so-many-th is followed until client and server agree; the others until the client is open.
     pub(super) converge_every: u64,
+    /// The same for the upgrade of an older journal, which is written anew as a whole.
+    pub(super) upgrade_thoroughness: Thoroughness,
+    pub(super) upgrade_second_every: u64,
     /// Random sequences, and how many acts each has.
     pub(super) random: u64,
     pub(super) acts: u64,
@@ -40,7 +46,9 @@ impl Extent {
         thoroughness: Thoroughness { tear_every: 7, at_random: 12 },
         second_every: 151,
         converge_every: 24,
-        random: 7,
+        upgrade_thoroughness: Thoroughness { tear_every: 401, at_random: 4 },
+        upgrade_second_every: 101,
+        random: 6,
         acts: 12,
     };
     const FULL: Self = Self {
@@ -48,6 +56,8 @@ impl Extent {
         thoroughness: Thoroughness { tear_every: 1, at_random: 24 },
         second_every: 24,
         converge_every: 8,
+        upgrade_thoroughness: Thoroughness { tear_every: 5, at_random: 24 },
+        upgrade_second_every: 24,
         random: 20,
         acts: 40,
     };
@@ -74,6 +84,7 @@ pub(super) fn exhaust(extent: Extent, seed: u64) -> Result<Counts, String> {
     for _ in 0..extent.random {
         run.random_sequence()?;
     }
+    run.upgrades()?;
     Ok(run.counts)
 }
 
@@ -115,6 +126,21 @@ impl Run {
             let some = moments.into_iter().filter(|_| self.random.is_one_in(4)).collect();
             self.crash_at(some, &acts[..=done])?;
         }
+        Ok(())
+    }
+
+    /// Journals of format 1: crashes while they are written anew, and in what is done first with them.
+    fn upgrades(&mut self) -> Result<(), String> {
+        let before = self.counts.images;
+        self.thoroughness = self.extent.upgrade_thoroughness;
+        self.extent.second_every = self.extent.upgrade_second_every;
+        for mut life in older_lives() {
+            let acts = [Act::Reopen, Act::Buy, Act::Exchange];
+            life.record();
+            acts.iter().for_each(|act| life.act(*act));
+            self.crash_at(life.moments(), &acts).map_err(|wrong| format!("{wrong}\nwith a journal of format 1"))?;
+        }
+        self.counts.upgrades = self.counts.images - before;
         Ok(())
     }
 
@@ -184,4 +210,5 @@ fn no_crash_loses_doubles_or_alters_what_was_acknowledged() {
     println!("seed {seed}: {counts:?} in {:.0?}", started.elapsed());
     let (images, second) = if is_full_run() { (1_000_000, 100_000) } else { (20_000, 2_000) };
     assert!(counts.images >= images && counts.second + counts.third >= second, "{counts:?}");
+    assert!(counts.upgrades > images / 40, "{counts:?}");
 }

@@ -3,17 +3,19 @@
 //! A write, a new length, a new name are live at once, and durable only when they were made so. Until then a crash
 //! keeps any of them and loses any other, in any order, and may tear a write at any byte.
 
+mod content;
 mod crash;
+mod fault;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+pub(super) use content::Content;
+use content::{Change, Contents};
 pub(super) use crash::Thoroughness;
+pub(super) use fault::{Call, Fault, FaultKind, Struck};
 
 use crate::client::storage::disk::{Disk, DiskFile, FileAccess, Locking};
-use crate::protocol::SecretKey;
 
 /// A disk. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
@@ -22,102 +24,15 @@ pub(super) struct SimulatedDisk(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     content: Content,
-    /// How many processes hold the lock: one, unless the lock is forgotten.
+    /// Whether a process holds the lock.
     locked: bool,
+    has_lock_file: bool,
     /// The disk's state after each call that changed it, if it is being recorded.
     recording: Option<Vec<Content>>,
-    calls: u64,
-    fault: Option<Fault>,
-    /// How often the fault struck.
-    struck: u64,
-}
-
-/// What is on the disk, live and durable.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Content {
-    files: Vec<Contents>,
-    names: BTreeMap<String, usize>,
-    durable_names: BTreeMap<String, usize>,
-    changed_names: Vec<NameChange>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Contents {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    changes: Vec<Change>,
-}
-
-/// A change of a file that is not durable.
-#[derive(Clone, Debug)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    Length(usize),
-}
-
-/// A change of the folder that is not durable.
-#[derive(Clone, Debug)]
-enum NameChange {
-    Made(String, usize),
-    Renamed(String, String, usize),
-    Removed(String),
-}
-
-/// A call that fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    /// The number of the call, counted from 0.
-    pub(super) call: u64,
-    pub(super) kind: FaultKind,
-    /// Whether every later call fails as well, until the disk is healed.
-    pub(super) for_ever: bool,
-}
-
-/// How a call fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FaultKind {
-    /// EIO: a write may have written half.
-    Broken,
-    /// ENOSPC: nothing can be made longer, or made.
-    Full,
-    /// EDQUOT.
-    Quota,
-    /// EACCES.
-    Denied,
-    /// A write writes less than all; for ever: nothing.
-    Short,
-    /// EINTR.
-    Interrupted,
-    /// Making durable fails, and what was written is taken for written from then on: it is in the cache, and will
-    /// never reach the disk ("fsyncgate").
-    SyncLost,
-}
-
-impl FaultKind {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Broken, Self::Full, Self::Quota, Self::Denied, Self::Short, Self::Interrupted, Self::SyncLost];
-
-    fn error(self) -> io::Error {
-        let code = match self {
-            Self::Broken | Self::SyncLost => 5,
-            Self::Full => 28,
-            Self::Quota => 122,
-            Self::Denied => 13,
-            Self::Interrupted => 4,
-            Self::Short => return io::ErrorKind::WriteZero.into(),
-        };
-        io::Error::from_raw_os_error(code)
-    }
-}
-
-/// What a call does, for a fault to choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
-    Read,
-    Write,
-    Sync,
-    Make,
-    Other,
+    /// All calls so far.
+    calls: Vec<Call>,
+    faults: Vec<Fault>,
+    struck: Struck,
 }
 
 impl SimulatedDisk {
@@ -153,19 +68,34 @@ impl SimulatedDisk {
 
     /// How many calls there were.
     pub(super) fn calls(&self) -> u64 {
-        self.state().calls
+        self.state().calls.len() as u64
     }
 
+    /// All calls that there were, in order.
+    pub(super) fn all_calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    /// Fails from now on in this way, and in no other.
     pub(super) fn fail(&self, fault: Fault) {
-        let mut state = self.state();
-        (state.fault, state.struck) = (Some(fault), 0);
+        self.state().faults = vec![fault];
     }
 
-    /// Nothing fails any more. Says how many calls failed.
-    pub(super) fn heal(&self) -> u64 {
+    /// Fails in this way besides.
+    pub(super) fn fail_too(&self, fault: Fault) {
+        self.state().faults.push(fault);
+    }
+
+    /// What has failed since the disk was last healed.
+    pub(super) fn struck(&self) -> Struck {
+        self.state().struck.clone()
+    }
+
+    /// Nothing fails any more. Says what has failed.
+    pub(super) fn heal(&self) -> Struck {
         let mut state = self.state();
-        state.fault = None;
-        state.struck
+        state.faults.clear();
+        std::mem::take(&mut state.struck)
     }
 
     /// The process is gone, and the machine goes on: nothing is lost, and the lock is free.
@@ -173,21 +103,16 @@ impl SimulatedDisk {
         self.state().locked = false;
     }
 
-    fn call<T>(&self, call: Call, act: impl FnOnce(&mut State, Option<FaultKind>) -> io::Result<T>) -> io::Result<T> {
+    fn call<T>(&self, call: Call, act: impl FnOnce(&mut Content, Option<Fault>) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.state();
-        let number = state.calls;
-        state.calls += 1;
-        let fault = state.fault.filter(|fault| number == fault.call || (fault.for_ever && number > fault.call));
-        let fault = fault.map(|fault| fault.kind).filter(|kind| match kind {
-            FaultKind::Broken | FaultKind::Interrupted => true,
-            FaultKind::Full | FaultKind::Quota => matches!(call, Call::Write | Call::Make | Call::Sync),
-            FaultKind::Denied => call != Call::Read,
-            FaultKind::Short => call == Call::Write,
-            FaultKind::SyncLost => call == Call::Sync,
-        });
-        state.struck += u64::from(fault.is_some());
-        let result = act(&mut state, fault);
-        if call != Call::Read {
+        let number = state.calls.len() as u64;
+        state.calls.push(call);
+        let fault = state.faults.iter().copied().find(|fault| fault.strikes(number, call));
+        if let Some(fault) = fault {
+            *state.struck.entry((fault.kind, call)).or_default() += 1;
+        }
+        let result = act(&mut state.content, fault);
+        if call.is_change() {
             let content = state.recording.is_some().then(|| state.content.clone());
             if let (Some(recording), Some(content)) = (&mut state.recording, content) {
                 recording.push(content);
@@ -197,16 +122,31 @@ impl SimulatedDisk {
     }
 }
 
+/// The error of a call that fails and does nothing.
+fn none(fault: Option<Fault>) -> io::Result<()> {
+    fault.map_or(Ok(()), |fault| Err(fault.kind.error()))
+}
+
 impl Disk for SimulatedDisk {
     type File = SimulatedFile;
     type Lock = SimulatedLock;
 
     fn create_folder(&mut self) -> io::Result<()> {
-        self.call(Call::Other, |_, fault| fault.map_or(Ok(()), |kind| Err(kind.error())))
+        self.call(Call::MakeFolder, |_, fault| none(fault))
     }
 
     fn lock(&mut self, _: &str) -> Locking<SimulatedLock> {
+        let call = if self.state().has_lock_file { Call::Lock } else { Call::MakeLock };
+        let is_free = self.call(call, |_, fault| match fault.map(|fault| fault.kind) {
+            Some(FaultKind::LockedElsewhere) => Ok(false),
+            _ => none(fault).map(|()| true),
+        });
         let mut state = self.state();
+        match is_free {
+            Err(error) => return Locking::Impossible(error),
+            Ok(false) => return Locking::Elsewhere,
+            Ok(true) => state.has_lock_file = true,
+        }
         if std::mem::replace(&mut state.locked, true) {
             return Locking::Elsewhere;
         }
@@ -214,69 +154,34 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&mut self, name: &str, _: FileAccess) -> io::Result<Option<SimulatedFile>> {
-        let found = self.call(Call::Read, |state, fault| match fault {
-            Some(kind) => Err(kind.error()),
-            None => Ok(state.content.names.get(name).copied()),
+        let found = self.call(Call::Open, |content, fault| {
+            none(fault)?;
+            Ok(content.names.get(name).copied())
         })?;
         Ok(found.map(|file| SimulatedFile { disk: self.clone(), file }))
     }
 
     fn create(&mut self, name: &str) -> io::Result<SimulatedFile> {
-        let file = self.call(Call::Make, |state, fault| {
-            if let Some(kind) = fault {
-                return Err(kind.error());
-            }
-            let content = &mut state.content;
-            if let Some(&file) = content.names.get(name) {
-                content.files[file].live.clear();
-                content.files[file].changes.push(Change::Length(0));
-                return Ok(file);
-            }
-            let file = content.files.len();
-            content.files.push(Contents::default());
-            content.names.insert(name.to_owned(), file);
-            content.changed_names.push(NameChange::Made(name.to_owned(), file));
-            Ok(file)
-        })?;
+        let file = self.call(Call::MakeFile, |content, fault| none(fault).map(|()| content.create(name)))?;
         Ok(SimulatedFile { disk: self.clone(), file })
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.call(Call::Other, |state, fault| {
-            if let Some(kind) = fault {
-                return Err(kind.error());
-            }
-            let content = &mut state.content;
-            let file = content.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-            content.names.insert(to.to_owned(), file);
-            content.changed_names.push(NameChange::Renamed(from.to_owned(), to.to_owned(), file));
-            Ok(())
-        })
+        self.call(Call::Rename, |content, fault| none(fault).and_then(|()| content.rename(from, to)))
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.call(Call::Other, |state, fault| {
-            if let Some(kind) = fault {
-                return Err(kind.error());
-            }
-            let content = &mut state.content;
-            content.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
-            content.changed_names.push(NameChange::Removed(name.to_owned()));
-            Ok(())
-        })
+        self.call(Call::Remove, |content, fault| none(fault).and_then(|()| content.remove(name)))
     }
 
     fn sync_folder(&mut self) -> io::Result<()> {
-        self.call(Call::Sync, |state, fault| {
-            // Names are in the file system's own journal: it does not take them for written when they are not.
-            if let Some(kind) = fault {
-                return Err(kind.error());
+        self.call(Call::SyncFolder, |content, fault| {
+            match fault.map(|fault| fault.kind) {
+                None => content.sync_names(),
+                Some(FaultKind::SyncLost) => content.forget_names(),
+                Some(_) => {}
             }
-            let content = &mut state.content;
-            for change in std::mem::take(&mut content.changed_names) {
-                change.make(&mut content.durable_names);
-            }
-            Ok(())
+            none(fault)
         })
     }
 
@@ -302,20 +207,25 @@ pub(super) struct SimulatedFile {
     file: usize,
 }
 
+impl SimulatedFile {
+    /// Asks something of the file as it is now.
+    fn ask<T>(&self, what: impl FnOnce(&Contents) -> T) -> T {
+        what(&self.disk.state().content.files[self.file])
+    }
+}
+
 impl DiskFile for SimulatedFile {
     fn length(&mut self) -> io::Result<u64> {
-        self.disk.call(Call::Read, |state, fault| match fault {
-            Some(kind) => Err(kind.error()),
-            None => Ok(state.content.files[self.file].live.len() as u64),
+        self.disk.call(Call::Read, |content, fault| {
+            none(fault)?;
+            Ok(content.files[self.file].live.len() as u64)
         })
     }
 
     fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        self.disk.call(Call::Read, |state, fault| {
-            if let Some(kind) = fault {
-                return Err(kind.error());
-            }
-            let live = &state.content.files[self.file].live;
+        self.disk.call(Call::Read, |content, fault| {
+            none(fault)?;
+            let live = &content.files[self.file].live;
             let from = usize::try_from(offset).ok().and_then(|offset| live.get(offset..)).unwrap_or_default();
             let length = from.len().min(bytes.len());
             bytes[..length].copy_from_slice(&from[..length]);
@@ -324,133 +234,48 @@ impl DiskFile for SimulatedFile {
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.call(Call::Write, |state, fault| {
-            let offset = usize::try_from(offset).map_err(|_| FaultKind::Full.error())?;
-            let for_ever = state.fault.is_some_and(|fault| fault.for_ever);
-            let file = &mut state.content.files[self.file];
-            let longer = offset + bytes.len() > file.live.len();
-            let written = match fault {
+        let offset = usize::try_from(offset).map_err(|_| FaultKind::Full.error())?;
+        let is_longer = self.ask(|file| offset + bytes.len() > file.live.len());
+        let call = if is_longer { Call::Extend } else { Call::Overwrite };
+        self.disk.call(call, |content, fault| {
+            let file = &mut content.files[self.file];
+            let written = match fault.map(|fault| (fault.kind, fault.for_ever)) {
                 None => bytes.len(),
-                Some(FaultKind::Short) if for_ever => 0,
-                Some(FaultKind::Short | FaultKind::Broken) => bytes.len() / 2,
+                Some((FaultKind::Broken, _) | (FaultKind::Short, false)) => bytes.len() / 2,
                 // What is allocated already can be written on a full disk.
-                Some(FaultKind::Full | FaultKind::Quota) if !longer => bytes.len(),
-                Some(FaultKind::Full | FaultKind::Quota) => file.live.len().saturating_sub(offset).min(bytes.len()),
+                Some((FaultKind::Full | FaultKind::Quota, _)) => file.live.len().saturating_sub(offset),
                 Some(_) => 0,
             };
             file.change(Change::Write { offset, bytes: bytes[..written].to_vec() });
-            match fault {
+            match fault.map(|fault| fault.kind) {
                 None | Some(FaultKind::Short) => Ok(written),
-                Some(FaultKind::Full | FaultKind::Quota) if !longer => Ok(written),
                 Some(kind) => Err(kind.error()),
             }
         })
     }
 
     fn set_length(&mut self, length: u64) -> io::Result<()> {
-        self.disk.call(Call::Other, |state, fault| {
-            if let Some(kind) = fault {
-                return Err(kind.error());
-            }
-            let length = usize::try_from(length).map_err(|_| FaultKind::Full.error())?;
-            state.content.files[self.file].change(Change::Length(length));
+        let length = usize::try_from(length).map_err(|_| FaultKind::Full.error())?;
+        let is_longer = self.ask(|file| length > file.live.len());
+        let call = if is_longer { Call::Lengthen } else { Call::Shorten };
+        self.disk.call(call, |content, fault| {
+            none(fault)?;
+            content.files[self.file].change(Change::Length(length));
             Ok(())
         })
     }
 
     fn sync_data(&mut self) -> io::Result<()> {
-        self.disk.call(Call::Sync, |state, fault| {
-            let file = &mut state.content.files[self.file];
-            // A disk that is full has room for what is allocated. What makes the file longer may be allocated only now.
-            let longer = file.live.len() > file.durable.len();
-            let fault = fault.filter(|kind| longer || !matches!(kind, FaultKind::Full | FaultKind::Quota));
-            if let Some(kind) = fault {
-                if kind == FaultKind::SyncLost {
-                    file.changes.clear();
-                }
-                return Err(kind.error());
+        // A disk that is full has room for what is allocated. What makes the file longer may be allocated only now.
+        let call = if self.ask(Contents::is_longer) { Call::SyncLonger } else { Call::Sync };
+        self.disk.call(call, |content, fault| {
+            let file = &mut content.files[self.file];
+            match fault.map(|fault| fault.kind) {
+                None => file.sync(),
+                Some(FaultKind::SyncLost) => file.changes.clear(),
+                Some(_) => {}
             }
-            for change in std::mem::take(&mut file.changes) {
-                change.make(&mut file.durable);
-            }
-            Ok(())
+            none(fault)
         })
-    }
-}
-
-impl Contents {
-    fn change(&mut self, change: Change) {
-        change.make(&mut self.live);
-        self.changes.push(change);
-    }
-}
-
-impl Change {
-    fn make(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Write { offset, bytes: written } => {
-                bytes.resize(bytes.len().max(offset + written.len()), 0);
-                bytes[*offset..offset + written.len()].copy_from_slice(written);
-            }
-            Self::Length(length) => bytes.resize(*length, 0),
-        }
-    }
-}
-
-impl NameChange {
-    fn make(&self, names: &mut BTreeMap<String, usize>) {
-        match self {
-            Self::Made(name, file) => drop(names.insert(name.clone(), *file)),
-            Self::Renamed(from, to, file) => {
-                names.remove(from);
-                names.insert(to.clone(), *file);
-            }
-            Self::Removed(name) => drop(names.remove(name)),
-        }
-    }
-}
-
-impl Content {
-    /// A folder in which there is a device's key, and nothing else.
-    pub(super) fn with_key(key: &SecretKey) -> Self {
-        let mut content = Self::default();
-        content.make("device.key");
-        let line = format!("{}\n", Base64UrlUnpadded::encode_string(key.seed()));
-        content.rot("device.key", |bytes| bytes.extend_from_slice(line.as_bytes()));
-        content
-    }
-
-    /// The files as another program reads and copies them.
-    pub(super) fn copied(&self) -> Self {
-        let mut copy = Self::default();
-        for (name, &file) in &self.names {
-            copy.make(name);
-            copy.rot(name, |bytes| bytes.clone_from(&self.files[file].live));
-        }
-        copy
-    }
-
-    /// The bytes of a file.
-    pub(super) fn file(&self, name: &str) -> Option<&[u8]> {
-        self.names.get(name).map(|&file| &self.files[file].live[..])
-    }
-
-    /// What was written to a file is in the cache, taken for durable there, and will never reach the disk.
-    pub(super) fn forget_changes(&mut self, name: &str) {
-        self.files[self.names[name]].changes.clear();
-    }
-
-    /// Makes an empty file, durably.
-    pub(super) fn make(&mut self, name: &str) {
-        self.names.insert(name.to_owned(), self.files.len());
-        self.durable_names.insert(name.to_owned(), self.files.len());
-        self.files.push(Contents::default());
-    }
-
-    /// Changes the bytes of a file where they lie, as rot and other programs do.
-    pub(super) fn rot(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let file = &mut self.files[self.names[name]];
-        change(&mut file.live);
-        file.durable = file.live.clone();
     }
 }

@@ -10,9 +10,7 @@ use super::browser::{Left, SimulatedBrowser};
 use super::disk::{Content, SimulatedDisk};
 use super::random::Random;
 use super::shop::{Shop, game};
-use crate::client::journal::FrameWriter;
 use crate::client::machine::{Input, Settings, Terms};
-use crate::client::record::{Record, Signed};
 use crate::client::storage::Storage;
 use crate::client::storage::file::FileStorage;
 use crate::client::storage::web::WebStorage;
@@ -48,8 +46,18 @@ pub(super) struct Told {
     pub(super) queued: BTreeSet<OrderId>,
     granted: BTreeSet<OrderId>,
     not_saved: BTreeSet<OrderId>,
+    /// Those that were queued and follow an order that damage took: the server declines them.
+    unfollowed: BTreeSet<OrderId>,
     use_asked: u64,
     use_saved: u64,
+}
+
+impl Told {
+    /// What an older version of the game was told: that this order is granted.
+    pub(super) fn granted_before(order: OrderId) -> Self {
+        let orders = BTreeSet::from([order]);
+        Self { asked: orders.clone(), queued: orders.clone(), granted: orders, ..Self::default() }
+    }
 }
 
 /// A moment at which a crash can come.
@@ -69,6 +77,8 @@ pub(super) struct Life {
     pub(super) shop: Shop,
     pub(super) told: Told,
     pub(super) session: Option<Session>,
+    /// What could not be opened, for another try.
+    not_opened: Option<Box<dyn Storage>>,
     pub(super) troubles: Vec<String>,
     request: Option<Request>,
     orders: BTreeMap<OrderId, OrderState>,
@@ -93,6 +103,7 @@ impl Life {
             shop,
             told,
             session: None,
+            not_opened: None,
             troubles: Vec::new(),
             request: None,
             orders: BTreeMap::new(),
@@ -147,13 +158,24 @@ impl Life {
         }
     }
 
-    /// Opens the store, or opens it again.
+    /// Opens the store, or opens it again in a new process.
     pub(super) fn reopen(&mut self) {
-        self.session = None;
+        (self.session, self.not_opened) = (None, None);
         self.disk.process_ended();
         self.browser.iter().for_each(SimulatedBrowser::page_ended);
-        self.request = None;
         self.open();
+    }
+
+    /// Opens the store again in the same process where it could not be opened to write, as the worker does after a while.
+    pub(super) fn try_again(&mut self) {
+        if self.may_write() {
+            return;
+        }
+        let storage = match self.session.take_if(Session::is_worth_reopening) {
+            Some(session) => Some(session.close()),
+            None => self.not_opened.take(),
+        };
+        storage.into_iter().for_each(|storage| self.open_storage(storage, Vec::new()));
     }
 
     /// Another process on the same disk, which is running beside this one.
@@ -178,19 +200,37 @@ impl Life {
         self.told.not_saved.extend(&other.not_saved);
     }
 
-    fn open(&mut self) {
-        self.open_with(Vec::new());
+    /// Of the orders that the server has not heard of, given in their order, damage took those that are not there any
+    /// more. The server declines those that come after one of them. Says how many were lost, and how many are declined.
+    pub(super) fn damage_took(&mut self, unsent: &[OrderId]) -> (u64, u64) {
+        let is_lost = |order: &&OrderId| !self.orders.contains_key(order);
+        let lost: BTreeSet<OrderId> = unsent.iter().filter(is_lost).copied().collect();
+        let after = unsent.iter().skip_while(|order| !lost.contains(order)).filter(|order| !lost.contains(order));
+        self.told.unfollowed = after.copied().collect();
+        let Told { queued, unfollowed, .. } = &mut self.told;
+        queued.retain(|order| !lost.contains(order) && !unfollowed.contains(order));
+        (lost.len() as u64, unfollowed.len() as u64)
     }
 
-    /// Opens the store; of these orders nobody knew whether they were saved when it was open before.
-    fn open_with(&mut self, in_doubt: Vec<PlacedOrder>) {
-        let mut settings = Settings::new(game(), vec![self.shop.public_key()]);
-        settings.poll = Duration::from_secs(1_000_000);
-        let (before, tick) = (self.told.clone(), self.tick());
+    /// What has become of an order, as far as the game was told.
+    pub(super) fn state_of(&self, order: OrderId) -> Option<OrderState> {
+        self.orders.get(&order).copied()
+    }
+
+    fn open(&mut self) {
         let storage: Box<dyn Storage> = match &self.browser {
             Some(browser) => Box::new(WebStorage::new(browser.page())),
             None => Box::new(FileStorage::on(self.disk.clone())),
         };
+        self.open_storage(storage, Vec::new());
+    }
+
+    /// Opens a storage, perhaps again; of these orders nobody knew whether they were saved when it was open before.
+    fn open_storage(&mut self, storage: Box<dyn Storage>, in_doubt: Vec<PlacedOrder>) {
+        self.request = None;
+        let mut settings = Settings::new(game(), vec![self.shop.public_key()]);
+        settings.poll = Duration::from_secs(1_000_000);
+        let (before, tick) = (self.told.clone(), self.tick());
         let opened = at_once(Session::open_settled(settings, storage, tick));
         self.remember(&before);
         match opened {
@@ -201,7 +241,10 @@ impl Life {
                 self.session = Some(session);
                 self.step(vec![Input::TimePassed]);
             }
-            Err(not_opened) => self.troubles.push(not_opened.trouble),
+            Err(not_opened) => {
+                self.troubles.push(not_opened.trouble);
+                self.not_opened = not_opened.try_again.then_some(not_opened.storage);
+            }
         }
     }
 
@@ -287,12 +330,8 @@ impl Life {
 
     /// Lets time pass until the client wants to be woken.
     pub(super) fn wait(&mut self) {
-        let looks_on = !self.may_write();
-        if let Some(session) = self.session.as_mut().filter(|_| looks_on)
-            && session.is_worth_reopening()
-        {
-            self.session = None;
-            self.open();
+        if self.session.is_some() {
+            self.try_again();
         }
         let tick = self.tick();
         let wake_at = self.session.as_ref().and_then(|session| session.machine().wake_at(tick));
@@ -314,8 +353,7 @@ impl Life {
         step.news.into_iter().for_each(|update| self.hear(update));
         if let Some(overtaken) = self.session.take_if(|session| session.is_overtaken()) {
             let in_doubt = overtaken.machine().orders_in_doubt(tick);
-            drop(overtaken);
-            self.open_with(in_doubt);
+            self.open_storage(overtaken.close(), in_doubt);
         }
         if let Some(moments) = &mut self.moments {
             let (told, shop) = (self.told.clone(), self.shop.clone());
@@ -372,8 +410,8 @@ impl Life {
         if let Some(trouble) = self.troubles.iter().find(|trouble| trouble.contains("believed")) {
             return Err(format!("something was altered: {trouble}"));
         }
-        let Told { asked, queued, granted, not_saved, use_asked, use_saved } = &self.told;
-        for order in queued {
+        let Told { asked, queued, granted, not_saved, unfollowed, use_asked, use_saved } = &self.told;
+        for order in queued.iter().chain(unfollowed) {
             if !self.orders.contains_key(order) {
                 return Err(format!("the order {order} was queued, and is lost"));
             }
@@ -408,7 +446,13 @@ impl Life {
         self.check()?;
         for order in &self.told.queued {
             if self.shop.charged(*order) != 1 {
-                return Err(format!("the order {order} was queued, and charged {} times", self.shop.charged(*order)));
+                let (state, times) = (self.orders.get(order), self.shop.charged(*order));
+                return Err(format!("the order {order} was queued, is {state:?}, and was charged {times} times"));
+            }
+        }
+        for order in &self.told.unfollowed {
+            if self.shop.charged(*order) != 0 || self.orders.get(order) != Some(&OrderState::Declined) {
+                return Err(format!("the order {order} follows one that is lost, and is not declined"));
             }
         }
         if self.left() != self.shop.left() {
@@ -447,21 +491,4 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
         Poll::Ready(value) => value,
         Poll::Pending => unreachable!("nothing simulated waits"),
     }
-}
-
-/// Writes a seal into a journal that says that the receipt gives ninety-nine shields, and makes the sum right.
-pub(super) fn forge_a_seal(journal: &mut Vec<u8>) {
-    let (records, _) = crate::client::journal::recover(journal).expect("a journal");
-    let forged = records.into_iter().map(|record| match record {
-        Record::Receipt(signed) => {
-            // The last byte of a summary is the number of its last item.
-            let mut seal = signed.seal().to_vec();
-            seal.iter_mut().last().into_iter().for_each(|quantity| *quantity = 99);
-            Record::Receipt(Signed::new(&seal, signed.token().as_str()))
-        }
-        other => other,
-    });
-    let mut bytes = crate::client::journal::header().to_vec();
-    FrameWriter::default().append(&forged.collect::<Vec<_>>(), &mut bytes);
-    *journal = bytes;
 }

@@ -1,10 +1,11 @@
 //! A device that goes on with another key, on a disk that crashes and fails at every step of it: it is always one that the
 //! server knows, and owns what it owned.
 
-use super::disk::{Fault, FaultKind, Thoroughness};
+use super::disk::{Call, Fault, FaultKind, Thoroughness};
 use super::is_full_run;
 use super::life::{Act, Life, Moment};
 use super::random::Random;
+use crate::client::seeded::{Bug, with};
 
 /// A device that owns shields and is about to have its key replaced.
 fn before() -> Life {
@@ -20,7 +21,9 @@ fn check(life: &mut Life) -> Result<(), String> {
     if life.device() != life.shop.device() {
         return Err(format!("the device is {:?}, and the server knows {:?}", life.device(), life.shop.device()));
     }
-    if life.shop.is_key_replaced() && life.disk.content().file("device.key.next").is_some() {
+    let content = life.disk.content();
+    let next = content.file("device.key.next").filter(|next| content.file("device.key") != Some(next));
+    if life.shop.is_key_replaced() && next.is_some() {
         return Err("the key of before is still in its place".to_owned());
     }
     life.go_on()
@@ -92,13 +95,52 @@ fn no_call_that_fails_while_a_key_is_replaced_leaves_a_device_that_the_server_do
             life.replace_key();
             // The process is killed, and started again on a disk that still fails, or no longer does.
             life.reopen();
-            struck += life.disk.heal();
+            struck += life.disk.heal().into_values().sum::<u64>();
             life.troubles.clear();
             life.reopen();
             check(&mut life).unwrap_or_else(|wrong| panic!("{wrong}\n{fault:?}"));
         }
     }
     assert!(struck > 10, "{struck} calls failed");
+}
+
+/// Making durable which key is which fails, and the system forgets the names that it could not write. Whatever is done
+/// then, a crash must leave a device that the server knows.
+fn forget_names() -> Result<(), String> {
+    let mut life = before();
+    let from = life.disk.calls();
+    life.replace_key();
+    let calls = (0..).zip(life.disk.all_calls()).filter(|(number, call)| *number >= from && *call == Call::SyncFolder);
+    let few = Thoroughness { tear_every: 4_096, at_random: 0 };
+    let mut random = Random::new(20_260_403);
+    for (call, _) in calls {
+        for (is_killed, again) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut life = before();
+            life.disk.fail(Fault { call, kind: FaultKind::SyncLost, for_ever: false });
+            life.replace_key();
+            assert_eq!(life.disk.heal().into_values().sum::<u64>(), 1);
+            if is_killed {
+                life.reopen();
+            }
+            if again {
+                life.replace_key();
+            }
+            life.act(Act::Buy);
+            for content in life.disk.content().after_crash(few, &mut random) {
+                let mut after = Life::after(content, &life.told, &life.shop, 5);
+                after.reopen();
+                let told = |wrong| format!("{wrong}\nat the call {call}, killed: {is_killed}, again: {again}");
+                after.check().and_then(|()| check(&mut after)).map_err(told)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn no_key_is_relied_on_whose_name_the_system_forgot() {
+    assert_eq!(forget_names(), Ok(()));
+    assert!(with(Bug::TrustForgottenNames, forget_names).is_err(), "this test could not fail");
 }
 
 #[test]

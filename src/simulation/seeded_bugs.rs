@@ -6,6 +6,8 @@ use super::failures::fail_every_call;
 use super::life::{Act, Life};
 use super::rot::rot;
 use super::{pages, replacing};
+use crate::client::journal::{FrameWriter, header, recover};
+use crate::client::record::{Record, Signed};
 use crate::client::seeded::{Bug, with};
 
 /// Everything that looks for bugs, as small as it can be and still find them all. Says what was found, if anything.
@@ -16,6 +18,8 @@ fn search(failures_first: bool) -> Option<String> {
         thoroughness: Thoroughness { tear_every: 211, at_random: 1 },
         second_every: 100,
         converge_every: 5,
+        upgrade_thoroughness: Thoroughness { tear_every: 4_096, at_random: 0 },
+        upgrade_second_every: 100,
         random: 0,
         acts: 0,
     };
@@ -50,6 +54,7 @@ fn needs_failures(bug: Bug) -> bool {
             | AppliedBeforeDurable
             | CursorWithoutReceipts
             | ForgetConsumed
+            | TrustForgottenNames
     )
 }
 
@@ -68,10 +73,27 @@ fn forged_seal() -> Option<String> {
     life.reopen();
     [Act::Buy, Act::Exchange].iter().for_each(|act| life.act(*act));
     let mut content = life.disk.content();
-    content.rot("journal.iap", super::life::forge_a_seal);
+    content.rot("journal.iap", forge_a_seal);
     let mut life = Life::after(content, &life.told, &life.shop, 1);
     life.reopen();
     (life.left() != 1).then(|| format!("a forged seal gave {} shields", life.left()))
+}
+
+/// Writes a seal into a journal that says that the receipt gives ninety-nine shields, and makes the sum right.
+fn forge_a_seal(journal: &mut Vec<u8>) {
+    let (records, _) = recover(journal).expect("a journal");
+    let forged = records.into_iter().map(|record| match record {
+        Record::Receipt(signed) => {
+            // The last byte of a summary is the number of its last item.
+            let mut seal = signed.seal().to_vec();
+            seal.iter_mut().last().into_iter().for_each(|quantity| *quantity = 99);
+            Record::Receipt(Signed::new(&seal, signed.token().as_str()))
+        }
+        other => other,
+    });
+    let mut bytes = header().to_vec();
+    FrameWriter::default().append(&forged.collect::<Vec<_>>(), &mut bytes);
+    *journal = bytes;
 }
 
 #[test]

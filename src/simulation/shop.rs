@@ -31,8 +31,9 @@ pub(super) struct Shop {
     pub(super) time: UnixSeconds,
 }
 
+/// The game of the protocol's worked example, as [`Shop::new`] is its server.
 pub(super) fn game() -> GameId {
-    "simulated".parse().expect("a name")
+    "arcade".parse().expect("a name")
 }
 
 impl Shop {
@@ -49,6 +50,20 @@ impl Shop {
             used: 0,
             consumed_sequence: 0,
             time: 1_700_000_000,
+        }
+    }
+
+    /// A server that has granted one order of this device, and has last been heard of then.
+    pub(super) fn that_settled(device: PublicKey, claims: &Order, order: &Token, receipt: &Token) -> Self {
+        let sha256 = order.sha256();
+        Self {
+            device: Some(device),
+            answers: BTreeMap::from([(claims.id, (sha256, receipt.clone()))]),
+            feed: vec![receipt.clone()],
+            chain: Some(ChainHead { sequence: claims.sequence, order_sha256: sha256 }),
+            charged: BTreeMap::from([(claims.id, 1)]),
+            time: claims.issued_at + 1_000,
+            ..Self::new()
         }
     }
 

@@ -10,7 +10,6 @@ mod books;
 mod client;
 mod coverage;
 mod ending;
-mod formats;
 mod found;
 mod goods;
 mod meddling;

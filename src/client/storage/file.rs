@@ -11,7 +11,7 @@ use etcetera::BaseStrategy;
 use std::io;
 use std::path::Path;
 
-use self::journal_file::{JournalFile, is_suspect, mark_suspect};
+use self::journal_file::{JournalFile, is_suspect, mark_suspect, sync_names};
 use super::disk::{Disk, DiskFile, FileAccess, Folder, Locking};
 use super::{Access, Keep, Keychain, Opened, Replay, Storage, StorageError, no_journal};
 use crate::client::journal::{self, Found, HEADER, ReadError, VERSION};
@@ -29,6 +29,8 @@ pub struct FileStorage<D: Disk = Folder> {
     lock: Option<D::Lock>,
     journal: Option<JournalFile<D::File>>,
     why_read_only: Option<WhyReadOnly>,
+    /// Whether something failed when it was opened last: the system may take names for durable that are not.
+    are_names_in_doubt: bool,
     keychain: Option<Box<dyn Keychain>>,
     /// Whether this process has put the key into the keychain: it stays in the file until the next one finds it there.
     is_key_in_keychain_since_now: bool,
@@ -74,6 +76,7 @@ impl<D: Disk> FileStorage<D> {
             lock: None,
             journal: None,
             why_read_only: None,
+            are_names_in_doubt: false,
             keychain: None,
             is_key_in_keychain_since_now: false,
         }
@@ -131,8 +134,11 @@ impl<D: Disk> FileStorage<D> {
     /// Makes the journal one that can be appended to: an empty one is made, a torn append wiped, a damaged or older
     /// journal written anew. What is in it is durable afterwards.
     fn mend(&mut self, file: Option<D::File>, found: Found, troubles: &mut Vec<String>) -> Result<(), StorageError> {
-        let is_sound = found.damage.is_none() && found.version == VERSION && !found.is_unfinished;
-        let is_sound = is_sound && !is_suspect(&mut self.disk);
+        let mut is_in_doubt = self.are_names_in_doubt && !seeded(Bug::TrustForgottenNames);
+        is_in_doubt |= is_suspect(&mut self.disk);
+        if is_in_doubt {
+            key::name_anew(&mut self.disk)?;
+        }
         let (Some(file), false) = (file, found.version == 0) else {
             self.journal = Some(JournalFile::create(&mut self.disk)?);
             return Ok(());
@@ -141,10 +147,11 @@ impl<D: Disk> FileStorage<D> {
         let aside = match (found.damage.is_some(), found.torn_records > 0) {
             (true, _) => Some(journal.set_aside(&mut self.disk, &found)?),
             // Nothing of it was acknowledged, unless a bit rotted in it: it is kept if there is room.
-            (false, true) => journal.set_aside(&mut self.disk, &found).ok(),
+            (false, true) => journal.set_aside(&mut self.disk, &found).inspect_err(|_| is_in_doubt = true).ok(),
             (false, false) => None,
         };
-        if !is_sound {
+        let is_sound = found.damage.is_none() && found.version == VERSION && !found.is_unfinished;
+        if !is_sound || is_in_doubt {
             if let Err(error) = journal.rewrite(&mut self.disk, &mut Some, &[], &[]) {
                 aside.iter().filter(|_| journal.is_the_same()).for_each(|name| drop(self.disk.remove(name)));
                 return Err(error);
@@ -156,7 +163,7 @@ impl<D: Disk> FileStorage<D> {
         } else {
             // Whoever made the file may have been cut short before its name was durable.
             let failed = failure("making durable", self.disk.shown(JOURNAL), "check the disk");
-            self.disk.sync_folder().map_err(failed)?;
+            sync_names(&mut self.disk).map_err(failed)?;
         }
         troubles.extend(aside.map(|name| format!("the bytes from there on are kept as {}", self.disk.shown(&name))));
         self.journal = Some(journal);
@@ -180,10 +187,14 @@ impl<D: Disk> Storage for FileStorage<D> {
         let key = match (key, no_lock) {
             (Some(key), _) => key,
             (None, Some(error)) => return Err(failure("locking", self.disk.shown(LOCK), advice)(error)),
-            (None, None) if has_records || !access.may_write() => {
+            (None, None) if has_records => {
                 return Err(StorageError::KeyMissing { path: self.disk.shown(key::KEY) });
             }
-            (None, None) => key::make(&mut self.disk)?,
+            (None, None) => match &access {
+                Access::ReadWrite => key::make(&mut self.disk).inspect_err(|_| self.are_names_in_doubt = true)?,
+                // Another copy may be about to make one.
+                Access::ReadOnly(why) => return Err(StorageError::ReadOnly(why.clone())),
+            },
         };
         if access.may_write()
             && !self.is_key_in_keychain_since_now
@@ -210,10 +221,12 @@ impl<D: Disk> Storage for FileStorage<D> {
             troubles.extend(found.trouble());
             troubles.extend((had_key && found.version == 0).then(no_journal));
         }
-        if access.may_write()
-            && let Err(error) = self.mend(file, found, &mut troubles)
-        {
-            access = self.read_only(&error.to_string());
+        if access.may_write() {
+            let mended = self.mend(file, found, &mut troubles);
+            self.are_names_in_doubt = mended.is_err();
+            if let Err(error) = mended {
+                access = self.read_only(&error.to_string());
+            }
         }
         Ok(Opened { key, access, is_damaged, troubles })
     }
@@ -243,9 +256,10 @@ impl<D: Disk> Storage for FileStorage<D> {
 
     fn is_worth_reopening(&mut self) -> bool {
         match self.why_read_only {
-            Some(WhyReadOnly::Elsewhere) => matches!(self.disk.lock(LOCK), Locking::Held(_)),
+            // A lock that cannot be had may be one that cannot be had now.
+            Some(WhyReadOnly::Elsewhere | WhyReadOnly::NoLock) => matches!(self.disk.lock(LOCK), Locking::Held(_)),
             Some(WhyReadOnly::NotMended) => true,
-            Some(WhyReadOnly::NoLock) | None => false,
+            None => false,
         }
     }
 }

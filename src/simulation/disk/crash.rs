@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Change, Content, Contents};
+use super::content::{Change, Content, Contents, Standing};
 use crate::client::journal::without_zeroes;
 use crate::simulation::random::Random;
 
@@ -19,9 +19,13 @@ impl Content {
     /// Every state, each once, that a crash now may leave, as far as `thoroughness` goes.
     pub(in crate::simulation) fn after_crash(&self, thoroughness: Thoroughness, random: &mut Random) -> Vec<Content> {
         let mut left = Vec::new();
-        let names: Vec<Vec<bool>> = subsets(self.changed_names.len());
+        let names: Vec<Vec<bool>> = subsets(self.doubtful_names());
         // A file that lost its name long ago is of no interest.
-        let named = |file: &usize| self.names.values().chain(self.durable_names.values()).any(|named| named == file);
+        let settled = self.changed_names.iter().filter(|change| change.standing != Standing::Pending);
+        let settled: Vec<usize> = settled.filter_map(|change| change.file()).collect();
+        let named = |file: &usize| {
+            self.names.values().chain(self.durable_names.values()).chain(&settled).any(|named| named == file)
+        };
         let dirty = (0..self.files.len()).filter(|&file| !self.files[file].changes.is_empty());
         let dirty: Vec<usize> = dirty.filter(named).collect();
         let everything: Vec<Vec<Fate>> = self.files.iter().map(|file| vec![Fate::Kept; file.changes.len()]).collect();
@@ -36,7 +40,7 @@ impl Content {
                 }
             }
         }
-        let all_names = vec![true; self.changed_names.len()];
+        let all_names = vec![true; self.doubtful_names()];
         for &file in &dirty {
             let last = self.files[file].changes.len() - 1;
             let Change::Write { bytes, .. } = &self.files[file].changes[last] else { continue };
@@ -65,15 +69,23 @@ impl Content {
     pub(in crate::simulation) fn any_after_crash(&self, random: &mut Random) -> Content {
         let fates: Vec<Vec<Fate>> =
             self.files.iter().map(|file| file.changes.iter().map(|it| it.any_fate(random)).collect()).collect();
-        let names: Vec<bool> = self.changed_names.iter().map(|_| random.is_one_in(2)).collect();
+        let names: Vec<bool> = (0..self.doubtful_names()).map(|_| random.is_one_in(2)).collect();
         self.left(&names, &fates)
+    }
+
+    /// How many changes of the folder a crash may keep or lose.
+    fn doubtful_names(&self) -> usize {
+        self.changed_names.iter().filter(|change| change.standing != Standing::Durable).count()
     }
 
     /// What is left when a crash does this with what is not durable.
     fn left(&self, names: &[bool], fates: &[Vec<Fate>]) -> Content {
         let mut durable_names = self.durable_names.clone();
-        for (change, _) in self.changed_names.iter().zip(names).filter(|(_, kept)| **kept) {
-            change.make(&mut durable_names);
+        let mut names = names.iter();
+        for change in &self.changed_names {
+            if change.standing == Standing::Durable || names.next() == Some(&true) {
+                change.make(&mut durable_names);
+            }
         }
         let mut left = Content::default();
         for (name, file) in durable_names {

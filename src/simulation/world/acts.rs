@@ -1,7 +1,6 @@
 //! What happens in a world, step by step: what players, operators, machines and thieves do.
 
 use super::client::Version;
-use super::formats::as_format_1;
 use super::goods::terms;
 use super::plan::Act;
 use super::run::{Meddling, World};
@@ -9,6 +8,7 @@ use super::store::pick;
 use crate::client::OfflineGrants;
 use crate::client::machine::Input;
 use crate::simulation::disk::{Content, Fault, FaultKind, SimulatedDisk};
+use crate::simulation::formats::as_format_1;
 
 /// The most games on one device's save.
 const MOST_COPIES: usize = 3;
@@ -182,7 +182,7 @@ impl World {
     }
 
     pub(super) fn heal_disk(&mut self, client: usize) {
-        let struck = self.clients[client].disk.heal();
+        let struck = self.clients[client].disk.heal().into_values().sum();
         self.coverage.add("calls to a disk that failed", struck);
     }
 

@@ -341,7 +341,7 @@ impl Act {
     }
 
     fn failure(client: u8, random: &mut Random) -> Self {
-        let kind = FaultKind::ALL[random.below(7) as usize];
+        let kind = FaultKind::ALL[random.below(FaultKind::ALL.len() as u64) as usize];
         Self::Fail { client, kind, call: random.below(6) as u8, for_ever: random.is_one_in(3) }
     }
 

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::mem;
-use std::ops::ControlFlow;
 
 use super::{Disk, DiskFile, FileAccess, JOURNAL, Keep, StorageError, failure};
 use crate::client::journal::{self, Found, FrameWriter, ReadError};
@@ -77,7 +76,7 @@ impl<F: DiskFile> JournalFile<F> {
             damaged: false,
         };
         disk.rename(NEW, JOURNAL).map_err(failure("renaming", disk.shown(NEW), advice))?;
-        disk.sync_folder().map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
+        sync_names(disk).map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
         journal.trust = Trust::Good;
         Ok(journal)
     }
@@ -237,7 +236,7 @@ impl<F: DiskFile> JournalFile<F> {
             damaged: false,
         };
         if !seeded(Bug::SkipFolderSync) {
-            disk.sync_folder().map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
+            sync_names(disk).map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
         }
         (self.end, self.frames, self.trust) = (after, frames, Trust::Good);
         // If it stays, the next start writes the journal anew once more.
@@ -292,22 +291,21 @@ impl<F: DiskFile> JournalFile<F> {
 
     /// Copies what is damaged, from the first bad byte on, to a file of its own, for support to look at.
     pub(super) fn set_aside<D: Disk<File = F>>(&mut self, disk: &mut D, found: &Found) -> Result<String, StorageError> {
-        let mut name = String::new();
-        let copied = (1..=MOST_ASIDE).try_for_each(|number| {
-            name = format!("journal.damaged-{number}");
-            match disk.open(&name, FileAccess::Read) {
-                Ok(Some(_)) if number < MOST_ASIDE => ControlFlow::Continue(()),
-                Ok(_) => ControlFlow::Break(self.copy(disk, &name, found)),
-                Err(error) => ControlFlow::Break(Err(error)),
+        let advice = "check that there is room on the disk";
+        let mut number = 1;
+        let name = loop {
+            let name = format!("journal.damaged-{number}");
+            let there = disk.open(&name, FileAccess::Read).map_err(failure("reading", disk.shown(&name), advice))?;
+            if there.is_none() || number == MOST_ASIDE {
+                break name;
             }
-        });
-        match copied {
-            ControlFlow::Break(Err(error)) => {
-                let _ = disk.remove(&name);
-                Err(failure("writing", disk.shown(&name), "check that there is room on the disk")(error))
-            }
-            _ => Ok(name),
-        }
+            number += 1;
+        };
+        self.copy(disk, &name, found).map_err(|error| {
+            let _ = disk.remove(&name);
+            failure("writing", disk.shown(&name), advice)(error)
+        })?;
+        Ok(name)
     }
 
     fn copy<D: Disk<File = F>>(&mut self, disk: &mut D, name: &str, found: &Found) -> io::Result<()> {
@@ -324,7 +322,7 @@ impl<F: DiskFile> JournalFile<F> {
             copied += read as u64;
         }
         copy.sync_data()?;
-        disk.sync_folder()
+        sync_names(disk)
     }
 
     fn failed(&self, action: &'static str, failed: Failure) -> StorageError {
@@ -339,9 +337,21 @@ pub(super) fn mark_suspect<D: Disk>(disk: &mut D) {
     let _ = disk.create(SUSPECT);
 }
 
-/// Whether the process before left word that the journal is not to be trusted.
+/// Whether the process before left word that what is here is not to be trusted, or may have: who cannot see it must not
+/// take it for none.
 pub(super) fn is_suspect<D: Disk>(disk: &mut D) -> bool {
-    matches!(disk.open(SUSPECT, FileAccess::Read), Ok(Some(_)))
+    !matches!(disk.open(SUSPECT, FileAccess::Read), Ok(None))
+}
+
+/// Makes durable which file has which name. Where that fails the system may have forgotten which of the names it could
+/// not write, and a second call that succeeds would say nothing about them: word of that is left, and each file is to be
+/// made and named anew.
+pub(super) fn sync_names<D: Disk>(disk: &mut D) -> io::Result<()> {
+    let synced = disk.sync_folder();
+    if synced.is_err() && !seeded(Bug::TrustForgottenNames) {
+        mark_suspect(disk);
+    }
+    synced
 }
 
 /// A journal that is being written beside the old one.

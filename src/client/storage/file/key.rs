@@ -3,6 +3,7 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
+use super::journal_file::sync_names;
 use super::{Disk, DiskFile, FileAccess, StorageError, failure};
 use crate::client::seeded::{Bug, seeded};
 use crate::client::storage::Keychain;
@@ -26,6 +27,24 @@ enum Stored {
     InKeychain(KeyId),
 }
 
+impl Stored {
+    /// The device whose key it is.
+    fn device(&self) -> KeyId {
+        match self {
+            Self::Here(key) => key.id(),
+            Self::InKeychain(device) => *device,
+        }
+    }
+
+    /// The line that says so.
+    fn line(&self) -> String {
+        match self {
+            Self::Here(key) => format!("{}\n", Base64UrlUnpadded::encode_string(key.seed())),
+            Self::InKeychain(device) => format!("{IN_KEYCHAIN}{device}\n"),
+        }
+    }
+}
+
 /// Reads the device's key, if there is one.
 pub(super) fn read(disk: &mut impl Disk, keychain: Option<&dyn Keychain>) -> Result<Option<SecretKey>, StorageError> {
     let device = match read_file(disk, KEY)? {
@@ -42,10 +61,13 @@ pub(super) fn read(disk: &mut impl Disk, keychain: Option<&dyn Keychain>) -> Res
 }
 
 /// Reads the key that is to take its place, if there is one. One that is damaged is as good as none: what it was for is
-/// lost.
+/// lost. So is one that has that place: a crash may have left its old name beside the new one.
 pub(super) fn read_next(disk: &mut impl Disk) -> Result<Option<SecretKey>, StorageError> {
     match read_file(disk, NEXT) {
-        Ok(Some(Stored::Here(key))) => Ok(Some(*key)),
+        Ok(Some(Stored::Here(key))) => {
+            let device = read_file(disk, KEY)?.map(|stored| stored.device());
+            Ok((device != Some(key.id())).then_some(*key))
+        }
         Ok(_) | Err(StorageError::KeyDamaged { .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -83,7 +105,7 @@ pub(super) fn move_to_keychain(disk: &mut impl Disk, keychain: &dyn Keychain) ->
     if keychain.read(&device)? != Some(secret.clone()) {
         return keychain.write(&device, &secret).map(|()| true);
     }
-    write_file(disk, KEY, &format!("{IN_KEYCHAIN}{device}\n")).map_err(|error| error.to_string())?;
+    write_file(disk, KEY, &Stored::InKeychain(key.id())).map_err(|error| error.to_string())?;
     Ok(false)
 }
 
@@ -94,24 +116,41 @@ pub(super) fn make(disk: &mut impl Disk) -> Result<SecretKey, StorageError> {
 
 /// The key that is to take its place, durably: the one that was made before, or a new one.
 pub(super) fn make_next(disk: &mut impl Disk) -> Result<SecretKey, StorageError> {
+    // The device's key may have come from here, and the one that was made before may be here in the system's cache alone.
+    name_anew(disk)?;
     match read_next(disk)? {
-        // Its name may not be durable yet.
-        Some(key) => sync_folder(disk, NEXT).map(|()| key),
+        Some(key) => Ok(key),
         None => make_file(disk, NEXT),
     }
 }
 
-fn make_file(disk: &mut impl Disk, name: &str) -> Result<SecretKey, StorageError> {
-    let seed = new_seed()?;
-    write_file(disk, name, &format!("{}\n", Base64UrlUnpadded::encode_string(&seed)))?;
-    Ok(SecretKey::from_seed(&seed))
+/// Writes each key to a new file that takes the place of the old one, durably: the system may have forgotten to make
+/// their names durable, and does not know that it has.
+pub(super) fn name_anew(disk: &mut impl Disk) -> Result<(), StorageError> {
+    if seeded(Bug::TrustForgottenNames) {
+        return sync_folder(disk, KEY);
+    }
+    for name in [KEY, NEXT] {
+        match read_file(disk, name) {
+            Ok(Some(stored)) => write_file(disk, name, &stored)?,
+            Ok(None) | Err(StorageError::KeyDamaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
-/// Puts a file with this line in the place of the last one, durably.
-fn write_file(disk: &mut impl Disk, name: &str, line: &str) -> Result<(), StorageError> {
+fn make_file(disk: &mut impl Disk, name: &str) -> Result<SecretKey, StorageError> {
+    let key = SecretKey::from_seed(&new_seed()?);
+    write_file(disk, name, &Stored::Here(Box::new(key.clone())))?;
+    Ok(key)
+}
+
+/// Puts a file that says this in the place of the last one, durably.
+fn write_file(disk: &mut impl Disk, name: &str, stored: &Stored) -> Result<(), StorageError> {
     let advice = "check that there is room on the disk and that the folder can be written";
     let written = disk.create(NEW).and_then(|mut file| {
-        file.write_all_at(0, line.as_bytes())?;
+        file.write_all_at(0, stored.line().as_bytes())?;
         let skips = seeded(Bug::SkipKeySync) || (seeded(Bug::SkipNextKeySync) && name == NEXT);
         if skips { Ok(()) } else { file.sync_data() }
     });
@@ -126,8 +165,11 @@ pub(super) fn take_next(disk: &mut impl Disk, keychain: Option<&dyn Keychain>) -
     if read_next(disk)?.is_some() && !seeded(Bug::LeaveNextKey) {
         let advice = "check that the folder can be written";
         disk.rename(NEXT, KEY).map_err(failure("renaming", disk.shown(NEXT), advice))?;
+        sync_folder(disk, KEY)?;
+    } else {
+        // It has it, but that could not be made durable.
+        name_anew(disk)?;
     }
-    sync_folder(disk, KEY)?;
     if let (Ok(Some(Stored::InKeychain(device))), Some(keychain)) = (last, keychain)
         && let Err(trouble) = keychain.remove(&device.to_string())
     {
@@ -139,5 +181,5 @@ pub(super) fn take_next(disk: &mut impl Disk, keychain: Option<&dyn Keychain>) -
 
 fn sync_folder(disk: &mut impl Disk, name: &str) -> Result<(), StorageError> {
     let advice = "check that there is room on the disk and that the folder can be written";
-    disk.sync_folder().map_err(failure("making durable", disk.shown(name), advice))
+    sync_names(disk).map_err(failure("making durable", disk.shown(name), advice))
 }
