@@ -89,7 +89,8 @@ impl World {
         if provisional {
             settings.offline_grants = OfflineGrants::Provisional;
         }
-        let opened = Opened { key: PARTIES.device.clone(), access: Access::ReadWrite, troubles: Vec::new(), is_damaged: false };
+        let opened =
+            Opened { key: PARTIES.device.clone(), access: Access::ReadWrite, troubles: Vec::new(), is_damaged: false };
         let tick = Tick { elapsed: Duration::ZERO, unix: NOW, random: [0; 16] };
         let mut opening = Machine::opening(settings, PARTIES.device.clone());
         records.iter().cloned().for_each(|record| opening.replay(record));
