@@ -1,10 +1,11 @@
 //! Any text as a catalogue: it is read whole, exactly as `docs/protocol.md` says, or refused with the places of its
 //! mistakes.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
 
-use bevy_iap::protocol::catalog::{CatalogGrant, MAX_BYTES};
-use bevy_iap::protocol::{Catalog, CatalogError, Product, ProductKind, Sha256};
+use bevy_iap::protocol::catalog::{CatalogGrant, Group, MAX_BYTES, Presentation, Texts};
+use bevy_iap::protocol::{Catalog, CatalogError, GroupId, Product, ProductKind, Sha256, Share};
 
 /// Tries these bytes, as far as they are text.
 ///
@@ -35,9 +36,22 @@ fn keeps_the_limits(catalog: &Catalog) {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), catalog.products().count(), "no name twice");
+    let groups: Vec<_> = catalog.groups().map(|(name, _)| name).collect();
+    assert!((1..groups.len()).all(|later| !groups[..later].contains(&groups[later])), "no name twice");
+    for (name, group) in catalog.groups() {
+        assert!(is_name(name.as_str()) && is_title(&group.title));
+        assert!(group.translations.iter().all(|(tag, title)| is_tag(tag.as_str()) && is_title(title)));
+    }
     for (name, product) in catalog.products() {
         assert!(is_name(name.as_str()) && is_name(catalog.game.as_str()));
-        assert!(!product.title.trim().is_empty() && product.title.chars().count() <= 500);
+        assert!(product.presentation.group.as_ref().is_none_or(|group| groups.contains(&group)));
+        for (tag, texts) in &product.presentation.translations {
+            assert!(is_tag(tag.as_str()) && is_title(&texts.title) && texts.description.chars().count() <= 500);
+        }
+        assert!(product.shares.len() <= 16 && product.shares.values().all(|share| share.millionths() > 0));
+        assert!(product.shares.values().map(|share| share.millionths()).sum::<u32>() <= 1_000_000);
+        assert!(product.shares.keys().all(|creator| is_name(creator.as_str())));
+        assert!(is_title(&product.title));
         assert!(product.description.chars().count() <= 500);
         assert!(!product.prices.is_empty() && product.prices.values().all(|price| !price.is_negative()));
         assert!((1..=64).contains(&product.grants.len()));
@@ -70,6 +84,15 @@ fn is_name(text: &str) -> bool {
     matches!(text.as_bytes(), [b'a'..=b'z', more @ ..] if more.len() < 64 && more.iter().copied().all(rest))
 }
 
+fn is_title(text: &str) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= 500
+}
+
+/// As far as a language tag has a shape: letters and digits, in parts of eight at most.
+fn is_tag(text: &str) -> bool {
+    text.split('-').all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
 /// The canonical JSON as the document describes it, written here a second time.
 fn canonical(catalog: &Catalog) -> String {
     let mut products: Vec<_> = catalog.products().collect();
@@ -95,11 +118,18 @@ fn as_json(product: &Product) -> String {
         CatalogGrant::Item(item, quantity) => format!("{{\"item\":[\"{item}\",{quantity}]}}"),
     };
     let grants: Vec<_> = product.grants.iter().map(grant).collect();
+    let mut shares: Vec<_> = product
+        .shares
+        .iter()
+        .map(|(creator, share)| (creator.as_str().as_bytes(), creator, share.millionths()))
+        .collect();
+    shares.sort();
+    let shares: Vec<_> = shares.iter().map(|(_, creator, share)| format!("\"{creator}\":{share}")).collect();
+    let shares = if shares.is_empty() { String::new() } else { format!(",\"shares\":{{{}}}", shares.join(",")) };
     let (title, description) = (json_string(&product.title), json_string(&product.description));
+    let (prices, grants) = (prices.join(","), grants.join(","));
     format!(
-        "{{\"kind\":{kind},\"title\":{title},\"description\":{description},\"prices\":{{{}}},\"grants\":[{}]}}",
-        prices.join(","),
-        grants.join(",")
+        "{{\"kind\":{kind},\"title\":{title},\"description\":{description},\"prices\":{{{prices}}},\"grants\":[{grants}]{shares}}}"
     )
 }
 
@@ -122,32 +152,50 @@ fn json_string(text: &str) -> String {
     json
 }
 
-/// The catalogue as RON, every member written out.
+/// The catalogue as RON, every member that it has written out.
 fn as_ron(catalog: &Catalog) -> String {
-    let mut ron = format!("Catalog(game: \"{}\", products: {{", catalog.game);
-    for (name, product) in catalog.products() {
-        let kind = match product.kind {
-            ProductKind::Unlock => "Unlock(".to_owned(),
-            ProductKind::Consumable => "Consumable(".to_owned(),
-            ProductKind::Pass { hours } => format!("Pass(hours: {hours}, "),
-        };
-        let prices: Vec<_> =
-            product.prices.iter().map(|(currency, price)| format!("\"{currency}\": \"{price}\"")).collect();
-        let grant = |grant: &CatalogGrant| match grant {
-            CatalogGrant::Entitlement(right) => format!("Entitlement(\"{right}\")"),
-            CatalogGrant::Item(item, quantity) => format!("Item(\"{item}\", {quantity})"),
-        };
-        let grants: Vec<_> = product.grants.iter().map(grant).collect();
-        let (title, description) = (ron_string(&product.title), ron_string(&product.description));
-        let (prices, grants) = (prices.join(", "), grants.join(", "));
-        write!(
-            ron,
-            "\"{name}\": {kind}title: {title}, description: {description}, prices: {{{prices}}}, grants: [{grants}]),"
-        )
-        .expect("a string takes everything");
-    }
-    ron.push_str("})");
-    ron
+    let group = |(name, group): (&GroupId, &Group)| {
+        let translations = pairs(&group.translations, |title| ron_string(title));
+        format!("\"{name}\": (title: {}, translations: {translations})", ron_string(&group.title))
+    };
+    let groups: Vec<_> = catalog.groups().map(group).collect();
+    let products: Vec<_> =
+        catalog.products().map(|(name, product)| format!("\"{name}\": {}", in_ron(product))).collect();
+    let (groups, products) = (groups.join(", "), products.join(", "));
+    format!("Catalog(game: \"{}\", groups: {{{groups}}}, products: {{{products}}})", catalog.game)
+}
+
+fn in_ron(product: &Product) -> String {
+    let kind = match product.kind {
+        ProductKind::Unlock => "Unlock(".to_owned(),
+        ProductKind::Consumable => "Consumable(".to_owned(),
+        ProductKind::Pass { hours } => format!("Pass(hours: {hours}, "),
+    };
+    let grant = |grant: &CatalogGrant| match grant {
+        CatalogGrant::Entitlement(right) => format!("Entitlement(\"{right}\")"),
+        CatalogGrant::Item(item, quantity) => format!("Item(\"{item}\", {quantity})"),
+    };
+    let texts = |texts: &Texts| {
+        format!("(title: {}, description: {})", ron_string(&texts.title), ron_string(&texts.description))
+    };
+    let percent = |share: &Share| format!("\"{}.{:04}\"", share.millionths() / 10_000, share.millionths() % 10_000);
+    let Presentation { group, icon, highlighted, translations } = &product.presentation;
+    let grants: Vec<_> = product.grants.iter().map(grant).collect();
+    let mut members = vec![
+        format!("title: {}, description: {}", ron_string(&product.title), ron_string(&product.description)),
+        format!("prices: {}", pairs(&product.prices, |price| format!("\"{price}\""))),
+        format!("grants: [{}], highlighted: {highlighted}", grants.join(", ")),
+        format!("translations: {}", pairs(translations, texts)),
+    ];
+    members.extend((!product.shares.is_empty()).then(|| format!("shares: {}", pairs(&product.shares, percent))));
+    members.extend(group.as_ref().map(|group| format!("group: \"{group}\"")));
+    members.extend(icon.as_ref().map(|icon| format!("icon: {}", ron_string(icon))));
+    format!("{kind}{})", members.join(", "))
+}
+
+fn pairs<K: Display, V>(map: &BTreeMap<K, V>, value: impl Fn(&V) -> String) -> String {
+    let pairs: Vec<_> = map.iter().map(|(key, found)| format!("\"{key}\": {}", value(found))).collect();
+    format!("{{{}}}", pairs.join(", "))
 }
 
 /// A RON string in which everything but plain letters and digits is escaped.
