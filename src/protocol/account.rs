@@ -7,7 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::UnixSeconds;
@@ -50,8 +52,8 @@ pub struct AccountRequest {
 }
 
 /// What a device can ask about its account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AccountAsk {
     /// Which account the device belongs to, and which devices do besides. Changes nothing.
@@ -66,7 +68,7 @@ pub enum AccountAsk {
     },
     /// To join the account of a player whom the game's own login knows.
     SignIn {
-        /// The OpenID Connect ID token that the login gave, a JWT.
+        /// The OpenID Connect ID token that the login gave, a JWT; of [`MAX_ID_TOKEN`] bytes at most.
         id_token: String,
     },
     /// To call a device of the account by a name.
@@ -74,7 +76,7 @@ pub enum AccountAsk {
         /// The device.
         device: KeyId,
         /// The name; none takes it away.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<DeviceName>,
     },
     /// To have a device of the account buy nothing and hear nothing any more, for ever.
@@ -87,6 +89,35 @@ pub enum AccountAsk {
         /// The new key, and its own word that it wants to join this account: as [`Enrolment::sign_into`] makes it.
         enrolment: Enrolment,
     },
+}
+
+/// Each member is read by itself, as strictly as all that is signed: what serde makes of a tagged enum would take lists for
+/// objects, and `null` for what is left out.
+impl<'de> Deserialize<'de> for AccountAsk {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let members = Map::deserialize(deserializer)?;
+        Ok(match needed::<String, _>(&members, "what")?.as_str() {
+            "show" => Self::Show,
+            "link_code" => Self::LinkCode,
+            "join_by_code" => Self::JoinByCode { code: needed(&members, "code")? },
+            "sign_in" => match needed::<String, _>(&members, "id_token")? {
+                id_token if id_token.len() <= MAX_ID_TOKEN => Self::SignIn { id_token },
+                _ => return Err(D::Error::custom(format_args!("an ID token has {MAX_ID_TOKEN} bytes at most"))),
+            },
+            "name_device" => Self::NameDevice { device: needed(&members, "device")?, name: member(&members, "name")? },
+            "revoke_device" => Self::RevokeDevice { device: needed(&members, "device")? },
+            "replace_key" => Self::ReplaceKey { enrolment: needed(&members, "enrolment")? },
+            other => return Err(D::Error::custom(format_args!("nobody can ask {other:?} of an account"))),
+        })
+    }
+}
+
+fn member<T: DeserializeOwned, E: serde::de::Error>(members: &Map<String, Value>, name: &str) -> Result<Option<T>, E> {
+    members.get(name).cloned().map(envelope::read_member).transpose().map_err(E::custom)
+}
+
+fn needed<T: DeserializeOwned, E: serde::de::Error>(members: &Map<String, Value>, name: &'static str) -> Result<T, E> {
+    member(members, name)?.ok_or_else(|| E::missing_field(name))
 }
 
 impl Claims for AccountRequest {
@@ -311,7 +342,8 @@ pub struct LinkCodeError;
 
 /// What a player calls a device: 1 to [`MAX_DEVICE_NAME`] characters, none of them a control character, and no blank at
 /// either end.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct DeviceName(String);
 
 impl DeviceName {
@@ -348,7 +380,14 @@ impl FromStr for DeviceName {
     }
 }
 
-serde_as_text!(DeviceName);
+/// As it is signed: with a blank at an end it is refused, and not mended.
+impl TryFrom<String> for DeviceName {
+    type Error = DeviceNameError;
+
+    fn try_from(text: String) -> Result<Self, DeviceNameError> {
+        Self::new(&text).ok().filter(|name| name.0 == text).ok_or(DeviceNameError)
+    }
+}
 
 /// A text that cannot be a device's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -154,6 +154,11 @@ pub(crate) fn claims_of_stored<C: Claims>(token: &Token) -> Result<C, EnvelopeEr
     strict_json::parse(&bytes).map_err(EnvelopeError::Claims)
 }
 
+/// Reads a member of claims that was put aside as any JSON, as strictly as claims are read.
+pub(super) fn read_member<T: DeserializeOwned>(member: serde_json::Value) -> Result<T, String> {
+    strict_json::read_again(member)
+}
+
 fn check_header<C: Claims>(bytes: &[u8]) -> Result<KeyId, EnvelopeError> {
     let members = strict_json::parse_object(bytes).map_err(EnvelopeError::Header)?;
     let member = |name: &str| {

@@ -15,7 +15,6 @@ use thiserror::Error;
 use self::keys::LoginKeys;
 use super::ledger::Login;
 use super::problem::Refusal;
-use crate::protocol::account::MAX_ID_TOKEN;
 use crate::protocol::problem::ProblemType;
 use crate::protocol::{KeyId, UnixSeconds};
 
@@ -101,9 +100,6 @@ impl Logins {
     /// # Errors
     /// It is not to be believed, or the login's keys cannot be had now.
     pub(crate) async fn verify(&self, id_token: &str, device: KeyId, now: UnixSeconds) -> Result<Login, Refusal> {
-        if id_token.len() > MAX_ID_TOKEN {
-            return Err(bad(format_args!("it is longer than {MAX_ID_TOKEN} bytes")));
-        }
         let header = token::header(id_token).map_err(bad)?;
         let key = self.keys.find(header.key.as_deref(), header.algorithm).await?;
         let key = key.ok_or_else(|| bad("no key of the login has signed it"))?;

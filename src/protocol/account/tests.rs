@@ -91,31 +91,67 @@ fn message_of_another_kind_is_no_question() {
     assert!(matches!(AccountRequest::claimed_device(&long), Err(EnvelopeError::TooLong { .. })));
 }
 
-#[test]
-fn what_is_asked_has_exactly_its_members() {
+/// What comes of a question whose `ask` is this.
+fn asks(ask: &serde_json::Value) -> Result<AccountAsk, SyncError> {
     let mut claims = serde_json::to_value(request(AccountAsk::Show)).expect("serialises");
-    let verify = |claims: &serde_json::Value| {
-        AccountRequest::verify(&signed::<AccountRequest>(claims, &key(2)), key(2).public(), &game())
-    };
-    assert_eq!(claims["ask"], serde_json::json!({ "what": "show" }));
-    assert!(verify(&claims).is_ok());
+    claims["ask"] = ask.clone();
+    let token = signed::<AccountRequest>(&claims, &key(2));
+    AccountRequest::verify(&token, key(2).public(), &game()).map(|request| request.ask)
+}
+
+#[test]
+fn what_is_asked_has_its_members() {
+    let shown = serde_json::to_value(request(AccountAsk::Show)).expect("serialises");
+    assert_eq!(shown["ask"], serde_json::json!({ "what": "show" }));
+    assert_eq!(asks(&shown["ask"]), Ok(AccountAsk::Show));
     for ask in [
         serde_json::json!({ "what": "dance" }),
         serde_json::json!({ "what": "join_by_code" }),
         serde_json::json!({ "what": "join_by_code", "code": "ABCD" }),
         serde_json::json!({ "what": "name_device", "device": key(3).id(), "name": " \n" }),
+        serde_json::json!({ "name": "no question" }),
         serde_json::json!("show"),
     ] {
-        claims["ask"] = ask.clone();
-        assert!(verify(&claims).is_err(), "{ask}");
+        assert!(asks(&ask).is_err(), "{ask}");
     }
 }
 
 #[test]
-fn longest_id_token_fits_into_a_question() {
+fn what_is_asked_may_have_members_that_are_of_later_versions_or_of_another_question() {
+    let device = key(3).id();
+    let revoke = AccountAsk::RevokeDevice { device };
+    assert_eq!(asks(&serde_json::json!({ "what": "revoke_device", "device": device, "later": 1 })), Ok(revoke));
+    assert_eq!(asks(&serde_json::json!({ "what": "show", "code": 5 })), Ok(AccountAsk::Show));
+}
+
+#[test]
+fn what_is_asked_is_read_as_strictly_as_all_that_is_signed() {
+    let device = key(3).id();
+    let enrolment = Enrolment::sign(&key(3), &game(), 0).expect("signs");
+    let (jwk, proof) = (&enrolment.jwk, &enrolment.proof);
+    let replace = |enrolment: serde_json::Value| serde_json::json!({ "what": "replace_key", "enrolment": enrolment });
+    assert!(asks(&replace(serde_json::json!({ "jwk": jwk, "proof": proof }))).is_ok());
+    for ask in [
+        serde_json::json!(["show"]),
+        serde_json::json!(["revoke_device", device]),
+        serde_json::json!({ "what": "name_device", "device": device, "name": null }),
+        replace(serde_json::json!([jwk, proof])),
+        replace(serde_json::json!({ "jwk": ["OKP", "Ed25519", jwk.x], "proof": proof })),
+        replace(
+            serde_json::json!({ "jwk": { "kty": "OKP", "crv": "Ed25519", "x": jwk.x, "kid": null }, "proof": proof }),
+        ),
+        replace(serde_json::json!({ "jwk": jwk, "proof": proof, "later": 1 })),
+    ] {
+        assert!(asks(&ask).is_err(), "{ask}");
+    }
+}
+
+#[test]
+fn longest_id_token_fits_into_a_question_and_a_longer_one_is_none() {
     let request = request(AccountAsk::SignIn { id_token: "a".repeat(MAX_ID_TOKEN) });
     let token = request.sign(&key(2)).expect("signs");
     assert_eq!(AccountRequest::verify(&token, key(2).public(), &game()), Ok(request));
+    assert!(asks(&serde_json::json!({ "what": "sign_in", "id_token": "a".repeat(MAX_ID_TOKEN + 1) })).is_err());
 }
 
 #[test]
@@ -205,5 +241,14 @@ fn name_of_a_device_is_one_short_line() {
     assert!(DeviceName::new(&"ü".repeat(MAX_DEVICE_NAME)).is_ok());
     for wrong in ["", "   ", "two\nlines", "bell\u{7}", &"a".repeat(MAX_DEVICE_NAME + 1)] {
         assert_eq!(DeviceName::new(wrong), Err(DeviceNameError), "{wrong:?}");
+    }
+}
+
+#[test]
+fn name_that_is_signed_with_a_blank_at_an_end_is_refused_and_not_mended() {
+    let asked = |name: &str| asks(&serde_json::json!({ "what": "name_device", "device": key(3).id(), "name": name }));
+    assert!(asked("Ann's phone").is_ok());
+    for name in [" Ann's phone", "Ann's phone\u{a0}"] {
+        assert!(asked(name).is_err(), "{name:?}");
     }
 }

@@ -20,6 +20,12 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     T::deserialize(read(bytes)?).map_err(|error| error.to_string())
 }
 
+/// Reads as a `T` what was read before as any JSON.
+pub(super) fn read_again<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, String> {
+    let value = Value::deserialize(value).map_err(|error| error.to_string())?;
+    T::deserialize(value).map_err(|error| error.to_string())
+}
+
 /// Reads all of `bytes` as an object.
 pub(super) fn parse_object(bytes: &[u8]) -> Result<BTreeMap<String, Value>, String> {
     match read(bytes)? {
