@@ -4,7 +4,7 @@ use std::fmt;
 
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use ed25519_dalek::Signer;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::UnixSeconds;
@@ -194,8 +194,14 @@ impl From<PublicKey> for Jwk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct JwkSet {
-    /// The keys.
+    /// The keys. Where a set is read, those of other types are passed over, whatever members they have.
+    #[serde(deserialize_with = "readable")]
     pub keys: Vec<Jwk>,
+}
+
+fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Jwk>, D::Error> {
+    let keys = Vec::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(keys.into_iter().filter_map(|key| Jwk::deserialize(key).ok()).collect())
 }
 
 impl JwkSet {
@@ -348,6 +354,17 @@ mod tests {
             CompressedEdwardsY(SecretKey::from_seed(&[7; 32]).public().to_bytes()).decompress().expect("a point");
         let torsion = curve25519_dalek::constants::EIGHT_TORSION[1];
         assert_eq!(PublicKey::new(&(good + torsion).compress().to_bytes()), Err(KeyError::Torsion));
+    }
+
+    #[test]
+    fn keys_of_other_types_in_a_set_are_passed_over_whatever_members_they_have() {
+        let key = SecretKey::from_seed(&[7; 32]).public();
+        let set = format!(
+            r#"{{"keys":[{{"kty":"RSA","n":"AQAB","e":"AQAB"}},{{"kty":"OKP","crv":"Ed25519","x":"{key}"}},
+                {{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}},{{"kty":"oct","k":"AA"}},"none"]}}"#
+        );
+        let set: JwkSet = serde_json::from_str(&set).expect("a key set");
+        assert_eq!(set.public_keys(), [key]);
     }
 
     #[test]
