@@ -72,7 +72,7 @@ impl ListedKey {
     /// The key breaks the enrolment rule.
     pub fn key(&self) -> Result<Option<PublicKey>, KeyError> {
         match self.alg.as_str() {
-            "EdDSA" | "Ed25519" => self.x.parse().map(Some),
+            "EdDSA" => self.x.parse().map(Some),
             _ => Ok(None),
         }
     }
