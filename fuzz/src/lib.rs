@@ -9,4 +9,4 @@ pub mod targets;
 
 pub use json::Json;
 pub use model::Kind;
-pub use parties::{PARTIES, Parties, forge, genuine_tokens};
+pub use parties::{PARTIES, Parties, forge};

@@ -1,7 +1,13 @@
-//! The rules of `docs/protocol.md` for headers and claims, from the document alone: nothing here calls the code that
-//! is tested, but for the list of currencies.
+//! The rules of `docs/protocol.md` and `docs/keys.md` for headers and claims, from the documents alone: nothing here
+//! calls the code that is tested, but for the list of currencies.
 
-use bevy_iap::protocol::Currency;
+pub mod keys;
+mod values;
+
+pub use values::text;
+use values::*;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::json::Json;
 
@@ -18,17 +24,38 @@ pub enum Kind {
     Request,
     /// `iap-sync-response+jwt`
     Response,
+    /// `iap-allowance+jwt`
+    Allowance,
+    /// `iap-consume+jwt`
+    Consumption,
+    /// `iap-consumption-receipt+jwt`
+    ConsumptionReceipt,
+    /// `iap-account+jwt`
+    Question,
+    /// `iap-account-response+jwt`
+    Answer,
+    /// `iap-keys+jwt`
+    Keys,
 }
 
 /// A member's name, and whether a value is right for it.
 type Member = (&'static str, fn(&Json) -> bool);
 
-const LARGEST: i128 = (1 << 63) - 1;
-const LARGEST_AMOUNT: i128 = (1 << 53) - 1;
-
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Proof, Self::Order, Self::Receipt, Self::Request, Self::Response];
+    pub const ALL: [Self; 11] = [
+        Self::Proof,
+        Self::Order,
+        Self::Receipt,
+        Self::Request,
+        Self::Response,
+        Self::Allowance,
+        Self::Consumption,
+        Self::ConsumptionReceipt,
+        Self::Question,
+        Self::Answer,
+        Self::Keys,
+    ];
 
     /// The header's `typ`.
     pub fn name(self) -> &'static str {
@@ -38,14 +65,24 @@ impl Kind {
             Self::Receipt => "iap-receipt+jwt",
             Self::Request => "iap-sync+jwt",
             Self::Response => "iap-sync-response+jwt",
+            Self::Allowance => "iap-allowance+jwt",
+            Self::Consumption => "iap-consume+jwt",
+            Self::ConsumptionReceipt => "iap-consumption-receipt+jwt",
+            Self::Question => "iap-account+jwt",
+            Self::Answer => "iap-account-response+jwt",
+            Self::Keys => "iap-keys+jwt",
         }
     }
 
     /// The longest token.
     pub fn longest(self) -> usize {
         match self {
-            Self::Proof | Self::Order => 8_192,
-            Self::Receipt => 32_768,
+            Self::Consumption => 1_024,
+            Self::Order => 2_048,
+            Self::Proof | Self::Allowance | Self::ConsumptionReceipt => 8_192,
+            Self::Question => 16_384,
+            Self::Receipt | Self::Keys => 32_768,
+            Self::Answer => 65_536,
             Self::Request => 1_048_576,
             Self::Response => 33_554_432,
         }
@@ -64,9 +101,16 @@ impl Kind {
 
     /// Whether a payload is a claim set of this kind.
     pub fn has_claims(self, claims: &Json) -> bool {
-        let parties =
-            [("iss", is_digest as fn(&Json) -> bool), ("sub", is_account), ("aud", is_name), ("iat", is_time)];
-        let own: &[Member] = match self {
+        let signed: [Member; 3] = [("iss", is_digest), ("aud", is_name), ("iat", is_time)];
+        // A list of keys is about no account.
+        let about: &[Member] = if self == Self::Keys { &[] } else { &[("sub", is_account)] };
+        let mut must = signed.iter().chain(about).chain(self.must_have());
+        must.all(|(name, is_right)| claims.member(name).is_some_and(is_right))
+            && self.may_have().iter().all(|(name, is_right)| claims.member(name).is_none_or(is_right))
+    }
+
+    fn must_have(self) -> &'static [Member] {
+        match self {
             Self::Proof => &[],
             Self::Order => &[
                 ("jti", is_id),
@@ -87,144 +131,89 @@ impl Kind {
                 ("amount", is_money),
                 ("grants", |value| is_list_of(value, is_grant)),
             ],
-            Self::Request => &[("jti", is_id), ("cursor", is_cursor), ("orders", |value| is_list_of(value, is_text))],
+            Self::Request => &[("jti", is_id), ("cursor", is_unsigned), ("orders", is_list_of_texts)],
             Self::Response => &[
                 ("request_sha256", is_digest),
-                ("receipts", |value| is_list_of(value, is_text)),
-                ("cursor", is_cursor),
-                ("more", |value| *value == Json::Boolean),
+                ("receipts", is_list_of_texts),
+                ("cursor", is_unsigned),
+                ("more", is_boolean),
                 ("wallet", |value| is_list_of(value, is_balance)),
                 ("catalog", is_digest),
             ],
-        };
-        let may_be_left_out: &[Member] = match self {
+            Self::Allowance => &[
+                ("jti", is_id),
+                ("device", is_digest),
+                ("total", is_money_above_zero),
+                ("per_order", is_amount_above_zero),
+                ("orders", is_counted),
+                ("catalog", is_digest),
+                ("exp", is_time),
+                ("settle_by", is_time),
+                ("policy", is_name),
+            ],
+            Self::Consumption => &[("jti", is_id), ("seq", is_counted), ("item", is_name), ("quantity", is_counted)],
+            Self::ConsumptionReceipt => &[
+                ("jti", is_id),
+                ("feed", is_counted),
+                ("consumption", is_id),
+                ("consumption_sha256", is_digest),
+                ("device", is_digest),
+                ("item", is_name),
+                ("quantity", is_counted),
+                ("status", is_text),
+            ],
+            Self::Question => &[("jti", is_id), ("ask", is_ask)],
+            Self::Answer => &[
+                ("request_sha256", is_digest),
+                ("device", is_digest),
+                ("signed_in", is_boolean),
+                ("devices", |value| is_list_of(value, is_device)),
+            ],
+            Self::Keys => &[("number", is_counted), ("keys", |value| is_list_of(value, is_listed_key))],
+        }
+    }
+
+    fn may_have(self) -> &'static [Member] {
+        match self {
             Self::Order => &[("prev", is_digest), ("allowance", is_allowance_use)],
-            Self::Receipt => &[("reason", is_text)],
+            Self::Receipt | Self::ConsumptionReceipt => &[("reason", is_text)],
             Self::Request => &[
-                ("keys", is_cursor),
-                ("allowance", is_allowance_request),
-                ("consumptions", |value| is_list_of(value, is_text)),
+                ("keys", is_unsigned),
                 ("wait", is_wait),
+                ("allowance", is_allowance_request),
+                ("consumptions", is_list_of_texts),
             ],
-            Self::Response => &[
-                ("chain", is_chain_head),
-                ("allowances", |value| is_list_of(value, is_text)),
-                ("consumed_sequence", is_cursor),
-            ],
-            Self::Proof => &[],
-        };
-        parties.iter().chain(own).all(|(name, is_right)| claims.member(name).is_some_and(is_right))
-            && may_be_left_out.iter().all(|(name, is_right)| claims.member(name).is_none_or(is_right))
+            Self::Response => {
+                &[("chain", is_chain_head), ("allowances", is_list_of_texts), ("consumed_sequence", is_unsigned)]
+            }
+            Self::Answer => &[("link_code", is_issued_link_code)],
+            Self::Proof | Self::Allowance | Self::Consumption | Self::Question | Self::Keys => &[],
+        }
     }
 }
 
-/// The text of a string.
-pub fn text(value: &Json) -> Option<&str> {
-    match value {
-        Json::Text(text) => Some(text),
-        _ => None,
-    }
+/// Whether an allowance's times are in their order.
+pub fn has_times_in_order(claims: &Json) -> bool {
+    let time = |name| claims.member(name).and_then(integer);
+    time("iat") <= time("exp") && time("exp") <= time("settle_by")
 }
 
-fn is_text(value: &Json) -> bool {
-    text(value).is_some()
+/// Whether a sync request has no more in its lists than it may.
+pub fn has_short_lists(claims: &Json) -> bool {
+    let count = |value: Option<&Json>| match value {
+        Some(Json::List(items)) => items.len(),
+        _ => 0,
+    };
+    let wallet = claims.member("wait").and_then(|wait| wait.member("wallet"));
+    [claims.member("orders"), claims.member("consumptions"), wallet].into_iter().all(|list| count(list) <= 256)
 }
 
-fn is_list_of(value: &Json, is_right: fn(&Json) -> bool) -> bool {
-    matches!(value, Json::List(items) if items.iter().all(is_right))
+/// A claim that is a time.
+pub fn time(claims: &Json, name: &str) -> Option<i64> {
+    claims.member(name).and_then(integer).and_then(|time| i64::try_from(time).ok())
 }
 
-fn is_in(value: &Json, range: std::ops::RangeInclusive<i128>) -> bool {
-    matches!(value, Json::Integer(number) if range.contains(number))
-}
-
-fn is_time(value: &Json) -> bool {
-    is_in(value, -LARGEST - 1..=LARGEST)
-}
-
-fn is_counted(value: &Json) -> bool {
-    is_in(value, 1..=LARGEST)
-}
-
-fn is_cursor(value: &Json) -> bool {
-    is_in(value, 0..=i128::from(u64::MAX))
-}
-
-fn is_quantity(value: &Json) -> bool {
-    is_in(value, 0..=i128::from(u32::MAX))
-}
-
-fn is_amount(value: &Json) -> bool {
-    is_in(value, -LARGEST_AMOUNT..=LARGEST_AMOUNT)
-}
-
-fn is_currency(value: &Json) -> bool {
-    text(value).is_some_and(|code| {
-        code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()) && code.parse::<Currency>().is_ok()
-    })
-}
-
-fn is_money(value: &Json) -> bool {
-    matches!(value, Json::Object(members) if members.len() == 2)
-        && value.member("micros").is_some_and(is_amount)
-        && value.member("currency").is_some_and(is_currency)
-}
-
-fn is_balance(value: &Json) -> bool {
-    value.member("currency").is_some_and(is_currency)
-        && value.member("available").is_some_and(is_amount)
-        && value.member("held").is_some_and(is_amount)
-}
-
-fn is_chain_head(value: &Json) -> bool {
-    value.member("sequence").is_some_and(is_counted) && value.member("order_sha256").is_some_and(is_digest)
-}
-
-fn is_allowance_use(value: &Json) -> bool {
-    value.member("id").is_some_and(is_id)
-        && value.member("spent").is_some_and(|spent| is_in(spent, 0..=LARGEST_AMOUNT))
-        && value.member("orders").is_some_and(is_counted)
-}
-
-fn is_allowance_request(value: &Json) -> bool {
-    value.member("current").is_none_or(is_id) && value.member("currency").is_some_and(is_currency)
-}
-
-fn is_wait(value: &Json) -> bool {
-    value.member("seconds").is_some_and(is_cursor)
-        && value.member("wallet").is_some_and(|wallet| is_list_of(wallet, is_balance))
-}
-
-fn is_grant(value: &Json) -> bool {
-    let has = |name| value.member(name).is_some();
-    let is_right = value.member("entitlement").is_some_and(is_name) && value.member("until").is_none_or(is_time);
-    let is_item = value.member("item").is_some_and(is_name) && value.member("quantity").is_some_and(is_counted);
-    (is_right && !has("item") && !has("quantity")) || (is_item && !has("entitlement") && !has("until"))
-}
-
-fn is_name(value: &Json) -> bool {
-    let rest = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b':');
-    text(value).is_some_and(
-        |name| matches!(name.as_bytes(), [b'a'..=b'z', more @ ..] if more.len() < 64 && more.iter().copied().all(rest)),
-    )
-}
-
-fn is_account(value: &Json) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    text(value).is_some_and(|account| (1..=64).contains(&account.len()) && account.bytes().all(allowed))
-}
-
-fn is_id(value: &Json) -> bool {
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    text(value).is_some_and(|id| id.len() == 32 && id.bytes().all(is_digit))
-}
-
-/// 43 characters hold 258 bits, so the last two of the last one must be zero.
-fn is_digest(value: &Json) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    text(value).is_some_and(|digest| {
-        digest.len() == 43
-            && digest.bytes().all(allowed)
-            && b"AEIMQUYcgkosw048".contains(digest.as_bytes().last().unwrap_or(&0))
-    })
+/// The bytes of a token's second part.
+pub fn payload(token: &str) -> Option<Vec<u8>> {
+    Base64UrlUnpadded::decode_vec(token.split('.').nth(1)?).ok()
 }

@@ -15,6 +15,8 @@ pub struct Parties {
     pub device: SecretKey,
     /// The server's key.
     pub server: SecretKey,
+    /// A key of the server's that no game pins: it counts where a list says so.
+    pub signing: SecretKey,
     /// A key that nobody trusts.
     pub stranger: SecretKey,
     /// The device's account.
@@ -26,6 +28,7 @@ pub struct Parties {
 const DEVICE_SEED: [u8; 32] = [1; 32];
 const SERVER_SEED: [u8; 32] = [2; 32];
 const STRANGER_SEED: [u8; 32] = [3; 32];
+const SIGNING_SEED: [u8; 32] = [4; 32];
 
 /// The parties of every target.
 pub static PARTIES: LazyLock<Parties> = LazyLock::new(|| {
@@ -34,6 +37,7 @@ pub static PARTIES: LazyLock<Parties> = LazyLock::new(|| {
         account: device.id().guest_account(),
         device,
         server: SecretKey::from_seed(&SERVER_SEED),
+        signing: SecretKey::from_seed(&SIGNING_SEED),
         stranger: SecretKey::from_seed(&STRANGER_SEED),
         game: GameId::new("arcade").expect("a name"),
     }
@@ -44,8 +48,10 @@ pub static PARTIES: LazyLock<Parties> = LazyLock::new(|| {
 pub enum Party {
     /// The device.
     Device,
-    /// The server.
+    /// The server, with the key that games pin: root and signing key in one.
     Server,
+    /// The server, with the key that no game pins.
+    Signing,
     /// Somebody whom nobody trusts.
     Stranger,
 }
@@ -54,8 +60,10 @@ impl Party {
     /// The party that signs claims of this kind.
     pub fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Proof | Kind::Order | Kind::Request => Self::Device,
-            Kind::Receipt | Kind::Response => Self::Server,
+            Kind::Proof | Kind::Order | Kind::Request | Kind::Consumption | Kind::Question => Self::Device,
+            Kind::Receipt | Kind::Response | Kind::Allowance | Kind::ConsumptionReceipt | Kind::Answer | Kind::Keys => {
+                Self::Server
+            }
         }
     }
 
@@ -64,6 +72,7 @@ impl Party {
         match self {
             Self::Device => &PARTIES.device,
             Self::Server => &PARTIES.server,
+            Self::Signing => &PARTIES.signing,
             Self::Stranger => &PARTIES.stranger,
         }
     }
@@ -74,12 +83,14 @@ impl Party {
     }
 
     fn signing_key(self) -> &'static SigningKey {
-        static KEYS: LazyLock<[SigningKey; 3]> =
-            LazyLock::new(|| [DEVICE_SEED, SERVER_SEED, STRANGER_SEED].map(|seed| SigningKey::from_bytes(&seed)));
+        static KEYS: LazyLock<[SigningKey; 4]> = LazyLock::new(|| {
+            [DEVICE_SEED, SERVER_SEED, SIGNING_SEED, STRANGER_SEED].map(|seed| SigningKey::from_bytes(&seed))
+        });
         match self {
             Self::Device => &KEYS[0],
             Self::Server => &KEYS[1],
-            Self::Stranger => &KEYS[2],
+            Self::Signing => &KEYS[2],
+            Self::Stranger => &KEYS[3],
         }
     }
 }
@@ -103,17 +114,31 @@ pub fn encode(bytes: &[u8]) -> String {
     Base64UrlUnpadded::encode_string(bytes)
 }
 
-/// The tokens in `docs/protocol.md` of the kinds that are fuzzed.
-pub fn genuine_tokens() -> &'static [Token] {
-    static TOKENS: LazyLock<Vec<Token>> = LazyLock::new(|| {
+/// The tokens in `docs/protocol.md`, with their kinds; of some kinds there is none.
+pub fn genuine_tokens() -> &'static [(Kind, Token)] {
+    static TOKENS: LazyLock<Vec<(Kind, Token)>> = LazyLock::new(|| {
         let document = include_str!("../../docs/protocol.md");
         let outside = |character: char| !(character.is_ascii_alphanumeric() || "_-.".contains(character));
         let words = document.split(outside).filter(|word| word.starts_with("eyJ") && word.split('.').count() == 3);
-        let mut tokens: Vec<_> = words.map(Token::from_text).collect();
-        tokens.dedup();
-        tokens.retain(|token| Kind::ALL.iter().any(|kind| token.as_str().starts_with(&start_of_header(*kind))));
-        assert_eq!(tokens.len(), Kind::ALL.len(), "one of each kind");
+        let kind = |word: &str| Kind::ALL.into_iter().find(|kind| word.starts_with(&start_of_header(*kind)));
+        let tokens = words.map(|word| (kind(word).expect("a kind that is known"), Token::from_text(word)));
+        let tokens: Vec<_> = tokens.collect();
+        assert_eq!(tokens.len(), 7, "what the worked example signs");
         tokens
     });
     &TOKENS
+}
+
+/// The token in `docs/protocol.md` of this kind.
+///
+/// # Panics
+/// There is none.
+pub fn genuine(kind: Kind) -> &'static Token {
+    let found = genuine_tokens().iter().find(|(found, _)| *found == kind);
+    &found.expect("the worked example has one").1
+}
+
+/// Whether a token is one of those in `docs/protocol.md`, byte for byte.
+pub fn is_genuine(token: &Token) -> bool {
+    genuine_tokens().iter().any(|(_, genuine)| genuine == token)
 }
