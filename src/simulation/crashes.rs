@@ -46,9 +46,9 @@ impl Extent {
         thoroughness: Thoroughness { tear_every: 7, at_random: 12 },
         second_every: 151,
         converge_every: 24,
-        upgrade_thoroughness: Thoroughness { tear_every: 401, at_random: 4 },
-        upgrade_second_every: 101,
-        random: 6,
+        upgrade_thoroughness: Thoroughness { tear_every: 401, at_random: 2 },
+        upgrade_second_every: 211,
+        random: 5,
         acts: 12,
     };
     const FULL: Self = Self {

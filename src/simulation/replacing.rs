@@ -122,16 +122,14 @@ fn forget_names() -> Result<(), String> {
             if is_killed {
                 life.reopen();
             }
+            life.record();
             if again {
                 life.replace_key();
             }
             life.act(Act::Buy);
-            for content in life.disk.content().after_crash(few, &mut random) {
-                let mut after = Life::after(content, &life.told, &life.shop, 5);
-                after.reopen();
-                let told = |wrong| format!("{wrong}\nat the call {call}, killed: {is_killed}, again: {again}");
-                after.check().and_then(|()| check(&mut after)).map_err(told)?;
-            }
+            let moments: Vec<Moment> = life.moments().into_iter().rev().step_by(3).collect();
+            let told = |wrong| format!("{wrong}\nafter the call {call}, killed: {is_killed}, again: {again}");
+            crash_at(&moments, few, &mut random).map_err(told)?;
         }
     }
     Ok(())
