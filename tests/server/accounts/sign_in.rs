@@ -220,7 +220,8 @@ fn token_that_chooses_its_own_key_or_algorithm_is_not_taken() {
     refused(format!("{head}.{body}."));
     refused(format!("{head}.{body}"));
     refused("token".to_owned());
-    refused("a".repeat(9_000));
+    // One that is longer than a question may hold is no question.
+    sign_in(&shop, &device, "a".repeat(9_000)).assert_refused("/problems/bad-token", 400);
     // One that asks for what is not known, or is of another kind.
     for member in [json!({ "crit": ["x"], "x": 1 }), json!({ "typ": "at+jwt" })] {
         let mut header = Header { kid: Some("rsa".to_owned()), ..Header::new(Algorithm::RS256) };
