@@ -221,6 +221,9 @@ impl Worker<'_> {
         self.step(vec![Input::TimePassed]).await;
         let mut look_again = pin!(sleep(Some(reopening)));
         loop {
+            if self.session.is_overtaken() {
+                return Ended::ToReopen;
+            }
             let tick = self.clock.tick();
             let wake_at = self.session.machine().wake_at(tick).map(|at| at.saturating_sub(tick.elapsed));
             let mut inputs = vec![tokio::select! {
@@ -254,9 +257,6 @@ impl Worker<'_> {
                 inputs.push(command);
             }
             self.step(inputs).await;
-            if self.session.is_overtaken() {
-                return Ended::ToReopen;
-            }
         }
     }
 

@@ -4,12 +4,12 @@
 //! An [`AccountRequest`] is signed by the device that asks, and an [`AccountResponse`] by the server. Nothing in either
 //! is money or a receipt: what an account owns is in its feed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::UnixSeconds;
@@ -95,28 +95,30 @@ pub enum AccountAsk {
 /// objects, and `null` for what is left out.
 impl<'de> Deserialize<'de> for AccountAsk {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let members = Map::deserialize(deserializer)?;
-        Ok(match needed::<String, _>(&members, "what")?.as_str() {
+        let members = &mut Members::deserialize(deserializer)?;
+        Ok(match needed::<String, _>(members, "what")?.as_str() {
             "show" => Self::Show,
             "link_code" => Self::LinkCode,
-            "join_by_code" => Self::JoinByCode { code: needed(&members, "code")? },
-            "sign_in" => match needed::<String, _>(&members, "id_token")? {
+            "join_by_code" => Self::JoinByCode { code: needed(members, "code")? },
+            "sign_in" => match needed::<String, _>(members, "id_token")? {
                 id_token if id_token.len() <= MAX_ID_TOKEN => Self::SignIn { id_token },
                 _ => return Err(D::Error::custom(format_args!("an ID token has {MAX_ID_TOKEN} bytes at most"))),
             },
-            "name_device" => Self::NameDevice { device: needed(&members, "device")?, name: member(&members, "name")? },
-            "revoke_device" => Self::RevokeDevice { device: needed(&members, "device")? },
-            "replace_key" => Self::ReplaceKey { enrolment: needed(&members, "enrolment")? },
+            "name_device" => Self::NameDevice { device: needed(members, "device")?, name: member(members, "name")? },
+            "revoke_device" => Self::RevokeDevice { device: needed(members, "device")? },
+            "replace_key" => Self::ReplaceKey { enrolment: needed(members, "enrolment")? },
             other => return Err(D::Error::custom(format_args!("nobody can ask {other:?} of an account"))),
         })
     }
 }
 
-fn member<T: DeserializeOwned, E: serde::de::Error>(members: &Map<String, Value>, name: &str) -> Result<Option<T>, E> {
-    members.get(name).cloned().map(envelope::read_member).transpose().map_err(E::custom)
+type Members = BTreeMap<String, envelope::Value>;
+
+fn member<T: DeserializeOwned, E: serde::de::Error>(members: &mut Members, name: &str) -> Result<Option<T>, E> {
+    members.remove(name).map(T::deserialize).transpose().map_err(E::custom)
 }
 
-fn needed<T: DeserializeOwned, E: serde::de::Error>(members: &Map<String, Value>, name: &'static str) -> Result<T, E> {
+fn needed<T: DeserializeOwned, E: serde::de::Error>(members: &mut Members, name: &'static str) -> Result<T, E> {
     member(members, name)?.ok_or_else(|| E::missing_field(name))
 }
 

@@ -11,6 +11,7 @@ mod strict_json;
 use std::fmt;
 use std::sync::Arc;
 
+pub(super) use self::strict_json::Value;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -152,11 +153,6 @@ pub(crate) fn claims_of_stored<C: Claims>(token: &Token) -> Result<C, EnvelopeEr
     let payload = token.as_str().split('.').nth(1).ok_or(EnvelopeError::NotCompact)?;
     let bytes = base64url::decode(payload).ok_or(EnvelopeError::NotBase64Url)?;
     strict_json::parse(&bytes).map_err(EnvelopeError::Claims)
-}
-
-/// Reads a member of claims that was put aside as any JSON, as strictly as claims are read.
-pub(super) fn read_member<T: DeserializeOwned>(member: serde_json::Value) -> Result<T, String> {
-    strict_json::read_again(member)
 }
 
 fn check_header<C: Claims>(bytes: &[u8]) -> Result<KeyId, EnvelopeError> {

@@ -11,6 +11,7 @@ mod formats;
 mod keychain;
 mod keys;
 mod offline;
+mod overtaken;
 mod panel;
 mod promises;
 mod refunds;

@@ -120,7 +120,11 @@ fn what_is_asked_has_its_members() {
 fn what_is_asked_may_have_members_that_are_of_later_versions_or_of_another_question() {
     let device = key(3).id();
     let revoke = AccountAsk::RevokeDevice { device };
-    assert_eq!(asks(&serde_json::json!({ "what": "revoke_device", "device": device, "later": 1 })), Ok(revoke));
+    assert_eq!(asks(&serde_json::json!({ "what": "revoke_device", "device": device, "later": 1 })), Ok(revoke.clone()));
+    assert_eq!(
+        asks(&serde_json::json!({ "what": "revoke_device", "device": device, "later": [1.5, null] })),
+        Ok(revoke)
+    );
     assert_eq!(asks(&serde_json::json!({ "what": "show", "code": 5 })), Ok(AccountAsk::Show));
 }
 

@@ -20,12 +20,6 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     T::deserialize(read(bytes)?).map_err(|error| error.to_string())
 }
 
-/// Reads as a `T` what was read before as any JSON.
-pub(super) fn read_again<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, String> {
-    let value = Value::deserialize(value).map_err(|error| error.to_string())?;
-    T::deserialize(value).map_err(|error| error.to_string())
-}
-
 /// Reads all of `bytes` as an object.
 pub(super) fn parse_object(bytes: &[u8]) -> Result<BTreeMap<String, Value>, String> {
     match read(bytes)? {
@@ -39,13 +33,13 @@ fn read(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// A value of JSON, in which no object names a member twice.
-pub(super) enum Value {
+pub(in crate::protocol) enum Value {
     Null,
     Bool(bool),
     Natural(u64),
     Negative(i64),
-    /// One with a fraction, an exponent or too many digits, which nothing here takes.
-    OtherNumber,
+    /// A number with a fraction, an exponent or too many digits, which nothing here takes.
+    Real(f64),
     Text(String),
     List(Vec<Value>),
     Object(BTreeMap<String, Value>),
@@ -66,7 +60,7 @@ impl Value {
             Self::Bool(value) => Unexpected::Bool(*value),
             Self::Natural(value) => Unexpected::Unsigned(*value),
             Self::Negative(value) => Unexpected::Signed(*value),
-            Self::OtherNumber => Unexpected::Other("a number with a fraction, an exponent or too many digits"),
+            Self::Real(value) => Unexpected::Float(*value),
             Self::Text(text) => Unexpected::Str(text),
             Self::List(_) => Unexpected::Seq,
             Self::Object(_) => Unexpected::Map,
@@ -105,8 +99,8 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Value::Negative(value))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
-        Ok(Value::OtherNumber)
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Real(value))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
@@ -144,7 +138,7 @@ impl<'de> Deserializer<'de> for Value {
             Self::Bool(value) => visitor.visit_bool(value),
             Self::Natural(value) => visitor.visit_u64(value),
             Self::Negative(value) => visitor.visit_i64(value),
-            Self::OtherNumber => Err(Error::invalid_type(self.unexpected(), &visitor)),
+            Self::Real(value) => visitor.visit_f64(value),
             Self::Text(text) => visitor.visit_string(text),
             Self::List(list) => {
                 let mut items = SeqDeserializer::new(list.into_iter());

@@ -134,10 +134,14 @@ fn connection_that_is_ended_at_any_moment_costs_no_order_and_charges_none_twice(
     let (url, schema) = cluster.fresh_books();
     let mut till = Till::at(&url);
     let mut devices = till.devices(4);
+    // How long it takes when nobody ends a connection, on this machine.
+    let started = Instant::now();
+    till.settle(&orders(&mut devices, "shield", 1)).expect("settles");
+    let usual = started.elapsed();
     let done = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&done);
     let settling = thread::spawn(move || {
-        for round in 0..60 {
+        for round in 1..60 {
             let batch = orders(&mut devices, "shield", 1);
             let outcomes = till.settle(&batch).expect("settles");
             assert_eq!(receipts(&batch, &outcomes).len(), 4, "{round}");
@@ -145,12 +149,12 @@ fn connection_that_is_ended_at_any_moment_costs_no_order_and_charges_none_twice(
         ended.store(true, Ordering::SeqCst);
         (till, devices)
     });
-    let mut kills = 0;
+    let mut kills: u32 = 0;
     while !done.load(Ordering::SeqCst) && !settling.is_finished() {
         cluster.disconnect(&schema);
         kills += 1;
-        // Another moment of the transaction each time.
-        thread::sleep(Duration::from_micros(1_000 + 3_777 * (kills % 13)));
+        // Another moment of the transaction each time, and after its end as well.
+        thread::sleep(usual * (1 + kills % 13) / 4);
     }
     let (mut till, devices) = settling.join().expect("settles");
     assert!(kills > 3, "{kills}");

@@ -2,12 +2,17 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::lock::navigator;
+use crate::client::sleep::sleep;
+
+/// How long the browser may take to say whether it was given.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is known of the promise.
 #[derive(Debug, Default)]
@@ -21,10 +26,12 @@ impl Promised {
         self.is_given.get()
     }
 
-    /// Looks whether it was given already.
+    /// Looks whether it was given already. Nothing waits long for what is only good to know.
     pub(super) async fn look(&self) {
-        if let Ok(answer) = call("persisted") {
-            self.is_given.set(is_yes(answer).await);
+        let Ok(answer) = call("persisted") else { return };
+        tokio::select! {
+            given = is_yes(answer) => self.is_given.set(given),
+            () = sleep(Some(PATIENCE)) => {}
         }
     }
 
