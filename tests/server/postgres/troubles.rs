@@ -134,7 +134,8 @@ fn connection_that_is_ended_at_any_moment_costs_no_order_and_charges_none_twice(
     let (url, schema) = cluster.fresh_books();
     let mut till = Till::at(&url);
     let mut devices = till.devices(4);
-    // How long it takes when nobody ends a connection, on this machine.
+    // How long it takes to connect again and settle, on this machine.
+    cluster.disconnect(&schema);
     let started = Instant::now();
     till.settle(&orders(&mut devices, "shield", 1)).expect("settles");
     let usual = started.elapsed();
@@ -154,7 +155,7 @@ fn connection_that_is_ended_at_any_moment_costs_no_order_and_charges_none_twice(
         cluster.disconnect(&schema);
         kills += 1;
         // Another moment of the transaction each time, and after its end as well.
-        thread::sleep(usual * (1 + kills % 13) / 4);
+        thread::sleep(usual * (1 + kills % 13) / 8);
     }
     let (mut till, devices) = settling.join().expect("settles");
     assert!(kills > 3, "{kills}");
