@@ -31,19 +31,15 @@ pub(super) struct OpenOrder {
 /// The open orders.
 #[derive(Debug, Default)]
 pub(super) struct OpenOrders {
-    /// Oldest first. Answers come in this order too, so that it is mostly the first one that goes. In pieces, none of them
-    /// empty, so that those that are there are never moved to make room.
-    history: VecDeque<VecDeque<OpenOrder>>,
+    /// Oldest first. Answers come in this order too, so that it is mostly the first one that goes.
+    history: VecDeque<OpenOrder>,
     /// Only ever asked for one, so that its own order means nothing.
     places: FxHashMap<OrderId, u64>,
 }
 
-/// How many orders a piece of the history has room for.
-const PIECE: usize = 64;
-
 impl OpenOrders {
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.history.len()
     }
 
     pub(super) fn contains(&self, id: OrderId) -> bool {
@@ -51,65 +47,50 @@ impl OpenOrders {
     }
 
     pub(super) fn get(&self, id: OrderId) -> Option<&OpenOrder> {
-        let (piece, place) = self.position(id)?;
-        self.history.get(piece)?.get(place)
+        self.history.get(self.position(id)?)
     }
 
     pub(super) fn get_mut(&mut self, id: OrderId) -> Option<&mut OpenOrder> {
-        let (piece, place) = self.position(id)?;
-        self.history.get_mut(piece)?.get_mut(place)
+        let position = self.position(id)?;
+        self.history.get_mut(position)
     }
 
     /// Adds an order, whose place is after all others, if there is none of its id.
     pub(super) fn add(&mut self, open: OpenOrder) {
-        let Entry::Vacant(entry) = self.places.entry(open.order.id) else { return };
-        entry.insert(open.place);
-        match self.history.back_mut().filter(|piece| piece.len() < PIECE) {
-            Some(piece) => piece.push_back(open),
-            None => {
-                let mut piece = VecDeque::with_capacity(PIECE);
-                piece.push_back(open);
-                self.history.push_back(piece);
-            }
+        if let Entry::Vacant(entry) = self.places.entry(open.order.id) {
+            entry.insert(open.place);
+            self.history.push_back(open);
         }
     }
 
     pub(super) fn remove(&mut self, id: OrderId) -> Option<OpenOrder> {
-        let (number, place) = self.position(id)?;
+        let position = self.position(id)?;
         self.places.remove(&id);
-        let piece = self.history.get_mut(number)?;
-        let removed = piece.remove(place);
-        if piece.is_empty() {
-            self.history.remove(number);
-        }
-        removed
+        self.history.remove(position)
     }
 
-    /// The number of the piece that an order is in, and where it is in that.
-    fn position(&self, id: OrderId) -> Option<(usize, usize)> {
-        let place = *self.places.get(&id)?;
-        let after = self.history.partition_point(|piece| piece.front().is_some_and(|first| first.place <= place));
-        let number = after.checked_sub(1)?;
-        Some((number, self.history.get(number)?.binary_search_by_key(&place, |open| open.place).ok()?))
+    fn position(&self, id: OrderId) -> Option<usize> {
+        let place = self.places.get(&id)?;
+        self.history.binary_search_by_key(place, |open| open.place).ok()
     }
 
     /// All of them, oldest first.
     pub(super) fn in_order(&self) -> impl Iterator<Item = &OpenOrder> {
-        self.history.iter().flatten()
+        self.history.iter()
     }
 
     /// Those that are to be sent, oldest first.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (OrderId, &Signed)> {
-        self.in_order().filter_map(|open| Some((open.order.id, open.unanswered.as_ref()?)))
+        self.history.iter().filter_map(|open| Some((open.order.id, open.unanswered.as_ref()?)))
     }
 
     /// The allowances that orders which are to be sent were made within.
     pub(super) fn allowances(&self) -> impl Iterator<Item = AllowanceId> {
-        self.in_order().filter(|open| open.unanswered.is_some()).filter_map(|open| open.allowance)
+        self.history.iter().filter(|open| open.unanswered.is_some()).filter_map(|open| open.allowance)
     }
 
     /// Forgets that any is to be sent: for a deliberate bug.
     pub(super) fn forget_unanswered(&mut self) {
-        self.history.iter_mut().flatten().for_each(|open| open.unanswered = None);
+        self.history.iter_mut().for_each(|open| open.unanswered = None);
     }
 }
