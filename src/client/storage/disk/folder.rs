@@ -28,19 +28,7 @@ impl Disk for Folder {
     type Lock = File;
 
     fn create_folder(&mut self) -> io::Result<()> {
-        if self.0.is_dir() {
-            // A crash may have come between its making and its durability. Where the folder above cannot be opened,
-            // it was not made by us.
-            let _ = self.0.parent().map_or(Ok(()), sync_folder);
-            return Ok(());
-        }
-        // Every folder on the way that is new must be durable in the one above it.
-        let missing: Vec<&Path> = self.0.ancestors().take_while(|path| !path.exists()).collect();
-        fs::create_dir_all(&self.0)?;
-        for folder in missing {
-            folder.parent().map_or(Ok(()), sync_folder)?;
-        }
-        Ok(())
+        create_durably(&self.0, &mut sync_folder)
     }
 
     fn lock(&mut self, name: &str) -> Locking<File> {
@@ -95,6 +83,27 @@ impl Disk for Folder {
     }
 }
 
+/// Makes a folder and those on the way to it that are missing, and makes each durable, with `sync` in the one above it.
+fn create_durably(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    if path.is_dir() {
+        // Whoever made it may have been cut short before it was durable, and has left nothing in it then; and somebody may
+        // have copied it here. What is above may be nobody's to open: then it was not made by us.
+        let is_new = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        let above = path.ancestors().skip(1).take(if is_new { usize::MAX } else { 1 });
+        above.for_each(|folder| drop(sync(folder)));
+        return Ok(());
+    }
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    let above = || missing.iter().filter_map(|folder| folder.parent());
+    let made = fs::create_dir_all(path).and_then(|()| above().try_for_each(sync));
+    if made.is_err() {
+        // A second call that succeeds would not make durable what the system forgot after the first: the next try is to
+        // make them anew.
+        missing.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    }
+    made
+}
+
 /// Windows has no such call: there, a rename does it.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -134,5 +143,80 @@ impl DiskFile for File {
 
     fn sync_data(&mut self) -> io::Result<()> {
         File::sync_data(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes `a/b/c` in `base`, with the call of this number to make a folder durable failing. Gives what came of it, and the
+    /// folders that were made durable.
+    fn create(base: &Path, failing: usize) -> (io::Result<()>, Vec<PathBuf>) {
+        let mut synced = Vec::new();
+        let mut calls = 0;
+        let created = create_durably(&base.join("a/b/c"), &mut |folder| {
+            calls += 1;
+            if calls == failing {
+                return Err(io::Error::other("the disk failed"));
+            }
+            synced.push(folder.to_owned());
+            sync_folder(folder)
+        });
+        (created, synced)
+    }
+
+    #[test]
+    fn every_folder_on_the_way_that_is_new_is_made_durable() {
+        let base = tempfile::tempdir().expect("a folder");
+        let base = base.path();
+        let (created, synced) = create(base, 0);
+        created.expect("created");
+        assert!(base.join("a/b/c").is_dir());
+        assert_eq!(synced, [base.join("a/b"), base.join("a"), base.to_owned()]);
+    }
+
+    #[test]
+    fn folder_that_could_not_be_made_durable_is_made_anew_by_the_next_try() {
+        let base = tempfile::tempdir().expect("a folder");
+        let base = base.path();
+        for failing in 1..=3 {
+            create(base, failing).0.expect_err("the disk failed");
+            assert!(!base.join("a").exists(), "{failing}");
+        }
+        let (created, synced) = create(base, 0);
+        created.expect("created");
+        assert_eq!(synced, [base.join("a/b"), base.join("a"), base.to_owned()]);
+    }
+
+    #[test]
+    fn folder_whose_maker_was_killed_before_it_was_durable_is_made_durable_by_the_next_process() {
+        let base = tempfile::tempdir().expect("a folder");
+        let base = base.path();
+        fs::create_dir_all(base.join("a/b/c")).expect("made");
+        let (created, synced) = create(base, 0);
+        created.expect("there");
+        assert_eq!(synced[..3], [base.join("a/b"), base.join("a"), base.to_owned()]);
+    }
+
+    #[test]
+    fn folder_that_something_is_in_is_made_durable_in_the_one_above_it() {
+        let base = tempfile::tempdir().expect("a folder");
+        let base = base.path();
+        fs::create_dir_all(base.join("a/b/c")).expect("made");
+        fs::write(base.join("a/b/c/journal.lock"), "").expect("written");
+        let (created, synced) = create(base, 0);
+        created.expect("there");
+        assert_eq!(synced, [base.join("a/b")]);
+        create(base, 1).0.expect("it was not made by us");
+    }
+
+    #[test]
+    fn folder_that_cannot_be_made_leaves_none_of_those_on_the_way() {
+        let base = tempfile::tempdir().expect("a folder");
+        let base = base.path();
+        let path = base.join("a").join("b".repeat(300));
+        create_durably(&path, &mut sync_folder).expect_err("its name is too long");
+        assert!(!base.join("a").exists());
     }
 }
