@@ -12,6 +12,7 @@ mod failures;
 mod formats;
 mod keychain;
 mod life;
+mod mending;
 mod pages;
 mod random;
 mod replacing;

@@ -30,6 +30,14 @@ pub(crate) enum Bug {
     StopAtDamage,
     /// What a sync said after damage is believed.
     KeepCursorAfterDamage,
+    /// What the next order follows is forgotten after damage.
+    ForgetChainAfterDamage,
+    /// No word is left of damage that was mended.
+    ForgetReport,
+    /// The old journal is gone on with although a call failed that gave the new one its name.
+    KeepReplaced,
+    /// An order is shown with another quantity after a start.
+    AlterOrder,
     /// The folder is not made durable after a new name.
     SkipFolderSync,
     /// Names that could not be made durable are taken for durable when the folder is made durable a second time.
@@ -118,7 +126,7 @@ pub(crate) const fn seeded(_: Bug) -> bool {
 
 #[cfg(test)]
 impl Bug {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::AcknowledgeBeforeSync,
         Self::RetrySync,
         Self::NoCutBack,
@@ -130,6 +138,10 @@ impl Bug {
         Self::TrustTheCache,
         Self::StopAtDamage,
         Self::KeepCursorAfterDamage,
+        Self::ForgetChainAfterDamage,
+        Self::ForgetReport,
+        Self::KeepReplaced,
+        Self::AlterOrder,
         Self::SkipFolderSync,
         Self::TrustForgottenNames,
         Self::SkipNewFileSync,

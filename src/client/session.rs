@@ -118,6 +118,7 @@ impl Session {
         };
         (opened.troubles, opened.is_damaged) = (troubles, is_damaged);
         let may_write = opened.access.may_write();
+        let is_damaged = opened.is_damaged;
         if taken.is_some()
             && may_write
             && let Err(error) = storage.take_next_key()
@@ -126,13 +127,17 @@ impl Session {
         }
         let (machine, snapshot, first) = match opening.finish(opened, tick) {
             Ok(finished) => finished,
-            Err(trouble) => return Err(NotOpened { trouble, try_again: false, storage }),
+            // A copy that may write mends what is damaged, and then it may be another's no more.
+            Err(trouble) => return Err(NotOpened { trouble, try_again: !may_write, storage }),
         };
         if may_write
             && !first.is_empty()
             && let Err(error) = storage.append(&first)
         {
             return Err(NotOpened::by(&error, storage));
+        }
+        if may_write && is_damaged {
+            storage.reported();
         }
         Ok((Self { machine, storage }, snapshot))
     }

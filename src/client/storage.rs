@@ -54,7 +54,8 @@ pub struct Opened {
     pub key: SecretKey,
     /// Whether this copy may write.
     pub access: Access,
-    /// Whether records may be missing that were there.
+    /// Whether records may be missing that were there, and nothing has said yet, with [`Storage::reported`], that this
+    /// was dealt with.
     pub is_damaged: bool,
     /// What was wrong and how it was mended, in words.
     pub troubles: Vec<String>,
@@ -65,6 +66,12 @@ pub type Replay<'a> = dyn FnMut(&SecretKey, Record) + 'a;
 
 /// Gives what is to be kept of a record when a journal is written anew; none to leave it out.
 pub type Keep<'a> = dyn FnMut(Record) -> Option<Record> + 'a;
+
+/// What is kept of a journal that was damaged: not what the device may spend offline, since nobody knows any more how much
+/// of that is spent. The server is asked for another allowance.
+fn keep_after_damage(record: Record) -> Option<Record> {
+    (!matches!(record, Record::Allowance(_))).then_some(record)
+}
 
 /// What a storage does that cannot be done before its call returns.
 pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), StorageError>> + 'a>>;
@@ -90,6 +97,10 @@ pub trait Storage: Debug + MaybeSend + 'static {
     /// # Errors
     /// Nothing can be read, or nothing should be touched; whatever is there is left as it is.
     fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError>;
+
+    /// What was damaged when it was opened has been told, and what that asked for is durable: the next start need not be
+    /// told of it again.
+    fn reported(&mut self) {}
 
     /// Appends records, all or none, durably.
     ///

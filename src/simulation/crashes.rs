@@ -15,7 +15,9 @@ pub(super) struct Counts {
     moments: u64,
     /// States that crashes left, once each for a moment.
     pub(super) images: u64,
-    /// Of them, those after a second, and after a third crash, in recovery.
+    /// Of them, those after a crash in the recovery from a kill.
+    killed: u64,
+    /// Those after a crash in the recovery from a crash, and after one more in the recovery from that.
     second: u64,
     third: u64,
     /// Of all of them, those after a crash in the upgrade of a journal of format 1, or soon after it.
@@ -88,6 +90,13 @@ pub(super) fn exhaust(extent: Extent, seed: u64) -> Result<Counts, String> {
     Ok(run.counts)
 }
 
+/// What was before the crashes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    Nothing,
+    Kill,
+}
+
 struct Run {
     extent: Extent,
     thoroughness: Thoroughness,
@@ -149,7 +158,7 @@ impl Run {
         for (number, moment) in moments.iter().enumerate() {
             self.counts.moments += 1;
             let told = |wrong| format!("{wrong}\nafter {acts:?}, in the moment {number}");
-            self.crash(moment, 1).map_err(told)?;
+            self.crash(moment, 1, After::Nothing).map_err(told)?;
             self.kill(moment).map_err(told)?;
         }
         Ok(())
@@ -163,25 +172,26 @@ impl Run {
         life.reopen();
         life.check()?;
         for moment in life.moments() {
-            self.crash(&moment, 2)?;
+            self.crash(&moment, 1, After::Kill)?;
         }
         Ok(())
     }
 
-    /// The `nth` crash comes at `moment`.
-    fn crash(&mut self, moment: &Moment, nth: u64) -> Result<(), String> {
-        let thoroughness = match nth {
-            1 => self.thoroughness,
+    /// The `nth` crash comes at `moment`, the others having been in recovery; before all of them there may have been a kill.
+    fn crash(&mut self, moment: &Moment, nth: u64, first: After) -> Result<(), String> {
+        let thoroughness = match (nth, first) {
+            (1, After::Nothing) => self.thoroughness,
             _ => Thoroughness { tear_every: 191, at_random: 2 },
         };
         for content in moment.content.after_crash(thoroughness, &mut self.random) {
             self.counts.images += 1;
+            self.counts.killed += u64::from(nth == 1 && first == After::Kill);
             self.counts.second += u64::from(nth == 2);
             self.counts.third += u64::from(nth == 3);
             let mut life = Life::after(content, &moment.told, &moment.shop, self.random.next());
-            let again = match nth {
-                1 => self.counts.images.is_multiple_of(self.extent.second_every),
-                2 => self.random.is_one_in(64),
+            let again = match (nth, first) {
+                (1, After::Nothing) => self.counts.images.is_multiple_of(self.extent.second_every),
+                (1, After::Kill) | (2, After::Nothing) => self.random.is_one_in(64),
                 _ => false,
             };
             if again {
@@ -190,7 +200,7 @@ impl Run {
             life.reopen();
             life.check()?;
             for moment in life.moments() {
-                self.crash(&moment, nth + 1).map_err(|wrong| format!("{wrong}\nand a crash in recovery"))?;
+                self.crash(&moment, nth + 1, first).map_err(|wrong| format!("{wrong}\nand a crash in recovery"))?;
             }
             if self.counts.images.is_multiple_of(self.extent.converge_every) {
                 life.converge()?;
@@ -209,6 +219,6 @@ fn no_crash_loses_doubles_or_alters_what_was_acknowledged() {
         .unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("seed {seed}: {counts:?} in {:.0?}", started.elapsed());
     let (images, second) = if is_full_run() { (1_000_000, 100_000) } else { (20_000, 2_000) };
-    assert!(counts.images >= images && counts.second + counts.third >= second, "{counts:?}");
+    assert!(counts.images >= images && counts.second + counts.third >= second && counts.third > 0, "{counts:?}");
     assert!(counts.upgrades > images / 40, "{counts:?}");
 }

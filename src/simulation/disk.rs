@@ -122,6 +122,14 @@ impl SimulatedDisk {
     }
 }
 
+/// Does what a call is to do, unless it fails; one that fails unheard does it all the same.
+fn done<T>(fault: Option<Fault>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    match fault {
+        Some(Fault { kind: FaultKind::Unheard, .. }) => act().and_then(|_| Err(FaultKind::Unheard.error())),
+        fault => none(fault).and_then(|()| act()),
+    }
+}
+
 /// The error of a call that fails and does nothing.
 fn none(fault: Option<Fault>) -> io::Result<()> {
     fault.map_or(Ok(()), |fault| Err(fault.kind.error()))
@@ -162,22 +170,22 @@ impl Disk for SimulatedDisk {
     }
 
     fn create(&mut self, name: &str) -> io::Result<SimulatedFile> {
-        let file = self.call(Call::MakeFile, |content, fault| none(fault).map(|()| content.create(name)))?;
+        let file = self.call(Call::MakeFile, |content, fault| done(fault, || Ok(content.create(name))))?;
         Ok(SimulatedFile { disk: self.clone(), file })
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.call(Call::Rename, |content, fault| none(fault).and_then(|()| content.rename(from, to)))
+        self.call(Call::Rename, |content, fault| done(fault, || content.rename(from, to)))
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.call(Call::Remove, |content, fault| none(fault).and_then(|()| content.remove(name)))
+        self.call(Call::Remove, |content, fault| done(fault, || content.remove(name)))
     }
 
     fn sync_folder(&mut self) -> io::Result<()> {
         self.call(Call::SyncFolder, |content, fault| {
             match fault.map(|fault| fault.kind) {
-                None => content.sync_names(),
+                None | Some(FaultKind::Unheard) => content.sync_names(),
                 Some(FaultKind::SyncLost) => content.forget_names(),
                 Some(_) => {}
             }
@@ -240,7 +248,7 @@ impl DiskFile for SimulatedFile {
         self.disk.call(call, |content, fault| {
             let file = &mut content.files[self.file];
             let written = match fault.map(|fault| (fault.kind, fault.for_ever)) {
-                None => bytes.len(),
+                None | Some((FaultKind::Unheard, _)) => bytes.len(),
                 Some((FaultKind::Broken, _) | (FaultKind::Short, false)) => bytes.len() / 2,
                 // What is allocated already can be written on a full disk.
                 Some((FaultKind::Full | FaultKind::Quota, _)) => file.live.len().saturating_sub(offset),
@@ -259,9 +267,10 @@ impl DiskFile for SimulatedFile {
         let is_longer = self.ask(|file| length > file.live.len());
         let call = if is_longer { Call::Lengthen } else { Call::Shorten };
         self.disk.call(call, |content, fault| {
-            none(fault)?;
-            content.files[self.file].change(Change::Length(length));
-            Ok(())
+            done(fault, || {
+                content.files[self.file].change(Change::Length(length));
+                Ok(())
+            })
         })
     }
 
@@ -271,7 +280,7 @@ impl DiskFile for SimulatedFile {
         self.disk.call(call, |content, fault| {
             let file = &mut content.files[self.file];
             match fault.map(|fault| fault.kind) {
-                None => file.sync(),
+                None | Some(FaultKind::Unheard) => file.sync(),
                 Some(FaultKind::SyncLost) => file.changes.clear(),
                 Some(_) => {}
             }

@@ -193,17 +193,16 @@ impl Run {
             life.act(*act);
             life.try_again();
             let struck = life.disk.struck();
-            if is_word_lost(&struck) {
-                return Ok(());
-            }
             // What a crash leaves while nothing has failed is tried elsewhere.
             if struck.is_empty() {
                 continue;
             }
             // The same if the process is killed, and the next one reads what is in the cache alone.
-            let mut next = Life::after(life.disk.content(), &life.told, &life.shop, self.random.next());
-            next.reopen();
-            self.crash(&next, 0).map_err(|wrong| format!("{wrong}\nafter a kill and a crash after {act:?}"))?;
+            if !is_word_lost(&struck) {
+                let mut next = Life::after(life.disk.content(), &life.told, &life.shop, self.random.next());
+                next.reopen();
+                self.crash(&next, 0).map_err(|wrong| format!("{wrong}\nafter a kill and a crash after {act:?}"))?;
+            }
             // Whatever was acknowledged so far is there after a crash now, in the best and the worst case.
             self.crash(&life, 1).map_err(|wrong| format!("{wrong}\nafter a crash after {act:?}"))?;
         }

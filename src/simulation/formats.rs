@@ -28,7 +28,7 @@ fn written_by_an_older_version() -> Life {
     content.make("journal.iap");
     content.rot("journal.iap", |bytes| bytes.extend_from_slice(journal));
     let shop = Shop::that_settled(device.public(), &claims, order, receipt);
-    Life::after(content, &Told::granted_before(claims.id), &shop, 3)
+    Life::after(content, &Told::granted_before(claims.id, claims.quantity), &shop, 3)
 }
 
 fn with_unsent_orders() -> Life {

@@ -20,9 +20,9 @@ use crate::protocol::{ConsumptionId, Currency, KeyId, Micros, Money, OrderId, Sh
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
-    /// Buy one shield.
+    /// Order some shields.
     Buy,
-    /// Buy three in three orders at once.
+    /// Make three such orders at once.
     BuyThree,
     /// Sync with the server until there is nothing more to say.
     Exchange,
@@ -42,21 +42,26 @@ impl Act {
 /// What the game asked for and was told.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
-    asked: BTreeSet<OrderId>,
+    /// How many shields each order is to give.
+    asked: BTreeMap<OrderId, u32>,
     pub(super) queued: BTreeSet<OrderId>,
     granted: BTreeSet<OrderId>,
     not_saved: BTreeSet<OrderId>,
     /// Those that were queued and follow an order that damage took: the server declines them.
     unfollowed: BTreeSet<OrderId>,
+    /// Those that were queued when damage may have taken what they follow: the server may decline them, and charges nothing.
+    doubtful: BTreeSet<OrderId>,
     use_asked: u64,
     use_saved: u64,
 }
 
 impl Told {
-    /// What an older version of the game was told: that this order is granted.
-    pub(super) fn granted_before(order: OrderId) -> Self {
+    /// What an older version of the game was told: that this order of so many shields is granted, and all but one used up.
+    pub(super) fn granted_before(order: OrderId, quantity: u32) -> Self {
         let orders = BTreeSet::from([order]);
-        Self { asked: orders.clone(), queued: orders.clone(), granted: orders, ..Self::default() }
+        let asked = BTreeMap::from([(order, quantity)]);
+        let used = u64::from(quantity) - 1;
+        Self { asked, queued: orders.clone(), granted: orders, use_asked: used, use_saved: used, ..Self::default() }
     }
 }
 
@@ -81,7 +86,7 @@ pub(super) struct Life {
     not_opened: Option<Box<dyn Storage>>,
     pub(super) troubles: Vec<String>,
     request: Option<Request>,
-    orders: BTreeMap<OrderId, OrderState>,
+    orders: BTreeMap<OrderId, PlacedOrder>,
     holdings: Holdings,
     elapsed: Duration,
     random: Random,
@@ -195,7 +200,7 @@ impl Life {
 
     /// What another page of the same player was told is true here, too.
     pub(super) fn has_also_heard(&mut self, other: &Told) {
-        self.told.asked.extend(&other.asked);
+        self.told.asked.extend(other.asked.clone());
         self.told.queued.extend(&other.queued);
         self.told.not_saved.extend(&other.not_saved);
     }
@@ -212,9 +217,20 @@ impl Life {
         (lost.len() as u64, unfollowed.len() as u64)
     }
 
+    /// Buys something after damage, before anything is heard of the server. Where damage has taken what it is to follow, the
+    /// server may decline it.
+    pub(super) fn buy_after_damage(&mut self, may_be_declined: bool) {
+        let before = self.told.queued.clone();
+        self.buy(1);
+        let new = |order: &&OrderId| may_be_declined && !before.contains(*order);
+        self.told.doubtful = self.told.queued.iter().filter(new).copied().collect();
+        let Told { queued, doubtful, .. } = &mut self.told;
+        queued.retain(|order| !doubtful.contains(order));
+    }
+
     /// What has become of an order, as far as the game was told.
     pub(super) fn state_of(&self, order: OrderId) -> Option<OrderState> {
-        self.orders.get(&order).copied()
+        self.orders.get(&order).map(|order| order.state)
     }
 
     fn open(&mut self) {
@@ -256,7 +272,7 @@ impl Life {
             let granted = snapshot.orders.iter().filter(|order| order.state == OrderState::Granted);
             self.told.granted.extend(granted.map(|order| order.id));
         }
-        self.orders = snapshot.orders.iter().map(|order| (order.id, order.state)).collect();
+        self.orders = snapshot.orders.into_iter().map(|order| (order.id, order)).collect();
         self.holdings = snapshot.holdings;
         self.troubles.extend(snapshot.troubles);
     }
@@ -271,17 +287,17 @@ impl Life {
     }
 
     fn terms(&mut self) -> Terms {
-        let price = Money::new(Micros::new(5_000).expect("in range"), Currency::EUR);
         let id = OrderId(self.random.bits());
+        let quantity = 1 + u32::from(id.0[0] % 3);
         if self.may_write() {
-            self.told.asked.insert(id);
+            self.told.asked.insert(id, quantity);
         }
         Terms {
             id,
             product: "shield".parse().expect("a name"),
-            quantity: 1,
-            price,
-            total: price,
+            quantity,
+            price: price_of(1),
+            total: price_of(quantity),
             catalog: Sha256::of("catalog"),
             grants: Vec::new(),
         }
@@ -382,7 +398,7 @@ impl Life {
                     OrderState::NotSaved => drop(self.told.not_saved.insert(order.id)),
                     _ => {}
                 }
-                self.orders.insert(order.id, order.state);
+                self.orders.insert(order.id, order);
             }
             Update::Holdings(holdings) => self.holdings = holdings,
             Update::Consumed { quantity, saved: true, .. } => self.told.use_saved += quantity,
@@ -410,26 +426,33 @@ impl Life {
         if let Some(trouble) = self.troubles.iter().find(|trouble| trouble.contains("believed")) {
             return Err(format!("something was altered: {trouble}"));
         }
-        let Told { asked, queued, granted, not_saved, unfollowed, use_asked, use_saved } = &self.told;
-        for order in queued.iter().chain(unfollowed) {
-            if !self.orders.contains_key(order) {
+        let Told { asked, queued, granted, not_saved, unfollowed, doubtful, use_asked, use_saved } = &self.told;
+        for order in queued.iter().chain(unfollowed).chain(doubtful) {
+            let Some(state) = self.state_of(*order) else {
                 return Err(format!("the order {order} was queued, and is lost"));
+            };
+            if !state.is_open() && state != OrderState::Granted && queued.contains(order) {
+                return Err(format!("the order {order} was queued, and is {state:?}"));
             }
         }
-        for (order, state) in &self.orders {
-            if !asked.contains(order) {
-                return Err(format!("the order {order} was never asked for"));
+        for (id, order) in &self.orders {
+            let PlacedOrder { product, quantity, total, state, .. } = order;
+            match asked.get(id) {
+                None => return Err(format!("the order {id} was never asked for")),
+                Some(asked) if (product.as_str(), *quantity, *total) == ("shield", *asked, price_of(*asked)) => {}
+                Some(asked) => return Err(format!("the order {id} of {asked} shields was altered: {order:?}")),
             }
-            if not_saved.contains(order) && *state != OrderState::NotSaved {
-                return Err(format!("the order {order} was said not to be saved, and is"));
+            if not_saved.contains(id) && *state != OrderState::NotSaved {
+                return Err(format!("the order {id} was said not to be saved, and is"));
             }
         }
         for order in granted {
-            if self.orders.get(order) != Some(&OrderState::Granted) {
+            if self.state_of(*order) != Some(OrderState::Granted) {
                 return Err(format!("the order {order} was granted, and its receipt is lost"));
             }
         }
-        let given = self.orders.values().filter(|state| **state == OrderState::Granted).count() as u64;
+        let all_granted = self.orders.values().filter(|order| order.state == OrderState::Granted);
+        let given = all_granted.map(|order| u64::from(order.quantity)).sum::<u64>();
         let (least, most) = (given.saturating_sub(*use_asked), given.saturating_sub(*use_saved));
         if !(least..=most).contains(&self.left()) {
             return Err(format!("{} shields are left, of {least} to {most}", self.left()));
@@ -446,13 +469,20 @@ impl Life {
         self.check()?;
         for order in &self.told.queued {
             if self.shop.charged(*order) != 1 {
-                let (state, times) = (self.orders.get(order), self.shop.charged(*order));
+                let (state, times) = (self.state_of(*order), self.shop.charged(*order));
                 return Err(format!("the order {order} was queued, is {state:?}, and was charged {times} times"));
             }
         }
         for order in &self.told.unfollowed {
-            if self.shop.charged(*order) != 0 || self.orders.get(order) != Some(&OrderState::Declined) {
+            if self.shop.charged(*order) != 0 || self.state_of(*order) != Some(OrderState::Declined) {
                 return Err(format!("the order {order} follows one that is lost, and is not declined"));
+            }
+        }
+        for order in &self.told.doubtful {
+            if ![(Some(OrderState::Granted), 1), (Some(OrderState::Declined), 0)]
+                .contains(&(self.state_of(*order), self.shop.charged(*order)))
+            {
+                return Err(format!("the order {order} came after damage, and is {:?}", self.state_of(*order)));
             }
         }
         if self.left() != self.shop.left() {
@@ -462,7 +492,7 @@ impl Life {
             if self.shop.charged(order) != 1 {
                 return Err(format!("the order {order} was charged {} times", self.shop.charged(order)));
             }
-            if self.orders.get(&order) != Some(&OrderState::Granted) {
+            if self.state_of(order) != Some(OrderState::Granted) {
                 return Err(format!("the order {order} was charged, and not given"));
             }
         }
@@ -483,6 +513,11 @@ impl Life {
         self.reopen();
         self.check()
     }
+}
+
+/// What so many shields cost.
+fn price_of(quantity: u32) -> Money {
+    Money::new(Micros::new(i64::from(quantity) * 5_000).expect("in range"), Currency::EUR)
 }
 
 /// What a future gives that never waits: nothing here does.

@@ -23,6 +23,10 @@ pub(super) struct Counts {
     /// Those that damage took, and those that the server declines for that, since they follow them.
     lost: u64,
     declined: u64,
+    /// Orders made after the damage, before anything was heard of the server: those that the server may decline, since damage
+    /// has taken what they were to follow, and the others.
+    doubtful: u64,
+    followed: u64,
 }
 
 /// A journal with everything in it, also orders of which the server has not heard.
@@ -40,6 +44,8 @@ struct Frame {
     /// The number of its append.
     append: u32,
     order: Option<OrderId>,
+    /// Whether it says what the next order follows.
+    says_chain: bool,
 }
 
 /// What must be true of a journal that was damaged.
@@ -52,12 +58,17 @@ struct Expected {
 }
 
 impl Whole {
-    fn new() -> Self {
+    /// A journal as it was written; and, with orders that were not sent or without any, as it is when it was written anew.
+    fn all() -> [Self; 3] {
+        let unsent = [Act::Buy, Act::Consume, Act::BuyThree, Act::Buy, Act::BuyThree];
+        [Self::new(&unsent), Self::new(&[&unsent[..], &[Act::Compact]].concat()), Self::new(&[Act::Compact])]
+    }
+
+    fn new(then: &[Act]) -> Self {
         let mut life = Life::new(5);
         let acts = [Act::Buy, Act::Exchange, Act::BuyThree, Act::Exchange, Act::Consume, Act::Buy, Act::Exchange];
-        let unsent = [Act::Buy, Act::Consume, Act::BuyThree, Act::Buy, Act::BuyThree];
         life.reopen();
-        acts.iter().chain(&unsent).for_each(|act| life.act(*act));
+        acts.iter().chain(then).for_each(|act| life.act(*act));
         let content = life.disk.content();
         let journal = content.file("journal.iap").map(<[u8]>::to_vec).unwrap_or_default();
         let frames = frames(&journal);
@@ -91,21 +102,26 @@ fn frames(journal: &[u8]) -> Vec<Frame> {
         let bytes = at..at + 13 + number(at) as usize;
         let append = number(at + 8);
         at = bytes.end;
+        let says_chain = match &record {
+            Record::Order(_) => true,
+            Record::Synced(synced) => synced.follow.is_some(),
+            _ => false,
+        };
         let order = match record {
             Record::Order(signed) => envelope::claims_of_stored::<Order>(&signed.token()).ok(),
             _ => None,
         };
-        Frame { bytes, append, order: order.map(|order| order.id) }
+        Frame { bytes, append, order: order.map(|order| order.id), says_chain }
     };
     records.into_iter().map(frame).collect()
 }
 
 /// Damages a journal with everything in it, and lets client and server agree again.
 pub(super) fn rot(times: u64, seed: u64) -> Result<Counts, String> {
-    let whole = Whole::new();
-    let end = without_zeroes(&whole.journal).len();
+    let wholes = Whole::all();
     let (mut random, mut counts) = (Random::new(seed), Counts::default());
-    for _ in 0..times {
+    for whole in wholes.iter().cycle().take(usize::try_from(times).unwrap_or(usize::MAX)) {
+        let end = without_zeroes(&whole.journal).len();
         let length = if random.is_one_in(2) { 1 } else { 1 + random.below(900) } as usize;
         let at = random.below(end as u64) as usize;
         let mut bytes = random.clone();
@@ -126,7 +142,7 @@ pub(super) fn rot(times: u64, seed: u64) -> Result<Counts, String> {
             }
         });
         random.next();
-        one(&whole, rotten, &hit, random.next(), &mut counts)
+        one(whole, rotten, &hit, random.next(), &mut counts)
             .map_err(|wrong| format!("{wrong}\nkind {kind} at {at}, {length} bytes"))?;
     }
     Ok(counts)
@@ -162,6 +178,11 @@ fn one(whole: &Whole, rotten: Content, hit: &Range<usize>, seed: u64, counts: &m
     (counts.lost, counts.declined) = (counts.lost + lost, counts.declined + declined);
     life.troubles.clear();
     life.used_up_may_be_back();
+    let last = whole.frames.iter().zip(&expected.kept).rfind(|(frame, _)| frame.says_chain);
+    let is_doubtful = lost > 0 || last.is_some_and(|(_, kept)| !kept);
+    life.buy_after_damage(is_doubtful);
+    let place = if is_doubtful { &mut counts.doubtful } else { &mut counts.followed };
+    *place += 1;
     // Every other order had reached the server, or reaches it now: nothing else is lost for good.
     life.converge()?;
     life.go_on()
@@ -172,13 +193,16 @@ fn damage_to_a_journal_is_told_and_everything_else_in_it_and_all_that_the_server
     let (times, seed) = (if is_full_run() { 20_000 } else { 200 }, 20_260_103);
     let counts = rot(times, seed).unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("seed {seed}: {counts:?}");
-    let Counts { journals, cut_short, before, after, lost, declined } = counts;
+    let Counts { journals, cut_short, before, after, lost, declined, doubtful, followed } = counts;
     assert_eq!(journals, times);
-    assert!([cut_short, before, after, lost, declined].into_iter().all(|count| count > 0), "{counts:?}");
+    assert!(
+        [cut_short, before, after, lost, declined, doubtful, followed].into_iter().all(|count| count > 0),
+        "{counts:?}"
+    );
 }
 
 /// A journal that is damaged, on a disk on which nothing fails yet.
-fn damaged() -> (Life, Vec<u8>) {
+pub(super) fn damaged() -> (Life, Vec<u8>) {
     let mut life = Life::new(5);
     life.reopen();
     [Act::Buy, Act::Exchange, Act::Buy].iter().for_each(|act| life.act(*act));

@@ -4,6 +4,7 @@ use super::crashes::{Extent, exhaust};
 use super::disk::{FaultKind, Thoroughness};
 use super::failures::fail_every_call;
 use super::life::{Act, Life};
+use super::mending::crash_and_fail;
 use super::rot::rot;
 use super::{pages, replacing};
 use crate::client::journal::{FrameWriter, header, recover};
@@ -24,12 +25,12 @@ fn search(failures_first: bool) -> Option<String> {
         acts: 0,
     };
     let crashes = || exhaust(extent, 1).err().map(|wrong| format!("crashes: {wrong}"));
-    let rot = || rot(60, 2).err().map(|wrong| format!("rot: {wrong}"));
+    let rot = || rot(60, 2).and_then(|_| crash_and_fail(7, 4).map(drop)).err().map(|wrong| format!("rot: {wrong}"));
     let failures =
         |kinds: &[FaultKind], every| fail_every_call(kinds, every, 3).err().map(|wrong| format!("failures: {wrong}"));
     let others = || two_processes().or_else(forged_seal).or_else(replacing::search);
     let some = || failures(&[FaultKind::Broken, FaultKind::Short], 7);
-    let lost = || failures(&[FaultKind::SyncLost], 2);
+    let lost = || failures(&[FaultKind::SyncLost, FaultKind::Unheard], 2);
     let failures = || some().or_else(lost);
     let found = others().or_else(rot);
     match failures_first {
@@ -55,6 +56,7 @@ fn needs_failures(bug: Bug) -> bool {
             | CursorWithoutReceipts
             | ForgetConsumed
             | TrustForgottenNames
+            | KeepReplaced
     )
 }
 
@@ -72,11 +74,11 @@ fn forged_seal() -> Option<String> {
     let mut life = Life::new(1);
     life.reopen();
     [Act::Buy, Act::Exchange].iter().for_each(|act| life.act(*act));
-    let mut content = life.disk.content();
+    let (left, mut content) = (life.left(), life.disk.content());
     content.rot("journal.iap", forge_a_seal);
     let mut life = Life::after(content, &life.told, &life.shop, 1);
     life.reopen();
-    (life.left() != 1).then(|| format!("a forged seal gave {} shields", life.left()))
+    (life.left() != left).then(|| format!("a forged seal gave {} shields", life.left()))
 }
 
 /// Writes a seal into a journal that says that the receipt gives ninety-nine shields, and makes the sum right.

@@ -23,6 +23,8 @@ pub(super) struct Shop {
     chain: Option<ChainHead>,
     /// The orders that were granted, with how often each was charged.
     charged: BTreeMap<OrderId, u32>,
+    /// How many shields were sold.
+    sold: u64,
     /// The consumptions that were decided.
     consumed: BTreeMap<ConsumptionId, Sha256>,
     /// How many shields are used up.
@@ -46,6 +48,7 @@ impl Shop {
             feed: Vec::new(),
             chain: None,
             charged: BTreeMap::new(),
+            sold: 0,
             consumed: BTreeMap::new(),
             used: 0,
             consumed_sequence: 0,
@@ -53,7 +56,7 @@ impl Shop {
         }
     }
 
-    /// A server that has granted one order of this device, and has last been heard of then.
+    /// A server that has granted one order of this device, of which one shield is left, and has last been heard of then.
     pub(super) fn that_settled(device: PublicKey, claims: &Order, order: &Token, receipt: &Token) -> Self {
         let sha256 = order.sha256();
         Self {
@@ -62,6 +65,8 @@ impl Shop {
             feed: vec![receipt.clone()],
             chain: Some(ChainHead { sequence: claims.sequence, order_sha256: sha256 }),
             charged: BTreeMap::from([(claims.id, 1)]),
+            sold: u64::from(claims.quantity),
+            used: u64::from(claims.quantity) - 1,
             time: claims.issued_at + 1_000,
             ..Self::new()
         }
@@ -82,7 +87,7 @@ impl Shop {
 
     /// How many shields are left.
     pub(super) fn left(&self) -> u64 {
-        self.charged.len() as u64 - self.used
+        self.sold - self.used
     }
 
     pub(super) fn answered(&self, order: OrderId) -> bool {
@@ -246,6 +251,8 @@ impl Shop {
             *self.charged.entry(order.id).or_default() += 1;
         }
         let quantity = u64::from(order.quantity);
+        let amount = order.price.checked_mul(order.quantity).ok_or("a price that is too high")?;
+        self.sold += if follows { quantity } else { 0 };
         let grant = Grant::Item { item: "shield".parse().expect("a name"), quantity };
         let receipt = Receipt {
             id: ReceiptId(Sha256::of(order.id.0).0[..16].try_into().expect("16 bytes")),
@@ -260,7 +267,7 @@ impl Shop {
             reason: (!follows).then_some(Reason::ChainBroken),
             product: order.product.clone(),
             quantity: order.quantity,
-            amount: order.price,
+            amount,
             grants: if follows { vec![grant] } else { Vec::new() },
         };
         let receipt = receipt.sign(&self.key).map_err(|error| error.to_string())?;

@@ -232,11 +232,17 @@ fn damage_in_the_middle_of_a_journal_is_told_and_the_rest_kept() {
     bytes[400] ^= 1;
     fs::write(&journal, &bytes).expect("written");
     let (opened, records) = open(&mut FileStorage::new(shop.save("save"))).expect("opens");
-    assert!(opened.troubles[1].contains("journal.damaged-1"), "{:?}", opened.troubles);
+    assert!(opened.is_damaged && opened.troubles[1].contains("journal.damaged-1"), "{:?}", opened.troubles);
     let aside = fs::read(shop.save("save").join("journal.damaged-1")).expect("kept");
     assert!(bytes.windows(aside.len()).any(|part| part == aside) && aside.len() > 1_000, "{} bytes", aside.len());
-    let again = open(&mut FileStorage::new(shop.save("save"))).expect("opens");
-    assert_eq!((again.1, again.0.troubles.len()), (records, 0));
+    // Until it is said that it was told, it is told again.
+    let mut storage = FileStorage::new(shop.save("save"));
+    let (again, kept) = open(&mut storage).expect("opens");
+    assert_eq!((again.is_damaged, &again.troubles, &kept), (true, &opened.troubles, &records));
+    storage.reported();
+    drop(storage);
+    let (again, kept) = open(&mut FileStorage::new(shop.save("save"))).expect("opens");
+    assert_eq!((again.is_damaged, again.troubles.len(), kept), (false, 0, records));
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Spending offline: what was set aside is given at once and honoured, and clocks and lost answers change nothing.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use bevy_iap::client::{Clock, Connection, OfflineGrants, OrderState, SystemClock, Tick};
+use bevy_iap::client::journal::{HEADER, recover};
+use bevy_iap::client::{Clock, Connection, OfflineGrants, OrderState, Record, SystemClock, Tick};
 use bevy_iap::plugin::IapPlugin;
 use bevy_iap::protocol::{JwkSet, Receipt, Status, UnixSeconds};
 use bevy_iap::server::clock::Clock as ServerClock;
@@ -149,4 +151,54 @@ fn what_is_ordered_offline_within_the_allowance_is_given_at_once_and_honoured_th
     }
     assert_eq!((game.store().owns("double_jump"), game.store().quantity("shield")), (true, 30));
     shop.audit();
+}
+
+#[test]
+fn device_whose_journal_was_damaged_is_not_taken_for_a_copy_and_goes_on_spending_offline() {
+    let shop = Shop::open("1.00EUR");
+    let allowance = || IapPlugin { offline_grants: OfflineGrants::Allowance, ..shop.plugin("save") };
+    let mut game = shop.play_with(allowance());
+    game.until("something is set aside", |store| store.offline_allowance().is_some());
+    for _ in 0..3 {
+        game.buy_until("shield", OrderState::Granted);
+    }
+    drop(game);
+    // The last order is damaged, and its receipt is not: the next one would be signed in its place.
+    let journal = shop.save("save").join("journal.iap");
+    let mut bytes = fs::read(&journal).expect("read");
+    let order = last_order(&bytes);
+    bytes[order + 200] ^= 1;
+    fs::write(&journal, &bytes).expect("written");
+
+    let mut game = shop.play_with(IapPlugin { offline: true, ..allowance() });
+    assert_eq!((game.store().quantity("shield"), game.store().offline_allowance()), (3, None));
+    let doubtful = game.buy_until("shield", OrderState::Queued);
+    assert_eq!(game.store().quantity("shield"), 3, "nobody knows how much is spent");
+    game.store_mut().set_offline(false).expect("heard");
+    game.wait_for(doubtful, OrderState::Declined);
+    game.until("something is set aside", |store| store.offline_allowance().is_some());
+    game.buy_until("shield", OrderState::Granted);
+    game.offline(true);
+    game.buy_until("shield", OrderState::Queued);
+    assert_eq!(game.store().quantity("shield"), 5, "what is within the allowance is given at once");
+    game.store_mut().set_offline(false).expect("heard");
+    game.until("it is granted", |store| {
+        store.receipts().iter().filter(|it| it.claims.status == Status::Granted).count() == 5
+    });
+    shop.audit();
+}
+
+/// Where the last order begins in a journal.
+fn last_order(journal: &[u8]) -> usize {
+    let (records, _) = recover(journal).expect("a journal");
+    let mut place = HEADER;
+    let mut last = None;
+    for record in records {
+        if matches!(record, Record::Order(_)) {
+            last = Some(place);
+        }
+        let length = journal[place..].first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+        place += 13 + length as usize;
+    }
+    last.expect("an order")
 }

@@ -6,10 +6,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use bevy_iap::client::machine::{Input, Terms};
+use bevy_iap::client::record::Identity;
 use bevy_iap::client::storage::memory::MemoryStorage;
 use bevy_iap::client::storage::{Keep, Opened, Replay};
 use bevy_iap::client::{Access, Client, OrderState, Record, Settings, Storage, StorageError, SystemClock, Update};
-use bevy_iap::protocol::{Money, OrderId, Sha256};
+use bevy_iap::protocol::{GameId, Money, Order, OrderId, Sha256};
 
 const WHY: &str = "another copy has it";
 
@@ -23,6 +24,8 @@ struct Contested {
     /// Whether nobody knows what the write has left that met the other copy, and whether it is there.
     uncertain: bool,
     kept: bool,
+    /// Whether the other copy takes it when it is written anew.
+    taken_by_compaction: bool,
 }
 
 impl Storage for Contested {
@@ -49,6 +52,11 @@ impl Storage for Contested {
     }
 
     fn compact(&mut self, keep: &mut Keep<'_>, then: &[Record]) -> Result<(), StorageError> {
+        if self.taken_by_compaction {
+            (self.is_overtaken, self.taken_by_compaction) = (true, false);
+            self.taken.store(true, Ordering::SeqCst);
+            return Err(StorageError::ReadOnly(WHY.to_owned()));
+        }
         self.memory.compact(keep, then)
     }
 
@@ -59,6 +67,10 @@ impl Storage for Contested {
     fn is_overtaken(&self) -> bool {
         self.is_overtaken
     }
+}
+
+fn game() -> GameId {
+    "test_game".parse().expect("a name")
 }
 
 /// What a game was told, in order: whether it may write, and the states of its order.
@@ -74,6 +86,12 @@ struct Game {
 }
 
 impl Game {
+    fn start(disk: Contested) -> Self {
+        let settings = Settings::new(game(), Vec::new());
+        let client = Client::start(settings, Box::new(disk), None, Arc::new(SystemClock::default())).expect("starts");
+        Self { client, told: Vec::new() }
+    }
+
     fn until(&mut self, wanted: &Told) {
         for _ in 0..1_000 {
             if self.told.contains(wanted) {
@@ -99,10 +117,15 @@ impl Game {
 fn overtaken(uncertain: bool, kept: bool) -> Vec<Told> {
     let taken = Arc::new(AtomicBool::new(false));
     let memory = MemoryStorage::default();
-    let disk = Contested { memory, taken: Arc::clone(&taken), is_overtaken: false, uncertain, kept };
-    let settings = Settings::new("test_game".parse().expect("a name"), Vec::new());
-    let client = Client::start(settings, Box::new(disk), None, Arc::new(SystemClock::default())).expect("starts");
-    let mut game = Game { client, told: Vec::new() };
+    let disk = Contested {
+        memory,
+        taken: Arc::clone(&taken),
+        is_overtaken: false,
+        uncertain,
+        kept,
+        taken_by_compaction: false,
+    };
+    let mut game = Game::start(disk);
     game.until(&Told::Opened { may_write: true, has_order: false });
     game.told.clear();
 
@@ -142,4 +165,43 @@ fn order_of_which_nobody_knew_is_told_of_by_what_the_other_copy_has_kept() {
     assert_eq!(overtaken(true, false), lost);
     let kept = [Told::Order(OrderState::Placed), Told::Opened { may_write: false, has_order: true }];
     assert_eq!(overtaken(true, true), kept);
+}
+
+#[test]
+fn copy_that_is_overtaken_by_its_very_first_write_looks_on_and_takes_over_again() {
+    // An order without a seal, so that the journal is written anew as soon as it is open.
+    let mut memory = MemoryStorage::default();
+    let device = memory.open(&mut |_, _| {}).expect("opens").key;
+    let price: Money = "0.005 EUR".parse().expect("an amount");
+    let order = Order {
+        id: OrderId([1; 16]),
+        device: device.id(),
+        account: device.id().guest_account(),
+        game: game(),
+        issued_at: 1_767_225_600,
+        sequence: 1,
+        previous: None,
+        product: "shield".parse().expect("a name"),
+        quantity: 1,
+        price,
+        catalog: Sha256::of("catalogue"),
+        allowance: None,
+    };
+    let token = order.sign(&device).expect("signs");
+    let identity = Identity { game: game(), device: device.id(), account: device.id().guest_account() };
+    memory.append(&[Record::Identity(identity), Record::Order(token.into())]).expect("appended");
+
+    let taken = Arc::new(AtomicBool::new(false));
+    let mut game = Game::start(Contested {
+        memory,
+        taken: Arc::clone(&taken),
+        is_overtaken: false,
+        uncertain: false,
+        kept: false,
+        taken_by_compaction: true,
+    });
+    game.until(&Told::Opened { may_write: false, has_order: true });
+    game.told.clear();
+    taken.store(false, Ordering::SeqCst);
+    game.until(&Told::Opened { may_write: true, has_order: true });
 }

@@ -97,6 +97,7 @@ fn a_receipt_that_is_not_what_its_seal_says_is_not_shown() {
     }
     let world = world.restart();
     assert_eq!(world.receipts, 0);
+    assert_eq!(world.left("shield"), 1, "its seal counts, and it is not verified again");
     assert!(world.troubles.iter().any(|trouble| trouble.contains("not what its seal says")), "{:?}", world.troubles);
 }
 

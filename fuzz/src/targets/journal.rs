@@ -4,6 +4,7 @@
 //! same in the old format 1. Anything else: the bytes after it are the file.
 
 use bevy_iap::client::journal::{self, Damage, Found, FrameWriter, HEADER, MAX_PAYLOAD, VERSION, recover};
+use bevy_iap::client::record::Synced;
 use bevy_iap::client::{Record, Signed};
 use bevy_iap::protocol::Token;
 
@@ -151,7 +152,7 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
         let frames = versions.map(|version| salvaged(version, written, 0)).find(|frames| !frames.is_empty())?;
         let damage = Damage { salvaged: frames.len() as u64 };
         let found = Found { version: VERSION, torn: written.len() as u64, damage: Some(damage), ..Found::default() };
-        return Some((without_cursors(frames), found));
+        return Some((after_damage(frames, 0), found));
     };
     let (mut records, mut end, mut last_append, mut is_unfinished) = (Vec::new(), HEADER, 0u32, false);
     let next = |last_append: u32| if version > 1 { last_append.wrapping_add(1) } else { 0 };
@@ -168,15 +169,29 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
     let damage = is_damage.then_some(Damage { salvaged: frames.len() as u64 });
     let torn_records = if is_damage { 0 } else { frames.len() as u64 };
     if is_damage {
-        records.extend(without_cursors(frames));
+        let cursor = records.iter().rev().find_map(cursor).unwrap_or_default();
+        records.extend(after_damage(frames, cursor));
     }
     Some((records, Found { version, end: end as u64, last_append, is_unfinished, torn, torn_records, damage }))
 }
 
-/// What a sync said besides its receipts vouches for some that may be gone.
-fn without_cursors(frames: Vec<Frame>) -> Vec<Record> {
-    let records = frames.into_iter().map(|frame| frame.record);
-    records.filter(|record| !matches!(record, Record::Synced(_) | Record::Counted(_))).collect()
+/// The place in the feed that a record says.
+fn cursor(record: &Record) -> Option<u64> {
+    match record {
+        Record::Synced(synced) => Some(synced.cursor),
+        Record::Counted(counted) => Some(counted.feed),
+        _ => None,
+    }
+}
+
+/// What a sync said besides its receipts vouches for some that may be gone, so the place in the feed is that of before.
+fn after_damage(frames: Vec<Frame>, cursor: u64) -> Vec<Record> {
+    let kept = |frame: Frame| match frame.record {
+        Record::Synced(synced) => Some(Record::Synced(Synced { cursor, ..synced })),
+        Record::Counted(_) => None,
+        record => Some(record),
+    };
+    frames.into_iter().filter_map(kept).collect()
 }
 
 fn check(bytes: &[u8]) {

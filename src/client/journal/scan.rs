@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::frame::{self, Format, Frame};
 use super::{FormatError, HEADER, MAGIC, header_of, le_u32};
-use crate::client::record::Record;
+use crate::client::record::{Counted, Record, Synced};
 use crate::client::seeded::{Bug, seeded};
 
 /// How much is read at once, in bytes.
@@ -72,9 +72,9 @@ pub enum ReadError {
 }
 
 /// Reads a journal of which `read_at` gives the bytes at a place (fewer only at the end), and hands every record to
-/// `each`, in order: those of the longest valid prefix, and those after damage. Of the latter what a sync said besides
-/// its receipts is left out, since it vouches for receipts that may be gone. What is left of the last append after a
-/// hole in it is not damage: a crash can leave it, and its orders would follow one that is lost.
+/// `each`, in order: those of the longest valid prefix, and those after damage. The latter say no place in the feed that is
+/// after the last one before the damage, since they vouch for receipts that may be gone. What is left of the last append
+/// after a hole in it is not damage: a crash can leave it, and its orders would follow one that is lost.
 ///
 /// A header that a crash cut short, with nothing after it, is an empty journal. One that is damaged is damage like any
 /// other, as long as a valid frame is found.
@@ -98,7 +98,7 @@ pub fn read(
             }
             let salvaged = [Format::V2, Format::V1].map(|format| salvage(format, &rest));
             let salvaged = salvaged.into_iter().find(|salvaged| !salvaged.is_empty());
-            let damage = salvaged.map(|salvaged| hand_on(salvaged, each));
+            let damage = salvaged.map(|salvaged| hand_on(salvaged, 0, each));
             return match damage {
                 Some(_) => Ok(Found { version: super::VERSION, torn: rest.len() as u64, damage, ..Found::default() }),
                 None => Err(FormatError::NotAJournal.into()),
@@ -108,7 +108,7 @@ pub fn read(
     let format = if version == 1 { Format::V1 } else { Format::V2 };
     let mut window = Window::default();
     let (mut end, mut last_append) = (HEADER as u64, 0u32);
-    let mut is_unfinished = false;
+    let (mut is_unfinished, mut cursor) = (false, 0);
     while let Some(frame) = window.frame(format, end, &mut read_at)? {
         if format == Format::V2 && frame.append != last_append.wrapping_add(1) {
             break;
@@ -116,6 +116,9 @@ pub fn read(
         is_unfinished = !frame.last;
         end += frame.length as u64;
         last_append = if frame.last { frame.append } else { last_append };
+        if let Record::Synced(Synced { cursor: at, .. }) | Record::Counted(Counted { feed: at, .. }) = frame.record {
+            cursor = at;
+        }
         each(frame.record);
     }
     let rest = rest(&mut read_at, end)?;
@@ -129,7 +132,7 @@ pub fn read(
     if salvaged.is_empty() || !is_damage {
         return Ok(Found { torn_records: salvaged.len() as u64, ..found });
     }
-    Ok(Found { damage: Some(hand_on(salvaged, each)), ..found })
+    Ok(Found { damage: Some(hand_on(salvaged, cursor, each)), ..found })
 }
 
 /// [`read`], from bytes in memory.
@@ -220,11 +223,17 @@ fn salvage(format: Format, bytes: &Bytes) -> Vec<Frame> {
     frames
 }
 
-fn hand_on(salvaged: Vec<Frame>, each: &mut dyn FnMut(Record)) -> Damage {
+/// Hands on what was found after damage; the last place in the feed before that is `cursor`.
+fn hand_on(salvaged: Vec<Frame>, cursor: u64, each: &mut dyn FnMut(Record)) -> Damage {
     let damage = Damage { salvaged: salvaged.len() as u64 };
-    let records = salvaged.into_iter().map(|frame| frame.record);
-    let says_a_cursor = |record: &Record| matches!(record, Record::Synced(_) | Record::Counted(_));
-    records.filter(|record| !says_a_cursor(record) || seeded(Bug::KeepCursorAfterDamage)).for_each(each);
+    let without_cursor = |record| match record {
+        record if seeded(Bug::KeepCursorAfterDamage) => Some(record),
+        Record::Synced(_) if seeded(Bug::ForgetChainAfterDamage) => None,
+        Record::Synced(synced) => Some(Record::Synced(Synced { cursor, ..synced })),
+        Record::Counted(_) => None,
+        record => Some(record),
+    };
+    salvaged.into_iter().filter_map(|frame| without_cursor(frame.record)).for_each(each);
     damage
 }
 

@@ -225,7 +225,7 @@ impl Opening {
         let order = PlacedOrder {
             id,
             product,
-            quantity: says.quantity,
+            quantity: says.quantity + u32::from(seeded(Bug::AlterOrder)),
             total: price.checked_mul(says.quantity).unwrap_or(price),
             state: OrderState::Queued,
             provisional: false,
@@ -352,6 +352,10 @@ impl Opening {
         self.machine.membership.news.clear();
         let Self { mut machine, mut troubles, verified, broken_seals, .. } = self;
         machine.access = opened.access;
+        if opened.is_damaged {
+            // What was spent of it may be among what is missing; and who spends twice is taken for two.
+            machine.allowance = None;
+        }
         troubles.splice(0..0, opened.troubles);
         if broken_seals > 0 {
             troubles.push(format!(

@@ -11,9 +11,9 @@ use etcetera::BaseStrategy;
 use std::io;
 use std::path::Path;
 
-use self::journal_file::{JournalFile, is_suspect, mark_suspect, sync_names};
+use self::journal_file::{JournalFile, forget_report, is_suspect, mark_suspect, read_report, sync_names, write_report};
 use super::disk::{Disk, DiskFile, FileAccess, Folder, Locking};
-use super::{Access, Keep, Keychain, Opened, Replay, Storage, StorageError, no_journal};
+use super::{Access, Keep, Keychain, Opened, Replay, Storage, StorageError, keep_after_damage, no_journal};
 use crate::client::journal::{self, Found, HEADER, ReadError, VERSION};
 use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
@@ -150,9 +150,16 @@ impl<D: Disk> FileStorage<D> {
             (false, true) => journal.set_aside(&mut self.disk, &found).inspect_err(|_| is_in_doubt = true).ok(),
             (false, false) => None,
         };
-        let is_sound = found.damage.is_none() && found.version == VERSION && !found.is_unfinished;
+        let where_kept =
+            aside.iter().map(|name| format!("the bytes from there on are kept as {}", self.disk.shown(name)));
+        troubles.extend(where_kept.collect::<Vec<_>>());
+        let is_damaged = found.damage.is_some();
+        let is_sound = !is_damaged && found.version == VERSION && !found.is_unfinished;
         if !is_sound || is_in_doubt {
-            if let Err(error) = journal.rewrite(&mut self.disk, &mut Some, &[], &[]) {
+            let reported = if is_damaged { write_report(&mut self.disk, troubles) } else { Ok(()) };
+            let keep: &mut Keep<'_> = if is_damaged { &mut keep_after_damage } else { &mut Some };
+            let rewritten = reported.and_then(|()| journal.rewrite(&mut self.disk, keep, &[], &[]));
+            if let Err(error) = rewritten {
                 aside.iter().filter(|_| journal.is_the_same()).for_each(|name| drop(self.disk.remove(name)));
                 return Err(error);
             }
@@ -165,7 +172,6 @@ impl<D: Disk> FileStorage<D> {
             let failed = failure("making durable", self.disk.shown(JOURNAL), "check the disk");
             sync_names(&mut self.disk).map_err(failed)?;
         }
-        troubles.extend(aside.map(|name| format!("the bytes from there on are kept as {}", self.disk.shown(&name))));
         self.journal = Some(journal);
         Ok(())
     }
@@ -214,10 +220,13 @@ impl<D: Disk> Storage for FileStorage<D> {
             ReadError::Io(error) => self.reading()(error),
             ReadError::Format(source) => StorageError::Format { path: self.disk.shown(JOURNAL), source },
         })?;
-        let is_damaged = access.may_write() && found.damage.is_some();
+        // An earlier process may have mended damage and ended before it had told it.
+        let report = if access.may_write() { read_report(&mut self.disk)? } else { None };
+        let is_damaged = access.may_write() && (found.damage.is_some() || report.is_some());
         let mut troubles = Vec::new();
         // Who only looks may look while another copy writes, and takes for damage what is none.
         if access.may_write() {
+            troubles.extend(report.filter(|_| found.damage.is_none()).into_iter().flatten());
             troubles.extend(found.trouble());
             troubles.extend((had_key && found.version == 0).then(no_journal));
         }
@@ -229,6 +238,10 @@ impl<D: Disk> Storage for FileStorage<D> {
             }
         }
         Ok(Opened { key, access, is_damaged, troubles })
+    }
+
+    fn reported(&mut self) {
+        forget_report(&mut self.disk);
     }
 
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {

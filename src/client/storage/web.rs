@@ -24,7 +24,7 @@ pub use browser::{Browser, BrowserError, Change, Kept, Locking, Place, Unwritten
 pub use indexed_db::IndexedDb;
 
 use super::memory::new_seed;
-use super::{Access, Doing, Keep, Opened, Persistence, Replay, Storage, StorageError, no_journal};
+use super::{Access, Doing, Keep, Opened, Persistence, Replay, Storage, StorageError, keep_after_damage, no_journal};
 use crate::client::clock::random_bits;
 use crate::client::journal::{self, Found, FrameWriter, HEADER, VERSION};
 use crate::client::record::Record;
@@ -247,7 +247,8 @@ impl<B: Browser> WebStorage<B> {
             troubles.push(format!("the bytes from there on are kept as part {number} of what is damaged {SHOWN}"));
         }
         if found.damage.is_some() || found.version != VERSION || found.is_unfinished {
-            return self.rewrite(&mut Some, &[]);
+            let is_damaged = found.damage.is_some();
+            return self.rewrite(&mut |record| if is_damaged { keep_after_damage(record) } else { Some(record) }, &[]);
         }
         if end < self.contents.journal.len() {
             self.change()?.journal.truncate(end);

@@ -95,6 +95,8 @@ pub(in crate::simulation) enum FaultKind {
     /// Making durable fails, and what was written or named is taken for durable from then on: it is in the cache, and will
     /// never reach the disk by itself ("fsyncgate").
     SyncLost,
+    /// EIO, although it was done, as on a network's file system where the answer was lost.
+    Unheard,
     /// ENOLCK: no lock can be had.
     NoLocks,
     /// Somebody else holds the lock.
@@ -102,7 +104,7 @@ pub(in crate::simulation) enum FaultKind {
 }
 
 impl FaultKind {
-    pub(in crate::simulation) const ALL: [Self; 10] = [
+    pub(in crate::simulation) const ALL: [Self; 11] = [
         Self::Broken,
         Self::Full,
         Self::Quota,
@@ -111,6 +113,7 @@ impl FaultKind {
         Self::Short,
         Self::Interrupted,
         Self::SyncLost,
+        Self::Unheard,
         Self::NoLocks,
         Self::LockedElsewhere,
     ];
@@ -128,13 +131,14 @@ impl FaultKind {
             Self::FullOfCopies => !matches!(call, Lock | Open | Read),
             Self::Short => matches!(call, Extend | Overwrite),
             Self::SyncLost => matches!(call, SyncLonger | Sync | SyncFolder),
+            Self::Unheard => call.is_change(),
             Self::NoLocks | Self::LockedElsewhere => matches!(call, MakeLock | Lock),
         }
     }
 
     pub(super) fn error(self) -> io::Error {
         let code = match self {
-            Self::Broken | Self::SyncLost => 5,
+            Self::Broken | Self::SyncLost | Self::Unheard => 5,
             Self::Full | Self::FullOfCopies => 28,
             Self::Quota => 122,
             Self::Denied => 13,

@@ -62,12 +62,7 @@ impl Disk for Folder {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))?;
-        if cfg!(unix) {
-            return Ok(());
-        }
-        // Where a folder cannot be made durable, its file can, and its name with it.
-        OpenOptions::new().write(true).open(self.0.join(to))?.sync_all()
+        fs::rename(self.0.join(from), self.0.join(to))
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
@@ -75,7 +70,17 @@ impl Disk for Folder {
     }
 
     fn sync_folder(&mut self) -> io::Result<()> {
-        sync_folder(&self.0)
+        if cfg!(unix) {
+            return sync_folder(&self.0);
+        }
+        // Where a folder cannot be made durable, its files can, and their names with them.
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                OpenOptions::new().write(true).open(entry.path())?.sync_all()?;
+            }
+        }
+        Ok(())
     }
 
     fn shown(&self, name: &str) -> String {
@@ -85,17 +90,15 @@ impl Disk for Folder {
 
 /// Makes a folder and those on the way to it that are missing, and makes each durable, with `sync` in the one above it.
 fn create_durably(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    if path.is_dir() {
-        // Whoever made it may have been cut short before it was durable, and has left nothing in it then; and somebody may
-        // have copied it here. What is above may be nobody's to open: then it was not made by us.
-        let is_new = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-        let above = path.ancestors().skip(1).take(if is_new { usize::MAX } else { 1 });
-        above.for_each(|folder| drop(sync(folder)));
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+        // It was durable before something came into it, unless somebody has copied it here: then that is the place to know.
+        let _ = path.parent().map_or(Ok(()), sync);
         return Ok(());
     }
+    // Whoever made it, or some of those on the way, may have been cut short before they were durable: nobody knows which.
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
-    let above = || missing.iter().filter_map(|folder| folder.parent());
-    let made = fs::create_dir_all(path).and_then(|()| above().try_for_each(sync));
+    let mut above = path.ancestors().skip(1);
+    let made = fs::create_dir_all(path).and_then(|()| above.try_for_each(|above| unless_foreign(sync(above))));
     if made.is_err() {
         // A second call that succeeds would not make durable what the system forgot after the first: the next try is to
         // make them anew.
@@ -104,7 +107,18 @@ fn create_durably(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) ->
     made
 }
 
-/// Windows has no such call: there, a rename does it.
+/// A folder that may not be opened, or cannot be made durable at all, was not made by us.
+fn unless_foreign(synced: io::Result<()>) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    match synced {
+        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported) => {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Windows has no such call.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     if cfg!(unix) { File::open(path).and_then(|folder| folder.sync_all()) } else { Ok(()) }
@@ -173,7 +187,7 @@ mod tests {
         let (created, synced) = create(base, 0);
         created.expect("created");
         assert!(base.join("a/b/c").is_dir());
-        assert_eq!(synced, [base.join("a/b"), base.join("a"), base.to_owned()]);
+        assert_eq!(synced[..3], [base.join("a/b"), base.join("a"), base.to_owned()]);
     }
 
     #[test]
@@ -186,17 +200,20 @@ mod tests {
         }
         let (created, synced) = create(base, 0);
         created.expect("created");
-        assert_eq!(synced, [base.join("a/b"), base.join("a"), base.to_owned()]);
+        assert_eq!(synced[..3], [base.join("a/b"), base.join("a"), base.to_owned()]);
     }
 
     #[test]
-    fn folder_whose_maker_was_killed_before_it_was_durable_is_made_durable_by_the_next_process() {
-        let base = tempfile::tempdir().expect("a folder");
-        let base = base.path();
-        fs::create_dir_all(base.join("a/b/c")).expect("made");
-        let (created, synced) = create(base, 0);
-        created.expect("there");
-        assert_eq!(synced[..3], [base.join("a/b"), base.join("a"), base.to_owned()]);
+    fn folders_whose_maker_was_killed_before_they_were_durable_are_made_durable_by_the_next_process() {
+        for made in ["a", "a/b", "a/b/c"] {
+            let base = tempfile::tempdir().expect("a folder");
+            let base = base.path();
+            fs::create_dir_all(base.join(made)).expect("made");
+            create(base, 1).0.expect_err("the disk failed");
+            let (created, synced) = create(base, 0);
+            created.expect("created");
+            assert_eq!(synced[..3], [base.join("a/b"), base.join("a"), base.to_owned()], "{made}");
+        }
     }
 
     #[test]

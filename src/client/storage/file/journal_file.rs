@@ -11,12 +11,16 @@ use crate::client::seeded::{Bug, seeded};
 
 const NEW: &str = "journal.new";
 pub(super) const SUSPECT: &str = "journal.suspect";
+/// What was damaged, in words, until it was told.
+const REPORT: &str = "journal.report";
 /// How much is allocated at once, at least and at most, so that most appends change no metadata of the file.
 const CHUNK: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024;
 /// How much memory is kept for the next append.
 const LARGEST_BUFFER: usize = 256 * 1024;
-/// How much is written at once when a journal is written anew.
-const BUFFER: usize = 256 * 1024;
+/// How much is written at once when a journal is written anew. Little in tests, so that theirs take several writes.
+const BUFFER: usize = if cfg!(test) { 4 * 1024 } else { 256 * 1024 };
+/// How long the word of damage is at most, in bytes.
+const LONGEST_REPORT: usize = 4 * 1024;
 /// How many damaged parts are kept, so that a failing disk is not filled by what it damages.
 const MOST_ASIDE: u32 = 16;
 
@@ -131,10 +135,14 @@ impl<F: DiskFile> JournalFile<F> {
         if self.trust == Trust::Tail && self.end_anew(disk) {
             self.trust = Trust::Ended;
         }
-        match self.trust {
-            Trust::Good | Trust::Ended => Err(error),
-            Trust::Tail | Trust::Name if seeded(Bug::UncertainIsFailure) => Err(error),
-            Trust::Tail | Trust::Name => Err(StorageError::Uncertain(Box::new(error))),
+        if matches!(self.trust, Trust::Good | Trust::Ended) {
+            return Err(error);
+        }
+        // It may have failed before.
+        mark_suspect(disk);
+        match error {
+            error if seeded(Bug::UncertainIsFailure) => Err(error),
+            error => Err(StorageError::Uncertain(Box::new(error))),
         }
     }
 
@@ -213,10 +221,8 @@ impl<F: DiskFile> JournalFile<F> {
     ) -> Result<(), StorageError> {
         let advice = "free some room on the disk, or check it, and try again";
         let written = self.write_new(disk, keep, closing, then);
-        let in_place = seeded(Bug::RewriteInPlace);
-        let rename = |disk: &mut D| if in_place { Ok(()) } else { disk.rename(NEW, JOURNAL) };
-        let renamed = written.and_then(|written| rename(disk).map(|()| written));
-        let (new, end) = match renamed {
+        let named = written.and_then(|written| self.give_name(disk).map(|()| written));
+        let (new, end) = match named {
             Ok(written) => written,
             Err(error) => {
                 // What is half written only takes up room.
@@ -242,6 +248,26 @@ impl<F: DiskFile> JournalFile<F> {
         // If it stays, the next start writes the journal anew once more.
         let _ = disk.remove(SUSPECT);
         Ok(())
+    }
+
+    /// Gives the new file this one's name. A call that fails may have done it all the same: then the old name is gone.
+    fn give_name<D: Disk<File = F>>(&mut self, disk: &mut D) -> io::Result<()> {
+        if seeded(Bug::RewriteInPlace) {
+            return Ok(());
+        }
+        let Err(error) = disk.rename(NEW, JOURNAL) else { return Ok(()) };
+        if seeded(Bug::KeepReplaced) {
+            return Err(error);
+        }
+        match disk.open(NEW, FileAccess::Read) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(error),
+            Err(_) => {
+                // Nobody knows which of the two has it: this one has everything, and is written anew before it is gone on with.
+                self.trust = Trust::Name;
+                Err(error)
+            }
+        }
     }
 
     /// The new file, durable, and where `then` begins in it.
@@ -341,6 +367,36 @@ pub(super) fn mark_suspect<D: Disk>(disk: &mut D) {
 /// take it for none.
 pub(super) fn is_suspect<D: Disk>(disk: &mut D) -> bool {
     !matches!(disk.open(SUSPECT, FileAccess::Read), Ok(None))
+}
+
+/// Leaves word, durably, of damage: this process may end before it has told it, and of a journal that was written anew the
+/// next one cannot see it.
+pub(super) fn write_report<D: Disk>(disk: &mut D, words: &[String]) -> Result<(), StorageError> {
+    if seeded(Bug::ForgetReport) {
+        return Ok(());
+    }
+    let written = disk.create(REPORT).and_then(|mut file| {
+        file.write_all_at(0, words.join("\n").as_bytes())?;
+        file.sync_data()
+    });
+    let advice = "check that there is room on the disk";
+    written.and_then(|()| sync_names(disk)).map_err(failure("writing", disk.shown(REPORT), advice))
+}
+
+/// The word that was left of damage.
+pub(super) fn read_report<D: Disk>(disk: &mut D) -> Result<Option<Vec<String>>, StorageError> {
+    let read = disk.open(REPORT, FileAccess::Read).and_then(|file| {
+        let Some(mut file) = file else { return Ok(None) };
+        let mut bytes = vec![0; LONGEST_REPORT];
+        let length = file.read_full_at(0, &mut bytes)?;
+        Ok(Some(String::from_utf8_lossy(&bytes[..length]).lines().map(str::to_owned).collect()))
+    });
+    read.map_err(failure("reading", disk.shown(REPORT), "check that the file can be read"))
+}
+
+/// What was damaged was told. If the word of it stays, it is told again.
+pub(super) fn forget_report<D: Disk>(disk: &mut D) {
+    let _ = disk.remove(REPORT);
 }
 
 /// Makes durable which file has which name. Where that fails the system may have forgotten which of the names it could
