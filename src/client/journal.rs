@@ -11,7 +11,7 @@ use thiserror::Error;
 pub use frame::FrameWriter;
 #[cfg(test)]
 pub(crate) use scan::without_zeroes;
-pub use scan::{Damage, Found, ReadError, read, read_bytes, recover};
+pub use scan::{Damage, Found, ReadError, Source, read, read_bytes, recover};
 
 /// The version of the format that this code writes. It reads version 1 as well.
 pub const VERSION: u32 = 2;

@@ -233,7 +233,11 @@ impl DiskFile for SimulatedFile {
     fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
         self.disk.call(Call::Read, |content, fault| {
             none(fault)?;
-            let live = &content.files[self.file].live;
+            let Contents { live, unreadable, .. } = &content.files[self.file];
+            let asked = usize::try_from(offset).unwrap_or(usize::MAX);
+            if asked < unreadable.end && unreadable.start < asked.saturating_add(bytes.len()) {
+                return Err(FaultKind::Broken.error());
+            }
             let from = usize::try_from(offset).ok().and_then(|offset| live.get(offset..)).unwrap_or_default();
             let length = from.len().min(bytes.len());
             bytes[..length].copy_from_slice(&from[..length]);

@@ -21,6 +21,16 @@ fn damaged_after_its_key_was_replaced() -> Life {
     Life::after(content, &life.told, &life.shop, 1)
 }
 
+/// A journal of which the disk cannot read a part.
+fn unreadable() -> Life {
+    let mut life = Life::new(5);
+    let acts = [Act::Reopen, Act::BuyThree, Act::Exchange, Act::BuyThree, Act::Exchange, Act::BuyThree];
+    acts.iter().for_each(|act| life.act(*act));
+    let mut content = life.disk.content();
+    content.lose("journal.iap", 4096..8192);
+    Life::after(content, &life.told, &life.shop, 1)
+}
+
 /// Where the first such record begins in a journal that is whole.
 fn place_of(journal: &[u8], is_wanted: impl Fn(&Record) -> bool) -> usize {
     let (records, _) = crate::client::journal::recover(journal).expect("a journal");
@@ -58,7 +68,7 @@ fn tells(life: &Life) -> bool {
 
 /// Crashes and lets calls fail while damage is mended; every so-many-th call.
 pub(super) fn crash_and_fail(every: u64, seed: u64) -> Result<u64, String> {
-    let beginnings: [fn() -> Life; 2] = [|| damaged().0, damaged_after_its_key_was_replaced];
+    let beginnings: [fn() -> Life; 3] = [|| damaged().0, damaged_after_its_key_was_replaced, unreadable];
     let (mut random, mut images) = (Random::new(seed), 0);
     for begin in beginnings {
         let mut life = begin();

@@ -17,6 +17,8 @@ pub(super) struct Counts {
     journals: u64,
     /// Journals in which something that no later append follows was damaged: it is taken for a write that was cut short.
     cut_short: u64,
+    /// Journals of which the disk could not read a sector or two.
+    unreadable: u64,
     /// Orders that the server has not heard of that are before all damage, and after some of it.
     before: u64,
     after: u64,
@@ -28,6 +30,9 @@ pub(super) struct Counts {
     doubtful: u64,
     followed: u64,
 }
+
+/// What a disk cannot read at once.
+const SECTOR: usize = 4096;
 
 /// A journal with everything in it, also orders of which the server has not heard.
 struct Whole {
@@ -78,17 +83,17 @@ impl Whole {
     }
 
     /// What must be true when these bytes were damaged, and `rotten` is left.
-    fn expected(&self, hit: &Range<usize>, rotten: &[u8]) -> Expected {
+    fn expected(&self, hit: &Range<usize>, rotten: &[u8], is_unreadable: bool) -> Expected {
         let is_hit = |frame: &Frame| frame.bytes.start < hit.end && hit.start < frame.bytes.end;
         let is_header_hit = hit.start < HEADER;
         let first = self.frames.iter().position(is_hit).unwrap_or(self.frames.len());
         let torn = self.frames.get(first).map(|frame| frame.append);
         // What is left of the append in which the damage begins is dropped, unless something comes after that.
         let is_later = |frame: &Frame| !is_hit(frame) && (is_header_hit || Some(frame.append) != torn);
-        let is_damage = self.frames[first..].iter().any(is_later) || is_header_hit;
+        let is_damage = self.frames[first..].iter().any(is_later) || is_header_hit || is_unreadable;
         let kept = (0..).zip(&self.frames).map(|(at, frame)| at < first || (is_damage && !is_hit(frame))).collect();
         let end = if is_header_hit { 0 } else { self.frames.get(first).map_or(0, |frame| frame.bytes.start) };
-        let is_told = rotten != self.journal && without_zeroes(rotten).len() > end;
+        let is_told = is_unreadable || (rotten != self.journal && without_zeroes(rotten).len() > end);
         Expected { kept, is_damage, is_told }
     }
 }
@@ -125,14 +130,21 @@ pub(super) fn rot(times: u64, seed: u64) -> Result<Counts, String> {
         let length = if random.is_one_in(2) { 1 } else { 1 + random.below(900) } as usize;
         let at = random.below(end as u64) as usize;
         let mut bytes = random.clone();
-        let kind = random.below(4);
+        let kind = random.below(5);
         let length = if kind == 0 { 1 } else { length.min(end - at) };
         let mut hit = at..at + length;
         let mut rotten = whole.content.clone();
+        if kind == 4 {
+            // A sector, or two, that the disk cannot read; but for all of them.
+            let (first, sectors) = (at / SECTOR, whole.journal.len().div_ceil(SECTOR));
+            hit = first * SECTOR..(first + (1 + length % 2).min(sectors - 1)) * SECTOR;
+            rotten.lose("journal.iap", hit.clone());
+        }
         rotten.rot("journal.iap", |journal| match kind {
             0 => journal[at] ^= 1 << random.below(8),
             1 => journal[hit.clone()].fill(0),
             2 => bytes.fill(&mut journal[hit.clone()]),
+            4 => {}
             _ => {
                 drop(journal.drain(hit.clone()));
                 // Where the same bytes come after it, nobody can say which of them were cut out.
@@ -149,7 +161,9 @@ pub(super) fn rot(times: u64, seed: u64) -> Result<Counts, String> {
 }
 
 fn one(whole: &Whole, rotten: Content, hit: &Range<usize>, seed: u64, counts: &mut Counts) -> Result<(), String> {
-    let expected = whole.expected(hit, rotten.file("journal.iap").unwrap_or_default());
+    let is_unreadable = rotten.is_unreadable("journal.iap");
+    let expected = whole.expected(hit, rotten.file("journal.iap").unwrap_or_default(), is_unreadable);
+    counts.unreadable += u64::from(is_unreadable);
     let mut life = Life::after(rotten, &whole.life.told, &whole.life.shop, seed);
     life.reopen();
     if !life.may_write() {
@@ -193,10 +207,10 @@ fn damage_to_a_journal_is_told_and_everything_else_in_it_and_all_that_the_server
     let (times, seed) = (if is_full_run() { 20_000 } else { 200 }, 20_260_103);
     let counts = rot(times, seed).unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("seed {seed}: {counts:?}");
-    let Counts { journals, cut_short, before, after, lost, declined, doubtful, followed } = counts;
+    let Counts { journals, cut_short, unreadable, before, after, lost, declined, doubtful, followed } = counts;
     assert_eq!(journals, times);
     assert!(
-        [cut_short, before, after, lost, declined, doubtful, followed].into_iter().all(|count| count > 0),
+        [cut_short, unreadable, before, after, lost, declined, doubtful, followed].into_iter().all(|count| count > 0),
         "{counts:?}"
     );
 }

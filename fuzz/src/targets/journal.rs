@@ -172,7 +172,8 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
         let cursor = records.iter().rev().find_map(cursor).unwrap_or_default();
         records.extend(after_damage(frames, cursor));
     }
-    Some((records, Found { version, end: end as u64, last_append, is_unfinished, torn, torn_records, damage }))
+    let end = end as u64;
+    Some((records, Found { version, end, last_append, is_unfinished, torn, torn_records, damage, unreadable: 0 }))
 }
 
 /// The place in the feed that a record says.

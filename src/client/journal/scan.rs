@@ -33,6 +33,31 @@ pub struct Found {
     pub torn_records: u64,
     /// What was found after bytes that are no frame, where only damage can leave it.
     pub damage: Option<Damage>,
+    /// How many sectors of it the disk cannot read. That is damage, whatever they held.
+    pub unreadable: u64,
+}
+
+/// Where the bytes of a journal are read from.
+pub trait Source {
+    /// Reads at `offset`; fewer bytes than asked for only at the end.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// How many sectors could not be read so far, of which something else was given.
+    fn unreadable(&self) -> u64 {
+        0
+    }
+}
+
+impl Source for &[u8] {
+    fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let from = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default();
+        let length = from.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&from[..length]);
+        Ok(length)
+    }
 }
 
 impl Found {
@@ -41,7 +66,14 @@ impl Found {
         let Self { end, torn, .. } = self;
         match self.damage {
             Some(damage) => {
-                Some(format!("the journal was damaged at byte {end}; {} records after it were saved", damage.salvaged))
+                let unreadable = match self.unreadable {
+                    0 => String::new(),
+                    sectors => format!(", where the disk cannot read {sectors} sectors"),
+                };
+                let salvaged = damage.salvaged;
+                Some(format!(
+                    "the journal was damaged at byte {end}{unreadable}; {salvaged} records after it were saved"
+                ))
             }
             None if *torn > 0 && self.version > 0 => Some(format!(
                 "the last write to the journal was cut short at byte {end}, by a crash or by the disk; what it was to \
@@ -71,8 +103,7 @@ pub enum ReadError {
     Format(#[from] FormatError),
 }
 
-/// Reads a journal of which `read_at` gives the bytes at a place (fewer only at the end), and hands every record to
-/// `each`, in order: those of the longest valid prefix, and those after damage. The latter say no place in the feed that is
+/// Reads a journal from `source`, and hands every record to `each`, in order: those of the longest valid prefix, and those after damage. The latter say no place in the feed that is
 /// after the last one before the damage, since they vouch for receipts that may be gone. What is left of the last append
 /// after a hole in it is not damage: a crash can leave it, and its orders would follow one that is lost.
 ///
@@ -81,16 +112,13 @@ pub enum ReadError {
 ///
 /// # Errors
 /// The bytes cannot be read, are no journal, or a newer one's.
-pub fn read(
-    mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
-    each: &mut dyn FnMut(Record),
-) -> Result<Found, ReadError> {
+pub fn read(source: &mut dyn Source, each: &mut dyn FnMut(Record)) -> Result<Found, ReadError> {
     let mut start = [0; HEADER];
-    let length = read_at(0, &mut start)?;
+    let length = source.read_at(0, &mut start)?;
     let version = match version(&start[..length])? {
         Some(version) => version,
         None => {
-            let rest = rest(&mut read_at, 0)?;
+            let rest = rest(source, 0)?;
             let wanted = header_of(super::VERSION);
             let begun = wanted.iter().zip(&start).take_while(|(wanted, found)| wanted == found).count();
             if rest.len() <= begun {
@@ -100,7 +128,10 @@ pub fn read(
             let salvaged = salvaged.into_iter().find(|salvaged| !salvaged.is_empty());
             let damage = salvaged.map(|salvaged| hand_on(salvaged, 0, each));
             return match damage {
-                Some(_) => Ok(Found { version: super::VERSION, torn: rest.len() as u64, damage, ..Found::default() }),
+                Some(_) => {
+                    let (torn, unreadable) = (rest.len() as u64, source.unreadable());
+                    Ok(Found { version: super::VERSION, torn, damage, unreadable, ..Found::default() })
+                }
                 None => Err(FormatError::NotAJournal.into()),
             };
         }
@@ -109,7 +140,7 @@ pub fn read(
     let mut window = Window::default();
     let (mut end, mut last_append) = (HEADER as u64, 0u32);
     let (mut is_unfinished, mut cursor) = (false, 0);
-    while let Some(frame) = window.frame(format, end, &mut read_at)? {
+    while let Some(frame) = window.frame(format, end, source)? {
         if format == Format::V2 && frame.append != last_append.wrapping_add(1) {
             break;
         }
@@ -121,15 +152,16 @@ pub fn read(
         }
         each(frame.record);
     }
-    let rest = rest(&mut read_at, end)?;
+    let rest = rest(source, end)?;
     let salvaged = salvage(format, &rest);
     let next = last_append.wrapping_add(1);
-    let found = Found { version, end, last_append, is_unfinished, torn: rest.len() as u64, ..Found::default() };
+    let (torn, unreadable) = (rest.len() as u64, source.unreadable());
+    let found = Found { version, end, last_append, is_unfinished, torn, unreadable, ..Found::default() };
     if seeded(Bug::StopAtDamage) {
         return Ok(found);
     }
-    let is_damage = format == Format::V1 || salvaged.iter().any(|frame| frame.append != next);
-    if salvaged.is_empty() || !is_damage {
+    let is_later = |frame: &Frame| format == Format::V1 || frame.append != next;
+    if unreadable == 0 && !salvaged.iter().any(is_later) {
         return Ok(Found { torn_records: salvaged.len() as u64, ..found });
     }
     Ok(Found { damage: Some(hand_on(salvaged, cursor, each)), ..found })
@@ -139,14 +171,8 @@ pub fn read(
 ///
 /// # Errors
 /// They are no journal, or a newer one's.
-pub fn read_bytes(bytes: &[u8], each: &mut dyn FnMut(Record)) -> Result<Found, FormatError> {
-    let read_at = |offset, into: &mut [u8]| {
-        let from = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
-        let length = from.len().min(into.len());
-        into[..length].copy_from_slice(&from[..length]);
-        Ok(length)
-    };
-    match read(read_at, each) {
+pub fn read_bytes(mut bytes: &[u8], each: &mut dyn FnMut(Record)) -> Result<Found, FormatError> {
+    match read(&mut bytes, each) {
         Ok(found) => Ok(found),
         Err(ReadError::Format(error)) => Err(error),
         // Memory is always read; if it were not, it would be no journal.
@@ -176,12 +202,12 @@ fn version(start: &[u8]) -> Result<Option<u32>, FormatError> {
 }
 
 /// All bytes from `offset` to the last that is not zero.
-fn rest(mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<usize>, offset: u64) -> io::Result<Bytes> {
+fn rest(source: &mut dyn Source, offset: u64) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
     let mut window = vec![0; WINDOW];
     let mut zeroes = 0;
     loop {
-        let length = read_at(offset + bytes.len() as u64 + zeroes as u64, &mut window)?;
+        let length = source.read_at(offset + bytes.len() as u64 + zeroes as u64, &mut window)?;
         if length == 0 {
             return Ok(bytes.into());
         }
@@ -246,20 +272,15 @@ struct Window {
 
 impl Window {
     /// The frame at `offset`, if there is a valid one.
-    fn frame(
-        &mut self,
-        format: Format,
-        offset: u64,
-        read_at: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
-    ) -> io::Result<Option<Frame>> {
+    fn frame(&mut self, format: Format, offset: u64, source: &mut dyn Source) -> io::Result<Option<Frame>> {
         let mut place = self.place(offset);
         if self.bytes.len() < place + format.head() {
-            self.fill(offset, WINDOW, read_at)?;
+            self.fill(offset, WINDOW, source)?;
             place = 0;
         }
         let Some(length) = frame::length(format, &self.bytes[place..]) else { return Ok(None) };
         if self.bytes.len() < place + length {
-            self.fill(offset, length.max(WINDOW), read_at)?;
+            self.fill(offset, length.max(WINDOW), source)?;
             place = 0;
         }
         Ok(frame::read(format, &self.bytes, place))
@@ -272,12 +293,7 @@ impl Window {
     }
 
     /// Reads what is at `offset`, so that it begins there.
-    fn fill(
-        &mut self,
-        offset: u64,
-        length: usize,
-        read_at: &mut impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
-    ) -> io::Result<()> {
+    fn fill(&mut self, offset: u64, length: usize, source: &mut dyn Source) -> io::Result<()> {
         // Where something was kept of what was read, it stays in memory, and this goes elsewhere: to memory that the
         // system gives as zeroes, which need not be cleared.
         let mut bytes = match mem::take(&mut self.bytes).try_into_mut() {
@@ -287,7 +303,7 @@ impl Window {
             }
             Err(_) => BytesMut::zeroed(length),
         };
-        let filled = read_at(offset, &mut bytes)?;
+        let filled = source.read_at(offset, &mut bytes)?;
         bytes.truncate(filled);
         (self.start, self.bytes) = (offset, bytes.freeze());
         Ok(())

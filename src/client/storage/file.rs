@@ -6,15 +6,17 @@
 
 mod journal_file;
 mod key;
+mod reading;
 
 use etcetera::BaseStrategy;
 use std::io;
 use std::path::Path;
 
 use self::journal_file::{JournalFile, forget_report, is_suspect, mark_suspect, read_report, sync_names, write_report};
+use self::reading::Reader;
 use super::disk::{Disk, DiskFile, FileAccess, Folder, Locking};
 use super::{Access, Keep, Keychain, Opened, Replay, Storage, StorageError, keep_after_damage, no_journal};
-use crate::client::journal::{self, Found, HEADER, ReadError, VERSION};
+use crate::client::journal::{self, Found, HEADER, ReadError, Source, VERSION};
 use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
 use crate::protocol::{GameId, SecretKey};
@@ -213,7 +215,11 @@ impl<D: Disk> Storage for FileStorage<D> {
         }
 
         let found = match &mut file {
-            Some(file) => journal::read(|offset, bytes| file.read_full_at(offset, bytes), &mut |it| replay(&key, it)),
+            Some(file) => {
+                let mut reader = Reader::new(file);
+                let found = journal::read(&mut reader, &mut |it| replay(&key, it));
+                reader.was_unreadable().map_or(found, |error| Err(error.into()))
+            }
             None => Ok(Found::default()),
         };
         let found = found.map_err(|error| match error {
@@ -309,7 +315,7 @@ impl<D: Disk> Writable<'_, D> {
 /// Whether a journal holds anything: its device's key was made before it.
 fn has_records(file: &mut impl DiskFile) -> io::Result<bool> {
     let mut start = [0; HEADER + 4];
-    let length = file.read_full_at(0, &mut start)?;
+    let length = Reader::new(file).read_at(0, &mut start)?;
     Ok(length > HEADER && start[HEADER..].iter().any(|&byte| byte != 0))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
@@ -24,6 +25,8 @@ pub(super) struct Contents {
     pub(super) live: Vec<u8>,
     pub(super) durable: Vec<u8>,
     pub(super) changes: Vec<Change>,
+    /// What of it cannot be read.
+    pub(super) unreadable: Range<usize>,
 }
 
 /// A change of a file that is not durable.
@@ -154,7 +157,7 @@ impl Content {
     pub(in crate::simulation) fn make_with(&mut self, name: &str, bytes: &[u8]) {
         self.names.insert(name.to_owned(), self.files.len());
         self.durable_names.insert(name.to_owned(), self.files.len());
-        self.files.push(Contents { live: bytes.to_vec(), durable: bytes.to_vec(), changes: Vec::new() });
+        self.files.push(Contents { live: bytes.to_vec(), durable: bytes.to_vec(), ..Contents::default() });
     }
 
     /// Changes the bytes of a file where they lie, as rot and other programs do.
@@ -162,6 +165,15 @@ impl Content {
         let file = &mut self.files[self.names[name]];
         change(&mut file.live);
         file.durable = file.live.clone();
+    }
+
+    /// From now on the disk cannot read this part of a file.
+    pub(in crate::simulation) fn lose(&mut self, name: &str, part: Range<usize>) {
+        self.files[self.names[name]].unreadable = part;
+    }
+
+    pub(in crate::simulation) fn is_unreadable(&self, name: &str) -> bool {
+        !self.files[self.names[name]].unreadable.is_empty()
     }
 
     /// Makes an empty file, in place of one of that name.

@@ -95,7 +95,12 @@ impl Content {
             }
             left.names.insert(name.clone(), left.files.len());
             left.durable_names.insert(name, left.files.len());
-            left.files.push(Contents { live: bytes.clone(), durable: bytes, ..Contents::default() });
+            left.files.push(Contents {
+                live: bytes.clone(),
+                durable: bytes,
+                unreadable: self.files[file].unreadable.clone(),
+                changes: Vec::new(),
+            });
         }
         left
     }

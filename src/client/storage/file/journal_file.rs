@@ -4,8 +4,9 @@
 use std::io;
 use std::mem;
 
+use super::reading::Reader;
 use super::{Disk, DiskFile, FileAccess, JOURNAL, Keep, StorageError, failure};
-use crate::client::journal::{self, Found, FrameWriter, ReadError};
+use crate::client::journal::{self, Found, FrameWriter, ReadError, Source};
 use crate::client::record::Record;
 use crate::client::seeded::{Bug, seeded};
 
@@ -39,6 +40,8 @@ pub(super) struct JournalFile<F> {
     trust: Trust,
     /// Whether it is known to hold bytes that are no frame.
     damaged: bool,
+    /// How many sectors of it the disk cannot read.
+    unreadable: u64,
 }
 
 /// What an earlier failure left.
@@ -78,6 +81,7 @@ impl<F: DiskFile> JournalFile<F> {
             buffer: Vec::new(),
             trust: Trust::Name,
             damaged: false,
+            unreadable: 0,
         };
         disk.rename(NEW, JOURNAL).map_err(failure("renaming", disk.shown(NEW), advice))?;
         sync_names(disk).map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
@@ -99,6 +103,7 @@ impl<F: DiskFile> JournalFile<F> {
             buffer: Vec::new(),
             trust: Trust::Good,
             damaged,
+            unreadable: found.unreadable,
         })
     }
 
@@ -240,6 +245,7 @@ impl<F: DiskFile> JournalFile<F> {
             buffer: mem::take(&mut self.buffer),
             trust: Trust::Name,
             damaged: false,
+            unreadable: 0,
         };
         if !seeded(Bug::SkipFolderSync) {
             sync_names(disk).map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
@@ -279,15 +285,8 @@ impl<F: DiskFile> JournalFile<F> {
         then: &[Record],
     ) -> io::Result<(NewFile<F>, u64)> {
         let mut new = NewFile::create(disk)?;
-        let (file, end) = (&mut self.file, self.end);
-        let read_at = |offset: u64, bytes: &mut [u8]| {
-            // What comes after the end is not known to be anything.
-            let left = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX);
-            let length = bytes.len().min(left);
-            file.read_full_at(offset, &mut bytes[..length])
-        };
         let mut written = Ok(());
-        let found = journal::read(read_at, &mut |record| {
+        let found = journal::read(&mut Reader::up_to(&mut self.file, self.end), &mut |record| {
             if written.is_ok()
                 && let Some(record) = keep(record)
             {
@@ -296,7 +295,8 @@ impl<F: DiskFile> JournalFile<F> {
         });
         written?;
         match found {
-            Ok(found) if self.damaged || (found.damage.is_none() && found.end == end) => {}
+            Ok(found) if self.damaged && found.unreadable == self.unreadable => {}
+            Ok(found) if !self.damaged && found.damage.is_none() && found.end == self.end => {}
             Ok(_) | Err(ReadError::Format(_)) => return Err(io::Error::other("the journal is not what it was")),
             Err(ReadError::Io(error)) => return Err(error),
         }
@@ -340,7 +340,7 @@ impl<F: DiskFile> JournalFile<F> {
         let mut copied = 0;
         while copied < found.torn {
             let left = usize::try_from(found.torn - copied).unwrap_or(usize::MAX).min(BUFFER);
-            let read = self.file.read_full_at(found.end + copied, &mut window[..left])?;
+            let read = Reader::new(&mut self.file).read_at(found.end + copied, &mut window[..left])?;
             if read == 0 {
                 break;
             }
