@@ -45,12 +45,12 @@ pub(super) struct Extent {
 impl Extent {
     pub(super) const SLICE: Self = Self {
         longest: 2,
-        thoroughness: Thoroughness { tear_every: 7, at_random: 12 },
+        thoroughness: Thoroughness { tear_every: 11, at_random: 8 },
         second_every: 151,
         converge_every: 24,
-        upgrade_thoroughness: Thoroughness { tear_every: 401, at_random: 2 },
-        upgrade_second_every: 211,
-        random: 5,
+        upgrade_thoroughness: Thoroughness { tear_every: 1_201, at_random: 1 },
+        upgrade_second_every: 997,
+        random: 4,
         acts: 12,
     };
     const FULL: Self = Self {

@@ -190,6 +190,10 @@ impl Run {
 
     fn live(&mut self, mut life: Life, acts: &[Act]) -> Result<(), String> {
         for act in acts {
+            // The process ends, and could not leave word.
+            if *act == Act::Reopen && is_word_lost(&life.disk.struck()) {
+                return Ok(());
+            }
             life.act(*act);
             life.try_again();
             let struck = life.disk.struck();
