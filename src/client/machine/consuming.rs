@@ -259,7 +259,8 @@ impl Machine {
             return;
         }
         if self.counts_at_once() {
-            self.uncounted.clear();
+            // After a start there can be one for each receipt: the room for them is given back, too.
+            self.uncounted = Vec::new();
             self.inventory.count_all_given();
             self.settled.values_mut().for_each(|settled| settled.counted = settled.bundle);
             return;
