@@ -1,10 +1,10 @@
-//! Damage that is mended on a disk that crashes and fails meanwhile: it is told all the same, and nothing that was not damaged
-//! is lost.
+//! Damage that is mended on a disk that crashes and fails meanwhile: it is told all the same, and the journal opens.
 
 use super::disk::{Content, Fault, FaultKind, Thoroughness};
 use super::life::{Act, Life};
 use super::random::Random;
-use super::rot::damaged;
+use super::rot::{damaged, frames};
+use crate::client::journal::recover;
 use crate::client::record::Record;
 
 /// A journal of a device that has taken the place of another, which does not say so any more: what did is damaged.
@@ -15,8 +15,10 @@ fn damaged_after_its_key_was_replaced() -> Life {
     [Act::Buy, Act::Exchange].iter().for_each(|act| life.act(*act));
     let mut content = life.disk.content();
     content.rot("journal.iap", |journal| {
-        let place = place_of(journal, |record| matches!(record, Record::Account(_)));
-        journal[place + 40] ^= 1;
+        let (records, _) = recover(journal).expect("a journal");
+        let account = records.iter().position(|record| matches!(record, Record::Account(_)));
+        let damaged = &frames(journal)[account.expect("it is there")];
+        journal[damaged.bytes.start + 40] ^= 1;
     });
     Life::after(content, &life.told, &life.shop, 1)
 }
@@ -29,20 +31,6 @@ fn unreadable() -> Life {
     let mut content = life.disk.content();
     content.lose("journal.iap", 4096..8192);
     Life::after(content, &life.told, &life.shop, 1)
-}
-
-/// Where the first such record begins in a journal that is whole.
-fn place_of(journal: &[u8], is_wanted: impl Fn(&Record) -> bool) -> usize {
-    let (records, _) = crate::client::journal::recover(journal).expect("a journal");
-    let mut place = crate::client::journal::HEADER;
-    for record in records {
-        if is_wanted(&record) {
-            break;
-        }
-        let length = journal[place..].first_chunk().map_or(0, |length| u32::from_le_bytes(*length));
-        place += 13 + length as usize;
-    }
-    place
 }
 
 /// Starts the game on what was left, and says what is wrong. `is_told`: whether the player was told of the damage before.

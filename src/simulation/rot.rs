@@ -44,8 +44,8 @@ struct Whole {
     unsent: Vec<OrderId>,
 }
 
-struct Frame {
-    bytes: Range<usize>,
+pub(super) struct Frame {
+    pub(super) bytes: Range<usize>,
     /// The number of its append.
     append: u32,
     order: Option<OrderId>,
@@ -99,7 +99,7 @@ impl Whole {
 }
 
 /// The frames of a journal that is whole.
-fn frames(journal: &[u8]) -> Vec<Frame> {
+pub(super) fn frames(journal: &[u8]) -> Vec<Frame> {
     let number = |at: usize| u32::from_le_bytes(journal[at..at + 4].try_into().expect("four bytes"));
     let (records, _) = recover(journal).expect("a journal");
     let mut at = HEADER;

@@ -103,9 +103,10 @@ pub enum ReadError {
     Format(#[from] FormatError),
 }
 
-/// Reads a journal from `source`, and hands every record to `each`, in order: those of the longest valid prefix, and those after damage. The latter say no place in the feed that is
-/// after the last one before the damage, since they vouch for receipts that may be gone. What is left of the last append
-/// after a hole in it is not damage: a crash can leave it, and its orders would follow one that is lost.
+/// Reads a journal from `source`, and hands every record to `each`, in order: those of the longest valid prefix, and
+/// those after damage. The latter say no place in the feed that is after the last one before the damage, since they vouch
+/// for receipts that may be gone. What is left of the last append after a hole in it is not damage: a crash can leave it,
+/// and its orders would follow one that is lost.
 ///
 /// A header that a crash cut short, with nothing after it, is an empty journal. One that is damaged is damage like any
 /// other, as long as a valid frame is found.

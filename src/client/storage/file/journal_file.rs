@@ -269,7 +269,8 @@ impl<F: DiskFile> JournalFile<F> {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(error),
             Err(_) => {
-                // Nobody knows which of the two has it: this one has everything, and is written anew before it is gone on with.
+                // Nobody knows which of the two has it: this one has everything, and is written anew before it is gone
+                // on with.
                 self.trust = Trust::Name;
                 Err(error)
             }
