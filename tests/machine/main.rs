@@ -7,6 +7,7 @@ mod consuming;
 mod journal;
 mod keys;
 mod listening;
+mod memory;
 mod opening;
 mod world;
 

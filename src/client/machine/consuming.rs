@@ -77,19 +77,29 @@ impl Consumptions {
     }
 }
 
-/// What a receipt says about items, until it is counted at its place in the feed.
+/// What a receipt says about items, until it is counted at its place in the feed. Small: while a game starts there is one
+/// for each of its receipts.
 #[derive(Clone, Debug)]
 pub(super) enum Uncounted {
     /// What an order gives from then on.
     Order(OrderId, Bundle),
     /// What became of a consumption.
-    Consumption { id: ConsumptionId, item: ItemId, quantity: u64, consumed: bool },
+    Consumption(Box<Answer>),
+}
+
+/// What became of a consumption.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    id: ConsumptionId,
+    item: ItemId,
+    quantity: u64,
+    consumed: bool,
 }
 
 impl Uncounted {
     fn consumption(receipt: &ConsumptionReceipt) -> Self {
         let ConsumptionReceipt { consumption: id, item, quantity, status, .. } = receipt.clone();
-        Self::Consumption { id, item, quantity, consumed: status == ConsumptionStatus::Consumed }
+        Self::Consumption(Box::new(Answer { id, item, quantity, consumed: status == ConsumptionStatus::Consumed }))
     }
 
     fn is_order(&self, order: OrderId) -> bool {
@@ -97,7 +107,7 @@ impl Uncounted {
     }
 
     fn is_consumption(&self, consumption: ConsumptionId) -> bool {
-        matches!(self, Self::Consumption { id, .. } if *id == consumption)
+        matches!(self, Self::Consumption(answer) if answer.id == consumption)
     }
 }
 
@@ -295,7 +305,8 @@ impl Machine {
                     settled.counted = bundle;
                 }
             }
-            Uncounted::Consumption { id, item, quantity, consumed } => {
+            Uncounted::Consumption(answer) => {
+                let Answer { id, item, quantity, consumed } = *answer;
                 if consumed {
                     self.inventory.count_consumed(&item, quantity);
                 }
