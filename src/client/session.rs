@@ -16,6 +16,8 @@ use crate::protocol::{SecretKey, ServerKeys};
 pub struct Session {
     machine: Machine,
     storage: Box<dyn Storage>,
+    /// Whether the next start would tell again what was damaged.
+    is_report_open: bool,
 }
 
 /// What came of inputs.
@@ -136,10 +138,15 @@ impl Session {
         {
             return Err(NotOpened::by(&error, storage));
         }
-        if may_write && is_damaged {
-            storage.reported();
+        let is_report_open = may_write && is_damaged;
+        Ok((Self { machine, storage, is_report_open }, snapshot))
+    }
+
+    /// The game has been told what the snapshot says: what was damaged need not be told again.
+    pub fn told(&mut self) {
+        if std::mem::take(&mut self.is_report_open) {
+            self.storage.reported();
         }
-        Ok((Self { machine, storage }, snapshot))
     }
 
     /// The machine.

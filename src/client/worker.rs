@@ -141,7 +141,7 @@ async fn run(
     let mut in_doubt = Vec::new();
     loop {
         match Session::open_settled(settings.clone(), storage, clock.tick()).await {
-            Ok((session, snapshot)) => {
+            Ok((mut session, snapshot)) => {
                 for trouble in &snapshot.troubles {
                     tracing::warn!("{trouble}");
                 }
@@ -153,6 +153,7 @@ async fn run(
                 let lost = snapshot.lost(std::mem::take(&mut in_doubt));
                 let opened = [Update::Opened(Box::new(snapshot)), Update::Persistence(persistence)];
                 game.tell(opened.into_iter().chain(lost.into_iter().map(Update::Order)).collect());
+                session.told();
                 let (transport, clock) = (transport.clone(), clock.clone());
                 let mut worker = Worker { session, transport, clock, game, request: None, persistence };
                 if worker.run(&mut inbox, wait).await == Ended::ByTheGame {

@@ -60,7 +60,7 @@ impl Extent {
         converge_every: 8,
         upgrade_thoroughness: Thoroughness { tear_every: 5, at_random: 24 },
         upgrade_second_every: 24,
-        random: 20,
+        random: 8,
         acts: 40,
     };
 }
@@ -76,9 +76,7 @@ pub(super) fn exhaust(extent: Extent, seed: u64) -> Result<Counts, String> {
             // There are many sequences of three acts, and they tear the same writes as those of two.
             run.thoroughness.tear_every = if sequence.len() < 3 { extent.thoroughness.tear_every } else { 5 };
             run.sequence(&sequence)?;
-            if is_full_run() && run.counts.sequences.is_multiple_of(20) {
-                println!("{:?}", run.counts);
-            }
+            run.tell();
             longer.extend(Act::ALL.map(|act| [&sequence[..], &[act]].concat()));
         }
         sequences = longer;
@@ -134,6 +132,7 @@ impl Run {
             // Crashes at every moment would be the same again and again: a journal grows slowly.
             let some = moments.into_iter().filter(|_| self.random.is_one_in(4)).collect();
             self.crash_at(some, &acts[..=done])?;
+            self.tell();
         }
         Ok(())
     }
@@ -151,6 +150,13 @@ impl Run {
         }
         self.counts.upgrades = self.counts.images - before;
         Ok(())
+    }
+
+    /// A full run takes an hour.
+    fn tell(&self) {
+        if is_full_run() && self.counts.sequences.is_multiple_of(20) {
+            println!("{:?}", self.counts);
+        }
     }
 
     fn crash_at(&mut self, moments: Vec<Moment>, acts: &[Act]) -> Result<(), String> {

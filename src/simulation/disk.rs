@@ -175,7 +175,13 @@ impl Disk for SimulatedDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.call(Call::Rename, |content, fault| done(fault, || content.rename(from, to)))
+        self.call(Call::Rename, |content, fault| match fault.map(|fault| fault.kind) {
+            Some(FaultKind::TakenAway) if from == "journal.new" => {
+                content.remove(from)?;
+                Err(FaultKind::TakenAway.error())
+            }
+            _ => done(fault, || content.rename(from, to)),
+        })
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {

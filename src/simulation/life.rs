@@ -252,10 +252,11 @@ impl Life {
         let opened = at_once(Session::open_settled(settings, storage, tick));
         self.remember(&before);
         match opened {
-            Ok((session, snapshot)) => {
+            Ok((mut session, snapshot)) => {
                 let lost = snapshot.lost(in_doubt);
                 self.take(snapshot);
                 lost.into_iter().for_each(|order| self.hear(Update::Order(order)));
+                session.told();
                 self.session = Some(session);
                 self.step(vec![Input::TimePassed]);
             }

@@ -48,7 +48,7 @@ pub(super) struct Frame {
     pub(super) bytes: Range<usize>,
     /// The number of its append.
     append: u32,
-    order: Option<OrderId>,
+    pub(super) order: Option<OrderId>,
     /// Whether it says what the next order follows.
     says_chain: bool,
 }
@@ -216,7 +216,7 @@ fn damage_to_a_journal_is_told_and_everything_else_in_it_and_all_that_the_server
 }
 
 /// A journal that is damaged, on a disk on which nothing fails yet.
-pub(super) fn damaged() -> (Life, Vec<u8>) {
+fn damaged() -> (Life, Vec<u8>) {
     let mut life = Life::new(5);
     life.reopen();
     [Act::Buy, Act::Exchange, Act::Buy].iter().for_each(|act| life.act(*act));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bevy_iap::client::machine::Input;
 use bevy_iap::client::{OfflineGrants, OrderState, Record};
 use bevy_iap::protocol::allowance::AllowanceUse;
-use bevy_iap::protocol::{Allowance, AllowanceId, Micros, Money, SecretKey, Sha256, Status, Token};
+use bevy_iap::protocol::sync::ChainHead;
+use bevy_iap::protocol::{Allowance, AllowanceId, Micros, Money, Reason, Receipt, SecretKey, Sha256, Status, Token};
 
 use crate::world::{SERVER_TIME, World, game, order_id};
 
@@ -241,4 +242,36 @@ fn a_decline_takes_back_what_an_allowance_gave() {
     world.answer(&[(1, Status::Declined)]);
     assert_eq!((world.left("shield"), world.state(1)), (0, Some(OrderState::Declined)));
     assert!(world.records.iter().any(|record| matches!(record, Record::Provisional(_))));
+}
+
+/// Within an allowance, an order in a place that is taken is an order of a copy: the device would be frozen for it.
+#[test]
+fn device_that_does_not_know_what_its_next_order_follows_takes_no_allowance() {
+    let mut world = World::new(OfflineGrants::Allowance);
+    // Of six orders damage has left nothing.
+    world.head = Some(ChainHead { sequence: 6, order_sha256: Sha256::of("an order that damage took") });
+    world.input(Input::SyncNow);
+    let token = allowance(&world, 1, |_| {});
+    let unheard = world.with_answer(|answer| answer.allowances = vec![token.clone()]);
+    world.buy(1, "shield");
+    world.input(Input::Answered(unheard));
+    world.buy(2, "shield");
+    let order = world.last_order();
+    assert_eq!((order.sequence, order.allowance), (2, None), "it is in the place of one that the server knows");
+
+    let broken = |receipt: &mut Receipt| {
+        (receipt.status, receipt.reason) = (Status::Declined, Some(Reason::ChainBroken));
+        receipt.grants.clear();
+    };
+    let receipts = [1, 2].map(|number| world.receipt_with(number, broken, &world.server)).to_vec();
+    while world.sync_request().orders.len() < 2 {
+        world.answer(&[]);
+        world.input(Input::SyncNow);
+    }
+    let response = world.with_answer(|answer| {
+        (answer.receipts, answer.cursor, answer.allowances) = (receipts, 2, vec![token]);
+    });
+    world.input(Input::Answered(response));
+    world.buy(3, "shield");
+    assert_eq!((world.last_order().sequence, world.last_order().allowance), (7, used(1, 5_000, 1)));
 }

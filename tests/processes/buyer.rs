@@ -153,6 +153,9 @@ impl Game {
             Update::Opened(snapshot) => {
                 say(if snapshot.access.may_write() { "opened" } else { "read-only" });
                 snapshot.troubles.iter().for_each(|trouble| say(&format!("trouble {trouble}")));
+                // Who is shown an order as queued is told so, unless this copy can only look.
+                let is_queued = |order: &&PlacedOrder| snapshot.access.may_write() && order.state == OrderState::Queued;
+                snapshot.orders.iter().filter(is_queued).for_each(|order| say(&format!("queued {}", order.id)));
                 state.orders.extend(snapshot.orders.iter().map(|order| (order.id, order.clone())));
                 state.take(&snapshot.holdings);
                 state.available = available(&snapshot.wallet);

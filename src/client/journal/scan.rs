@@ -126,15 +126,13 @@ pub fn read(source: &mut dyn Source, each: &mut dyn FnMut(Record)) -> Result<Fou
                 return Ok(Found::default());
             }
             let salvaged = [Format::V2, Format::V1].map(|format| salvage(format, &rest));
-            let salvaged = salvaged.into_iter().find(|salvaged| !salvaged.is_empty());
-            let damage = salvaged.map(|salvaged| hand_on(salvaged, 0, each));
-            return match damage {
-                Some(_) => {
-                    let (torn, unreadable) = (rest.len() as u64, source.unreadable());
-                    Ok(Found { version: super::VERSION, torn, damage, unreadable, ..Found::default() })
-                }
-                None => Err(FormatError::NotAJournal.into()),
-            };
+            let salvaged = salvaged.into_iter().find(|salvaged| !salvaged.is_empty()).unwrap_or_default();
+            let (torn, unreadable) = (rest.len() as u64, source.unreadable());
+            if salvaged.is_empty() && unreadable == 0 {
+                return Err(FormatError::NotAJournal.into());
+            }
+            let damage = Some(hand_on(salvaged, 0, each));
+            return Ok(Found { version: super::VERSION, torn, damage, unreadable, ..Found::default() });
         }
     };
     let format = if version == 1 { Format::V1 } else { Format::V2 };
@@ -148,9 +146,7 @@ pub fn read(source: &mut dyn Source, each: &mut dyn FnMut(Record)) -> Result<Fou
         is_unfinished = !frame.last;
         end += frame.length as u64;
         last_append = if frame.last { frame.append } else { last_append };
-        if let Record::Synced(Synced { cursor: at, .. }) | Record::Counted(Counted { feed: at, .. }) = frame.record {
-            cursor = at;
-        }
+        cursor = cursor_after(&frame.record).unwrap_or(cursor);
         each(frame.record);
     }
     let rest = rest(source, end)?;
@@ -250,15 +246,28 @@ fn salvage(format: Format, bytes: &Bytes) -> Vec<Frame> {
     frames
 }
 
+/// The place in the feed that a record says.
+fn cursor_after(record: &Record) -> Option<u64> {
+    match record {
+        Record::Synced(Synced { cursor, .. }) | Record::Counted(Counted { feed: cursor, .. }) => Some(*cursor),
+        // Perhaps of another account, whose feed begins there.
+        Record::Account(_) => Some(0),
+        _ => None,
+    }
+}
+
 /// Hands on what was found after damage; the last place in the feed before that is `cursor`.
-fn hand_on(salvaged: Vec<Frame>, cursor: u64, each: &mut dyn FnMut(Record)) -> Damage {
+fn hand_on(salvaged: Vec<Frame>, mut cursor: u64, each: &mut dyn FnMut(Record)) -> Damage {
     let damage = Damage { salvaged: salvaged.len() as u64 };
-    let without_cursor = |record| match record {
+    let mut without_cursor = |record| match record {
         record if seeded(Bug::KeepCursorAfterDamage) => Some(record),
         Record::Synced(_) if seeded(Bug::ForgetChainAfterDamage) => None,
         Record::Synced(synced) => Some(Record::Synced(Synced { cursor, ..synced })),
         Record::Counted(_) => None,
-        record => Some(record),
+        record => {
+            cursor = cursor_after(&record).unwrap_or(cursor);
+            Some(record)
+        }
     };
     salvaged.into_iter().filter_map(|frame| without_cursor(frame.record)).for_each(each);
     damage
@@ -411,6 +420,50 @@ mod tests {
             assert_eq!(records, [order("first"), order("second")], "at {at}");
             assert_eq!((found.end, found.damage.map(|damage| damage.salvaged)), (0, Some(2)), "at {at}");
         }
+    }
+
+    /// The answer that says that the device belongs to another account; what it says does not matter here.
+    #[test]
+    fn place_in_the_feed_of_one_account_is_not_taken_for_one_in_the_feed_of_another() {
+        let synced = |cursor| {
+            let (wallet, server_time) = (Vec::new(), 0);
+            Record::Synced(Synced { cursor, wallet, server_time, follow: None, consumed_sequence: None })
+        };
+        let account = Record::Account(Token::from_text("another account"));
+        let (first, second) = (order("first"), order("second"));
+        let appends: [&[Record]; 6] =
+            [&[synced(50)], &[account], &[first], &[second, synced(60)], &[order("third")], &[synced(70)]];
+        let (whole, starts) = journal(&appends);
+        // The damage is before the account, after it, and after what was synced there.
+        for (damaged, cursors) in [(0, [0, 0].as_slice()), (2, &[50, 0, 0]), (4, &[50, 60, 60])] {
+            let mut bytes = whole.clone();
+            bytes[starts[damaged] + 14] ^= 1;
+            let (records, found) = recover(&bytes).expect("opens");
+            let told = |record: &Record| match record {
+                Record::Synced(synced) => Some(synced.cursor),
+                _ => None,
+            };
+            assert_eq!(records.iter().filter_map(told).collect::<Vec<_>>(), cursors, "{damaged}");
+            assert!(found.damage.is_some(), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn journal_whose_beginning_cannot_be_read_is_damaged_and_not_another_file() {
+        struct Unreadable(Vec<u8>);
+        impl Source for Unreadable {
+            fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+                self.0.as_slice().read_at(offset, bytes)
+            }
+
+            fn unreadable(&self) -> u64 {
+                1
+            }
+        }
+        let mut source = Unreadable([vec![0xFF; 4096], vec![0; 4096]].concat());
+        let found = read(&mut source, &mut |record| panic!("{record:?}")).expect("a journal");
+        assert_eq!((found.version, found.torn, found.unreadable), (super::super::VERSION, 4096, 1));
+        assert_eq!(found.damage, Some(Damage { salvaged: 0 }));
     }
 
     #[test]

@@ -232,7 +232,8 @@ impl Machine {
         let all_answered = self.orders.unanswered().all(|(id, _)| receipts.iter().any(|it| it.claims.order == id));
         let meaning = self.appending.iter().flat_map(|appending| &appending.meaning);
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
-        let follows = (broken || behind || left) && all_answered && !signing && !seeded(Bug::NeverFollow);
+        let is_off_chain = broken || behind || left;
+        let follows = is_off_chain && all_answered && !signing && !seeded(Bug::NeverFollow);
         let follow = follows.then_some(Follow { last: answer.chain });
         let consumed_sequence = Some(answer.consumed_sequence).filter(|last| *last > self.consumptions.last);
         let synced = Synced {
@@ -243,7 +244,10 @@ impl Machine {
             consumed_sequence,
         };
         let keys = self.unsaved_keys();
-        let allowance = self.new_allowance(&answer.allowances)?;
+        // Within an allowance an order in a place that is taken would be spent a second time: not before it is known what
+        // the next one follows. The server gives the same one again.
+        let may_spend = !is_off_chain || follow.is_some();
+        let allowance = self.new_allowance(&answer.allowances)?.filter(|_| may_spend);
         Ok(Answered { keys, receipts, consumptions, allowance, synced, more: answer.more })
     }
 

@@ -135,7 +135,13 @@ impl<D: Disk> FileStorage<D> {
 
     /// Makes the journal one that can be appended to: an empty one is made, a torn append wiped, a damaged or older
     /// journal written anew. What is in it is durable afterwards.
-    fn mend(&mut self, file: Option<D::File>, found: Found, troubles: &mut Vec<String>) -> Result<(), StorageError> {
+    fn mend(
+        &mut self,
+        file: Option<D::File>,
+        found: Found,
+        was_reported: bool,
+        troubles: &mut Vec<String>,
+    ) -> Result<(), StorageError> {
         let mut is_in_doubt = self.are_names_in_doubt && !seeded(Bug::TrustForgottenNames);
         is_in_doubt |= is_suspect(&mut self.disk);
         if is_in_doubt {
@@ -162,7 +168,13 @@ impl<D: Disk> FileStorage<D> {
             let keep: &mut Keep<'_> = if is_damaged { &mut keep_after_damage } else { &mut Some };
             let rewritten = reported.and_then(|()| journal.rewrite(&mut self.disk, keep, &[], &[]));
             if let Err(error) = rewritten {
-                aside.iter().filter(|_| journal.is_the_same()).for_each(|name| drop(self.disk.remove(name)));
+                // The next try finds the damage, and says so; unless the disk can read it then.
+                if journal.is_the_same() {
+                    aside.iter().for_each(|name| drop(self.disk.remove(name)));
+                    if is_damaged && !was_reported {
+                        forget_report(&mut self.disk);
+                    }
+                }
                 return Err(error);
             }
         } else if let Err(error) = journal.wipe(found.torn) {
@@ -186,19 +198,15 @@ impl<D: Disk> Storage for FileStorage<D> {
         self.disk.create_folder().map_err(failure("creating the folder", self.disk.shown(""), advice))?;
         let (mut access, no_lock) = self.take_lock();
         let mut file = self.open_journal(&mut access)?;
-        let has_records = match &mut file {
-            Some(file) => has_records(file).map_err(self.reading())?,
-            None => false,
-        };
         let key = key::read(&mut self.disk, self.keychain.as_deref())?;
         let had_key = key.is_some();
         let key = match (key, no_lock) {
             (Some(key), _) => key,
             (None, Some(error)) => return Err(failure("locking", self.disk.shown(LOCK), advice)(error)),
-            (None, None) if has_records => {
-                return Err(StorageError::KeyMissing { path: self.disk.shown(key::KEY) });
-            }
             (None, None) => match &access {
+                _ if has_records(file.as_mut()).map_err(self.reading())? => {
+                    return Err(StorageError::KeyMissing { path: self.disk.shown(key::KEY) });
+                }
                 Access::ReadWrite => key::make(&mut self.disk).inspect_err(|_| self.are_names_in_doubt = true)?,
                 // Another copy may be about to make one.
                 Access::ReadOnly(why) => return Err(StorageError::ReadOnly(why.clone())),
@@ -232,17 +240,22 @@ impl<D: Disk> Storage for FileStorage<D> {
         let mut troubles = Vec::new();
         // Who only looks may look while another copy writes, and takes for damage what is none.
         if access.may_write() {
-            troubles.extend(report.filter(|_| found.damage.is_none()).into_iter().flatten());
-            troubles.extend(found.trouble());
-            troubles.extend((had_key && found.version == 0).then(no_journal));
-        }
-        if access.may_write() {
-            let mended = self.mend(file, found, &mut troubles);
+            let was_reported = report.is_some();
+            troubles.extend(report.into_iter().flatten());
+            let mut new: Vec<_> =
+                found.trouble().into_iter().chain((had_key && found.version == 0).then(no_journal)).collect();
+            new.retain(|trouble| !troubles.contains(trouble));
+            // Damage that could not be mended is told by the try that mends it.
+            let unmended = if is_damaged { Vec::new() } else { new.clone() };
+            troubles.extend(new);
+            let mended = self.mend(file, found, was_reported, &mut troubles);
             self.are_names_in_doubt = mended.is_err();
             if let Err(error) = mended {
                 access = self.read_only(&error.to_string());
+                troubles = unmended;
             }
         }
+        let is_damaged = is_damaged && access.may_write();
         Ok(Opened { key, access, is_damaged, troubles })
     }
 
@@ -313,7 +326,8 @@ impl<D: Disk> Writable<'_, D> {
 }
 
 /// Whether a journal holds anything: its device's key was made before it.
-fn has_records(file: &mut impl DiskFile) -> io::Result<bool> {
+fn has_records<F: DiskFile>(file: Option<&mut F>) -> io::Result<bool> {
+    let Some(file) = file else { return Ok(false) };
     let mut start = [0; HEADER + 4];
     let length = Reader::new(file).read_at(0, &mut start)?;
     Ok(length > HEADER && start[HEADER..].iter().any(|&byte| byte != 0))

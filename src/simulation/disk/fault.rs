@@ -97,6 +97,8 @@ pub(in crate::simulation) enum FaultKind {
     SyncLost,
     /// EIO, although it was done, as on a network's file system where the answer was lost.
     Unheard,
+    /// ENOENT: another program took away the new journal, which was to be given its name.
+    TakenAway,
     /// ENOLCK: no lock can be had.
     NoLocks,
     /// Somebody else holds the lock.
@@ -104,7 +106,7 @@ pub(in crate::simulation) enum FaultKind {
 }
 
 impl FaultKind {
-    pub(in crate::simulation) const ALL: [Self; 11] = [
+    pub(in crate::simulation) const ALL: [Self; 12] = [
         Self::Broken,
         Self::Full,
         Self::Quota,
@@ -114,6 +116,7 @@ impl FaultKind {
         Self::Interrupted,
         Self::SyncLost,
         Self::Unheard,
+        Self::TakenAway,
         Self::NoLocks,
         Self::LockedElsewhere,
     ];
@@ -132,6 +135,7 @@ impl FaultKind {
             Self::Short => matches!(call, Extend | Overwrite),
             Self::SyncLost => matches!(call, SyncLonger | Sync | SyncFolder),
             Self::Unheard => call.is_change(),
+            Self::TakenAway => matches!(call, Rename),
             Self::NoLocks | Self::LockedElsewhere => matches!(call, MakeLock | Lock),
         }
     }
@@ -143,6 +147,7 @@ impl FaultKind {
             Self::Quota => 122,
             Self::Denied => 13,
             Self::Interrupted => 4,
+            Self::TakenAway => 2,
             Self::NoLocks => 37,
             Self::Short => return io::ErrorKind::WriteZero.into(),
             Self::LockedElsewhere => return io::ErrorKind::WouldBlock.into(),

@@ -71,7 +71,7 @@ impl Disk for Folder {
 
     fn sync_folder(&mut self) -> io::Result<()> {
         if cfg!(unix) {
-            return sync_folder(&self.0);
+            return unless_impossible(sync_folder(&self.0));
         }
         // Where a folder cannot be made durable, its files can, and their names with them.
         for entry in fs::read_dir(&self.0)? {
@@ -107,13 +107,21 @@ fn create_durably(path: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) ->
     made
 }
 
-/// A folder that may not be opened, or cannot be made durable at all, was not made by us.
+/// A folder that may not be opened was not made by us.
 fn unless_foreign(synced: io::Result<()>) -> io::Result<()> {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    match unless_impossible(synced) {
+        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Some file systems, of networks and of virtual machines, know no such call for a folder: what is done to it is as
+/// durable as it becomes there.
+fn unless_impossible(synced: io::Result<()>) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, Unsupported};
     match synced {
-        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported) => {
-            Ok(())
-        }
+        Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => Ok(()),
         synced => synced,
     }
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::mem;
 
-use super::reading::Reader;
+use super::reading::{Reader, is_of_the_disk};
 use super::{Disk, DiskFile, FileAccess, JOURNAL, Keep, StorageError, failure};
 use crate::client::journal::{self, Found, FrameWriter, ReadError, Source};
 use crate::client::record::Record;
@@ -256,25 +256,19 @@ impl<F: DiskFile> JournalFile<F> {
         Ok(())
     }
 
-    /// Gives the new file this one's name. A call that fails may have done it all the same: then the old name is gone.
+    /// Gives the new file this one's name. A call that fails may have done it all the same.
     fn give_name<D: Disk<File = F>>(&mut self, disk: &mut D) -> io::Result<()> {
         if seeded(Bug::RewriteInPlace) {
             return Ok(());
         }
         let Err(error) = disk.rename(NEW, JOURNAL) else { return Ok(()) };
-        if seeded(Bug::KeepReplaced) {
-            return Err(error);
+        let is_not_done = matches!(disk.open(NEW, FileAccess::Read), Ok(Some(_)));
+        if !is_not_done && !seeded(Bug::KeepReplaced) {
+            // Nobody knows which of the two has the name, or whether somebody removed the new one: this one has everything,
+            // and is written anew before it is gone on with.
+            self.trust = Trust::Name;
         }
-        match disk.open(NEW, FileAccess::Read) {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(error),
-            Err(_) => {
-                // Nobody knows which of the two has it: this one has everything, and is written anew before it is gone
-                // on with.
-                self.trust = Trust::Name;
-                Err(error)
-            }
-        }
+        Err(error)
     }
 
     /// The new file, durable, and where `then` begins in it.
@@ -322,8 +316,8 @@ impl<F: DiskFile> JournalFile<F> {
         let mut number = 1;
         let name = loop {
             let name = format!("journal.damaged-{number}");
-            let there = disk.open(&name, FileAccess::Read).map_err(failure("reading", disk.shown(&name), advice))?;
-            if there.is_none() || number == MOST_ASIDE {
+            // What cannot be opened is there.
+            if matches!(disk.open(&name, FileAccess::Read), Ok(None)) || number == MOST_ASIDE {
                 break name;
             }
             number += 1;
@@ -384,15 +378,21 @@ pub(super) fn write_report<D: Disk>(disk: &mut D, words: &[String]) -> Result<()
     written.and_then(|()| sync_names(disk)).map_err(failure("writing", disk.shown(REPORT), advice))
 }
 
-/// The word that was left of damage.
+/// The word that was left of damage. Where the disk cannot read it, other words.
 pub(super) fn read_report<D: Disk>(disk: &mut D) -> Result<Option<Vec<String>>, StorageError> {
-    let read = disk.open(REPORT, FileAccess::Read).and_then(|file| {
-        let Some(mut file) = file else { return Ok(None) };
-        let mut bytes = vec![0; LONGEST_REPORT];
-        let length = file.read_full_at(0, &mut bytes)?;
-        Ok(Some(String::from_utf8_lossy(&bytes[..length]).lines().map(str::to_owned).collect()))
-    });
-    read.map_err(failure("reading", disk.shown(REPORT), "check that the file can be read"))
+    let advice = "check that the file can be read";
+    let opened = disk.open(REPORT, FileAccess::Read).map_err(failure("opening", disk.shown(REPORT), advice))?;
+    let Some(mut file) = opened else { return Ok(None) };
+    let mut bytes = vec![0; LONGEST_REPORT];
+    let length = match file.read_full_at(0, &mut bytes) {
+        Err(error) if is_of_the_disk(&error) => 0,
+        read => read.map_err(failure("reading", disk.shown(REPORT), advice))?,
+    };
+    let mut words: Vec<_> = String::from_utf8_lossy(&bytes[..length]).lines().map(str::to_owned).collect();
+    if words.is_empty() {
+        words.push(format!("the journal was damaged; where is not known, since {} is gone", disk.shown(REPORT)));
+    }
+    Ok(Some(words))
 }
 
 /// What was damaged was told. If the word of it stays, it is told again.
