@@ -184,3 +184,20 @@ fn damage_is_told_and_dealt_with_whatever_crash_or_failing_call_comes_while_it_i
     println!("{counts:?}");
     assert!(counts.starts > 500 && counts.kept > 0 && counts.lost > 0, "{counts:?}");
 }
+
+#[test]
+fn word_of_damage_that_cannot_be_read_any_more_keeps_nothing_from_opening_and_is_told_in_other_words() {
+    let mut damaged = Damaged::flipped();
+    damaged.life.record();
+    damaged.life.reopen();
+    let (kept, moments) = (damaged.kept(&damaged.life), damaged.life.moments());
+    let mended = moments.iter().rfind(|moment| moment.content.file("journal.report").is_some());
+    let mended = mended.expect("word of it is left until it is told");
+    let lost: [fn(&mut Content); 2] =
+        [|content| content.lose("journal.report", 0..4096), |content| content.rot("journal.report", Vec::clear)];
+    for lose in lost {
+        let mut content = mended.content.clone();
+        lose(&mut content);
+        damaged.start(content, &mended.told, &kept, false, 1).expect("it opens, and tells");
+    }
+}

@@ -1,11 +1,13 @@
 //! Opening a journal that has to be read more than once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bevy_iap::client::record::Identity;
 use bevy_iap::client::storage::memory::MemoryStorage;
 use bevy_iap::client::storage::{Keep, Opened, Replay};
-use bevy_iap::client::{Record, Session, Settings, Storage, StorageError, Tick};
+use bevy_iap::client::{Client, Record, Session, Settings, Storage, StorageError, SystemClock, Tick, Update};
 use bevy_iap::protocol::{AccountResponse, DeviceEntry, SecretKey, Sha256};
 
 use crate::world::{SERVER_TIME, game};
@@ -15,12 +17,18 @@ use crate::world::{SERVER_TIME, game};
 struct Mended {
     memory: MemoryStorage,
     troubles: Vec<String>,
+    is_reported: Arc<AtomicBool>,
 }
 
 impl Storage for Mended {
     fn open(&mut self, replay: &mut Replay<'_>) -> Result<Opened, StorageError> {
         let opened = self.memory.open(replay)?;
-        Ok(Opened { troubles: std::mem::take(&mut self.troubles), ..opened })
+        let is_damaged = !self.troubles.is_empty();
+        Ok(Opened { troubles: std::mem::take(&mut self.troubles), is_damaged, ..opened })
+    }
+
+    fn reported(&mut self) {
+        self.is_reported.store(true, Ordering::Relaxed);
     }
 
     fn append(&mut self, records: &[Record]) -> Result<(), StorageError> {
@@ -65,9 +73,32 @@ fn what_was_mended_is_told_also_where_the_journal_is_read_again_with_the_next_ke
     let identity = Record::Identity(Identity { game: game(), device: key.id(), account });
     memory.append(&[identity, Record::Account(answer.sign(&server).expect("signs"))]).expect("in memory");
     let troubles = vec!["the journal was damaged".to_owned()];
-    let storage = Mended { memory, troubles: troubles.clone() };
+    let storage = Mended { memory, troubles: troubles.clone(), is_reported: Arc::default() };
     let tick = Tick { elapsed: Duration::ZERO, unix: SERVER_TIME, random: [1; 16] };
     let settings = Settings::new(game(), vec![server.public()]);
     let (session, snapshot) = Session::open(settings, Box::new(storage), tick).expect("opens");
     assert_eq!((session.machine().device(), snapshot.troubles), (device, troubles));
+}
+
+#[test]
+fn what_was_damaged_is_told_to_the_game_before_it_counts_as_told() {
+    let (server, is_reported) = (SecretKey::from_seed(&[2; 32]), Arc::<AtomicBool>::default());
+    let storage = || {
+        let troubles = vec!["the journal was damaged".to_owned()];
+        Box::new(Mended { memory: MemoryStorage::default(), troubles, is_reported: Arc::clone(&is_reported) })
+    };
+    let settings = Settings::new(game(), vec![server.public()]);
+    let tick = Tick { elapsed: Duration::ZERO, unix: SERVER_TIME, random: [1; 16] };
+    let (mut session, snapshot) = Session::open(settings.clone(), storage(), tick).expect("opens");
+    assert_eq!((snapshot.troubles.len(), is_reported.load(Ordering::Relaxed)), (1, false));
+    session.told();
+    assert!(is_reported.swap(false, Ordering::Relaxed));
+
+    let mut client = Client::start(settings, storage(), None, Arc::new(SystemClock::default())).expect("starts");
+    while !is_reported.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let news = client.news();
+    let Some([Update::Opened(opened), ..]) = news.as_deref() else { panic!("it was not told first") };
+    assert_eq!(opened.troubles, snapshot.troubles);
 }
