@@ -32,6 +32,8 @@ pub(super) struct Extent {
     pub(super) thoroughness: Thoroughness,
     /// Of the states that a crash leaves, every so-many-th meets a second crash.
     pub(super) second_every: u64,
+    /// Of those that a second one leaves, on average every so-many-th meets a third.
+    pub(super) third_every: u64,
     /// Every so-many-th is followed until client and server agree; the others until the client is open.
     pub(super) converge_every: u64,
     /// The same for the upgrade of an older journal, which is written anew as a whole.
@@ -47,6 +49,7 @@ impl Extent {
         longest: 2,
         thoroughness: Thoroughness { tear_every: 11, at_random: 8 },
         second_every: 151,
+        third_every: 64,
         converge_every: 24,
         upgrade_thoroughness: Thoroughness { tear_every: 1_201, at_random: 1 },
         upgrade_second_every: 997,
@@ -57,10 +60,11 @@ impl Extent {
         longest: 3,
         thoroughness: Thoroughness { tear_every: 1, at_random: 24 },
         second_every: 24,
+        third_every: 256,
         converge_every: 8,
         upgrade_thoroughness: Thoroughness { tear_every: 5, at_random: 24 },
         upgrade_second_every: 24,
-        random: 8,
+        random: 3,
         acts: 40,
     };
 }
@@ -152,7 +156,7 @@ impl Run {
         Ok(())
     }
 
-    /// A full run takes an hour.
+    /// A full run takes long.
     fn tell(&self) {
         if is_full_run() && self.counts.sequences.is_multiple_of(20) {
             println!("{:?}", self.counts);
@@ -197,7 +201,7 @@ impl Run {
             let mut life = Life::after(content, &moment.told, &moment.shop, self.random.next());
             let again = match (nth, first) {
                 (1, After::Nothing) => self.counts.images.is_multiple_of(self.extent.second_every),
-                (1, After::Kill) | (2, After::Nothing) => self.random.is_one_in(64),
+                (1, After::Kill) | (2, After::Nothing) => self.random.is_one_in(self.extent.third_every),
                 _ => false,
             };
             if again {

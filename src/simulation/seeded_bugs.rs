@@ -18,6 +18,7 @@ fn search(failures_first: bool) -> Option<String> {
         longest: 2,
         thoroughness: Thoroughness { tear_every: 211, at_random: 1 },
         second_every: 100,
+        third_every: 64,
         converge_every: 5,
         upgrade_thoroughness: Thoroughness { tear_every: 4_096, at_random: 0 },
         upgrade_second_every: 100,
