@@ -134,7 +134,8 @@ impl<D: Disk> FileStorage<D> {
     }
 
     /// Makes the journal one that can be appended to: an empty one is made, a torn append wiped, a damaged or older
-    /// journal written anew. What is in it is durable afterwards.
+    /// journal written anew. What is in it is durable afterwards. `was_reported`: whether an earlier process has left word of
+    /// damage, which is not this one's to remove where mending fails.
     fn mend(
         &mut self,
         file: Option<D::File>,

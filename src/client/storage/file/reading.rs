@@ -1,7 +1,7 @@
 //! Reading a file that the disk cannot read everywhere: what is around a bad sector is worth having.
 //!
-//! A disk that can be read nowhere, or that could not be read for a moment only, has lost nothing: that is an error, and
-//! is tried again.
+//! A file of which nothing can be read has lost nothing, unless it is all in one sector; nor has one that could not be read
+//! for a moment only. That is an error, and is tried again.
 
 use std::io;
 
