@@ -34,6 +34,10 @@ pub(crate) enum Bug {
     ForgetChainAfterDamage,
     /// No word is left of damage that was mended.
     ForgetReport,
+    /// That word is removed before the game was told.
+    ForgetReportUntold,
+    /// Damage is told that is not mended.
+    TellUnmended,
     /// The old journal is gone on with although a call failed that gave the new one its name.
     KeepReplaced,
     /// An order is shown with another quantity after a start.
@@ -126,7 +130,7 @@ pub(crate) const fn seeded(_: Bug) -> bool {
 
 #[cfg(test)]
 impl Bug {
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::AcknowledgeBeforeSync,
         Self::RetrySync,
         Self::NoCutBack,
@@ -140,6 +144,8 @@ impl Bug {
         Self::KeepCursorAfterDamage,
         Self::ForgetChainAfterDamage,
         Self::ForgetReport,
+        Self::ForgetReportUntold,
+        Self::TellUnmended,
         Self::KeepReplaced,
         Self::AlterOrder,
         Self::SkipFolderSync,

@@ -139,6 +139,9 @@ impl Session {
             return Err(NotOpened::by(&error, storage));
         }
         let is_report_open = may_write && is_damaged;
+        if is_report_open && seeded(Bug::ForgetReportUntold) {
+            storage.reported();
+        }
         Ok((Self { machine, storage, is_report_open }, snapshot))
     }
 

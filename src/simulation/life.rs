@@ -55,6 +55,8 @@ pub(super) struct Told {
     doubtful: BTreeSet<OrderId>,
     use_asked: u64,
     use_saved: u64,
+    /// Whether it was told of damage, by a copy that may write.
+    pub(super) damage: bool,
 }
 
 impl Told {
@@ -274,6 +276,7 @@ impl Life {
             self.told.queued.extend(queued.map(|order| order.id));
             let granted = snapshot.orders.iter().filter(|order| order.state == OrderState::Granted);
             self.told.granted.extend(granted.map(|order| order.id));
+            self.told.damage |= snapshot.troubles.iter().any(|trouble| trouble.contains("was damaged"));
         }
         self.orders = snapshot.orders.into_iter().map(|order| (order.id, order)).collect();
         self.holdings = snapshot.holdings;

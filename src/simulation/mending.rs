@@ -138,15 +138,12 @@ pub(super) fn crash_and_fail(every: u64, seed: u64) -> Result<Counts, String> {
         let (moments, calls) = (damaged.life.moments(), damaged.life.disk.all_calls());
         damaged.start(before, &told, &kept, false, random.next())?;
         (counts.kept, counts.lost) = (counts.kept + kept.len(), counts.lost + damaged.unsent.len() - kept.len());
-        let has_report = |content: &Content| content.file("journal.report").is_some();
-        // Once it is told, the word of it is removed; from then on it may be told again.
-        let last = moments.iter().rposition(|moment| has_report(&moment.content)).unwrap_or(moments.len());
         for (number, moment) in moments.iter().enumerate() {
             let left = moment.content.after_crash(Thoroughness { tear_every: 401, at_random: 4 }, &mut random);
             for content in left.into_iter().chain([moment.content.clone()]) {
                 counts.starts += 1;
                 damaged
-                    .start(content, &moment.told, &kept, number > last, random.next())
+                    .start(content, &moment.told, &kept, moment.told.damage, random.next())
                     .map_err(|wrong| format!("{wrong}\nafter a crash in the moment {number} of {}", moments.len()))?;
             }
         }

@@ -253,7 +253,7 @@ impl<D: Disk> Storage for FileStorage<D> {
             self.are_names_in_doubt = mended.is_err();
             if let Err(error) = mended {
                 access = self.read_only(&error.to_string());
-                troubles = unmended;
+                troubles = if seeded(Bug::TellUnmended) { troubles } else { unmended };
             }
         }
         let is_damaged = is_damaged && access.may_write();

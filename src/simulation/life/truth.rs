@@ -18,7 +18,7 @@ impl Life {
         if let Some(trouble) = self.troubles.iter().find(|trouble| trouble.contains("believed")) {
             return Err(format!("something was altered: {trouble}"));
         }
-        let Told { asked, queued, granted, not_saved, unfollowed, doubtful, use_asked, use_saved } = &self.told;
+        let Told { asked, queued, granted, not_saved, unfollowed, doubtful, use_asked, use_saved, .. } = &self.told;
         for order in queued.iter().chain(unfollowed).chain(doubtful) {
             let Some(state) = self.state_of(*order) else {
                 return Err(format!("the order {order} was queued, and is lost"));
