@@ -145,7 +145,7 @@ impl Session {
         Ok((Self { machine, storage, is_report_open }, snapshot))
     }
 
-    /// The game has been told what the snapshot says: what was damaged need not be told again.
+    /// The game has heard what the snapshot says: what was damaged need not be told again.
     pub fn told(&mut self) {
         if std::mem::take(&mut self.is_report_open) {
             self.storage.reported();

@@ -8,7 +8,7 @@ use super::machine::{ServerClock, Terms};
 use super::storage::{Access, Persistence};
 use crate::protocol::sync::Balance;
 use crate::protocol::{
-    AccountId, ItemId, KeyId, Money, OrderId, ProductId, Reason, Receipt, Status, Token, UnixSeconds,
+    AccountId, ItemId, KeyId, Money, Order, OrderId, ProductId, Reason, Receipt, Status, Token, UnixSeconds,
 };
 
 /// How many of the latest receipts a game is shown, with their orders. All of them are in the journal.
@@ -113,6 +113,21 @@ impl PlacedOrder {
             reason: None,
             trouble: None,
             placed_at: now,
+        }
+    }
+
+    /// An order of this device, as it was signed.
+    pub(crate) fn signed(order: Order) -> Self {
+        Self {
+            id: order.id,
+            product: order.product,
+            quantity: order.quantity,
+            total: order.price.checked_mul(order.quantity).unwrap_or(order.price),
+            state: OrderState::Queued,
+            provisional: false,
+            reason: None,
+            trouble: None,
+            placed_at: order.issued_at,
         }
     }
 

@@ -43,6 +43,7 @@ pub struct Client {
     commands: Option<Sender<Input>>,
     updates: UnboundedReceiver<Vec<Update>>,
     news: Arc<AtomicBool>,
+    has_heard: Arc<AtomicBool>,
     running: Running,
 }
 
@@ -68,12 +69,12 @@ impl Client {
     ) -> std::io::Result<Self> {
         let (commands, inbox) = channel(QUEUE);
         let (outbox, updates) = unbounded_channel();
-        let news = Arc::new(AtomicBool::new(false));
-        let game = ToGame { outbox, news: news.clone() };
+        let (news, has_heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let game = ToGame { outbox, news: news.clone(), has_heard: has_heard.clone() };
         let running = Running::start(&commands, || async move {
             run(settings, storage, transport, clock, inbox, &game).await;
         })?;
-        Ok(Self { commands: Some(commands), updates, news, running })
+        Ok(Self { commands: Some(commands), updates, news, has_heard, running })
     }
 
     /// Hands a command to the client without waiting.
@@ -95,11 +96,16 @@ impl Client {
 
     /// Takes the next news, if there are any, without waiting: updates that belong together, in order.
     pub fn news(&mut self) -> Option<Vec<Update>> {
-        let news = self.updates.try_recv().ok();
+        let mut news = self.updates.try_recv().ok();
         if news.is_none() {
             self.news.store(false, Ordering::Release);
             // Whatever came between the two lines above is taken now, not at the next news.
-            return self.updates.try_recv().ok();
+            news = self.updates.try_recv().ok();
+        }
+        if news.as_ref().is_some_and(|news| matches!(news.first(), Some(Update::Opened(_)))) {
+            self.has_heard.store(true, Ordering::Release);
+            // So that it is noticed now. A full queue, or a client that has ended, needs no waking.
+            let _ = self.command(Input::TimePassed);
         }
         news
     }
@@ -116,6 +122,8 @@ impl Drop for Client {
 struct ToGame {
     outbox: UnboundedSender<Vec<Update>>,
     news: Arc<AtomicBool>,
+    /// Whether the game has taken what it was told when the storage was opened.
+    has_heard: Arc<AtomicBool>,
 }
 
 impl ToGame {
@@ -141,7 +149,7 @@ async fn run(
     let mut in_doubt = Vec::new();
     loop {
         match Session::open_settled(settings.clone(), storage, clock.tick()).await {
-            Ok((mut session, snapshot)) => {
+            Ok((session, snapshot)) => {
                 for trouble in &snapshot.troubles {
                     tracing::warn!("{trouble}");
                 }
@@ -152,8 +160,8 @@ async fn run(
                 let persistence = session.persistence();
                 let lost = snapshot.lost(std::mem::take(&mut in_doubt));
                 let opened = [Update::Opened(Box::new(snapshot)), Update::Persistence(persistence)];
+                game.has_heard.store(false, Ordering::Release);
                 game.tell(opened.into_iter().chain(lost.into_iter().map(Update::Order)).collect());
-                session.told();
                 let (transport, clock) = (transport.clone(), clock.clone());
                 let mut worker = Worker { session, transport, clock, game, request: None, persistence };
                 if worker.run(&mut inbox, wait).await == Ended::ByTheGame {
@@ -262,6 +270,10 @@ impl Worker<'_> {
     }
 
     async fn step(&mut self, mut inputs: Vec<Input>) {
+        // A game that ends before its first frame has heard nothing.
+        if self.game.has_heard.load(Ordering::Acquire) {
+            self.session.told();
+        }
         while !inputs.is_empty() {
             let mut step = self.session.step_settled(std::mem::take(&mut inputs), || self.clock.tick()).await;
             let persistence = self.session.persistence();

@@ -275,3 +275,30 @@ fn device_that_does_not_know_what_its_next_order_follows_takes_no_allowance() {
     world.buy(3, "shield");
     assert_eq!((world.last_order().sequence, world.last_order().allowance), (7, used(1, 5_000, 1)));
 }
+
+/// What is spent of an allowance is known from the journal, which damage has taken, or from orders that the server has not
+/// answered yet.
+#[test]
+fn device_that_has_forgotten_its_allowance_takes_none_while_an_order_is_not_answered() {
+    let mut world = traveller(|_| {});
+    world.buy(1, "shield");
+    world.records.retain(|record| !matches!(record, Record::Allowance(_)));
+    let mut world = world.restart();
+    let token = allowance(&world, 1, |_| {});
+    let same_again = world.with_answer(|answer| answer.allowances = vec![token.clone()]);
+    world.input(Input::Answered(same_again));
+    world.buy(2, "shield");
+    assert_eq!(world.last_order().allowance, None, "the server will know that one order was made within it");
+    while world.sync_request().orders.len() < 2 {
+        world.answer(&[]);
+        world.input(Input::SyncNow);
+    }
+    let receipts = [1, 2].map(|number| world.receipt_with(number, |_| {}, &world.server)).to_vec();
+    let another = allowance(&world, 2, |_| {});
+    let response = world.with_answer(|answer| {
+        (answer.receipts, answer.cursor, answer.allowances) = (receipts, 2, vec![another]);
+    });
+    world.input(Input::Answered(response));
+    world.buy(3, "shield");
+    assert_eq!(world.last_order().allowance, used(2, 5_000, 1));
+}

@@ -81,7 +81,7 @@ fn what_was_mended_is_told_also_where_the_journal_is_read_again_with_the_next_ke
 }
 
 #[test]
-fn what_was_damaged_is_told_to_the_game_before_it_counts_as_told() {
+fn what_was_damaged_counts_as_told_once_the_game_has_heard_it() {
     let (server, is_reported) = (SecretKey::from_seed(&[2; 32]), Arc::<AtomicBool>::default());
     let storage = || {
         let troubles = vec!["the journal was damaged".to_owned()];
@@ -95,10 +95,30 @@ fn what_was_damaged_is_told_to_the_game_before_it_counts_as_told() {
     assert!(is_reported.swap(false, Ordering::Relaxed));
 
     let mut client = Client::start(settings, storage(), None, Arc::new(SystemClock::default())).expect("starts");
+    let news = loop {
+        assert!(!is_reported.load(Ordering::Relaxed), "the game may end before it hears it");
+        if let Some(news) = client.news() {
+            break news;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let [Update::Opened(opened), ..] = &news[..] else { panic!("it was not told first") };
+    assert_eq!(opened.troubles, snapshot.troubles);
     while !is_reported.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let news = client.news();
-    let Some([Update::Opened(opened), ..]) = news.as_deref() else { panic!("it was not told first") };
-    assert_eq!(opened.troubles, snapshot.troubles);
+}
+
+#[test]
+fn what_was_damaged_is_told_again_where_the_game_ended_before_it_heard_it() {
+    let is_reported = Arc::<AtomicBool>::default();
+    let troubles = vec!["the journal was damaged".to_owned()];
+    let storage = Mended { memory: MemoryStorage::default(), troubles, is_reported: Arc::clone(&is_reported) };
+    let settings = Settings::new(game(), Vec::new());
+    let client = Client::start(settings, Box::new(storage), None, Arc::new(SystemClock::default())).expect("starts");
+    while !client.has_news() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(client);
+    assert!(!is_reported.load(Ordering::Relaxed));
 }

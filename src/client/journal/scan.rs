@@ -33,8 +33,8 @@ pub struct Found {
     pub torn_records: u64,
     /// What was found after bytes that are no frame, where only damage can leave it.
     pub damage: Option<Damage>,
-    /// How many sectors of it the disk cannot read. That is damage, whatever they held.
-    pub unreadable: u64,
+    /// Where the sectors of it begin that the disk cannot read. That is damage, whatever they held.
+    pub unreadable: Vec<u64>,
 }
 
 /// Where the bytes of a journal are read from.
@@ -45,9 +45,9 @@ pub trait Source {
     /// They cannot be read.
     fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<usize>;
 
-    /// How many sectors could not be read so far, of which something else was given.
-    fn unreadable(&self) -> u64 {
-        0
+    /// Where the sectors begin that could not be read so far, and of which something else was given.
+    fn unreadable(&self) -> Vec<u64> {
+        Vec::new()
     }
 }
 
@@ -66,7 +66,7 @@ impl Found {
         let Self { end, torn, .. } = self;
         match self.damage {
             Some(damage) => {
-                let unreadable = match self.unreadable {
+                let unreadable = match self.unreadable.len() {
                     0 => String::new(),
                     sectors => format!(", where the disk cannot read {sectors} sectors"),
                 };
@@ -128,7 +128,7 @@ pub fn read(source: &mut dyn Source, each: &mut dyn FnMut(Record)) -> Result<Fou
             let salvaged = [Format::V2, Format::V1].map(|format| salvage(format, &rest));
             let salvaged = salvaged.into_iter().find(|salvaged| !salvaged.is_empty()).unwrap_or_default();
             let (torn, unreadable) = (rest.len() as u64, source.unreadable());
-            if salvaged.is_empty() && unreadable == 0 {
+            if salvaged.is_empty() && unreadable.is_empty() {
                 return Err(FormatError::NotAJournal.into());
             }
             let damage = Some(hand_on(salvaged, 0, each));
@@ -158,7 +158,7 @@ pub fn read(source: &mut dyn Source, each: &mut dyn FnMut(Record)) -> Result<Fou
         return Ok(found);
     }
     let is_later = |frame: &Frame| format == Format::V1 || frame.append != next;
-    if unreadable == 0 && !salvaged.iter().any(is_later) {
+    if found.unreadable.is_empty() && !salvaged.iter().any(is_later) {
         return Ok(Found { torn_records: salvaged.len() as u64, ..found });
     }
     Ok(Found { damage: Some(hand_on(salvaged, cursor, each)), ..found })
@@ -456,13 +456,13 @@ mod tests {
                 self.0.as_slice().read_at(offset, bytes)
             }
 
-            fn unreadable(&self) -> u64 {
-                1
+            fn unreadable(&self) -> Vec<u64> {
+                vec![0]
             }
         }
         let mut source = Unreadable([vec![0xFF; 4096], vec![0; 4096]].concat());
         let found = read(&mut source, &mut |record| panic!("{record:?}")).expect("a journal");
-        assert_eq!((found.version, found.torn, found.unreadable), (super::super::VERSION, 4096, 1));
+        assert_eq!((found.version, found.torn, found.unreadable), (super::super::VERSION, 4096, vec![0]));
         assert_eq!(found.damage, Some(Damage { salvaged: 0 }));
     }
 

@@ -69,7 +69,7 @@ pub(super) struct Question {
 /// An answer about the account that is to become durable.
 #[derive(Clone, Debug)]
 pub(super) struct Learned {
-    claims: AccountResponse,
+    pub(super) claims: AccountResponse,
     pub(super) token: Token,
     /// A list of keys that is not in the journal yet.
     pub(super) keys: Option<Token>,
@@ -351,6 +351,7 @@ impl Machine {
         }
         let (account, had_wallet) = (self.account.clone(), !self.wallet.is_empty());
         let device = self.device;
+        self.strays_are_written_again(&learned.claims);
         self.enter(&learned.claims, &learned.token);
         self.link = Link::Idle;
         self.end_what_a_revoked_device_asked(learned.asked);
@@ -365,7 +366,8 @@ impl Machine {
             _ => None,
         });
         let former = self.unanswered_former_orders();
-        let orders: Vec<_> = former.into_iter().chain(waiting).collect();
+        let own = self.orders.in_order().filter(|open| open.unanswered.is_some()).map(|open| open.order.clone());
+        let orders: Vec<_> = own.chain(former).chain(waiting).collect();
         self.tell_answer(learned);
         let news = &mut self.membership.news;
         news.extend(orders.into_iter().map(|order| Output::Tell(Update::Order(order))));

@@ -207,6 +207,8 @@ impl Machine {
             }
             Waiting::Account(learned) => {
                 batch.records.extend(learned.keys.clone().map(Record::Keys));
+                // Before the answer, so that a crash that tears it off leaves them as they are.
+                batch.records.extend(self.strays_of(&learned.claims).cloned().map(Record::Order));
                 batch.records.push(Record::Account(learned.token.clone()));
                 Waiting::Account(learned)
             }

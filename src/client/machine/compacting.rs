@@ -89,7 +89,8 @@ impl Machine {
                 }
             }
         };
-        (!self.settled.contains_key(&id) && !seeded(Bug::CompactOrders)).then_some(signed)
+        let is_needed = self.orders.contains(id) || self.is_put_aside(id);
+        (is_needed && !seeded(Bug::CompactOrders)).then_some(signed)
     }
 
     /// What is within the cursor is in the sums.

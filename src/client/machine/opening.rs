@@ -202,7 +202,7 @@ impl Opening {
                     false => Order::verify(&token, machine.key.public(), &machine.account, &machine.settings.game),
                 };
                 if let Err(OrderError::WrongAccount { .. }) = read {
-                    return self.put_aside(&token);
+                    return self.put_aside(signed);
                 }
                 self.broken_seals += u64::from(!signed.seal().is_empty() && !is_of_former_device);
                 match read {
@@ -234,27 +234,19 @@ impl Opening {
             placed_at: says.issued_at,
         };
         let unanswered = (!seeded(Bug::ForgetUnanswered)).then_some(signed);
+        machine.not_put_aside(id);
         machine.open_order(order, sha256, unanswered, None, None);
         self.torn = Some(id);
     }
 
     /// Takes an order of this device for another account than that of now, perhaps for one of which nothing else is kept:
-    /// it is only for telling what became of it.
-    fn put_aside(&mut self, token: &Token) {
-        if let Ok(order) = envelope::claims_of_stored::<Order>(token) {
+    /// it is only for telling what became of it, unless the server says that the device belongs there.
+    fn put_aside(&mut self, signed: Signed) {
+        let token = signed.token();
+        if let Ok(order) = envelope::claims_of_stored::<Order>(&token) {
             let machine = &mut self.machine;
             machine.chain = Some(ChainHead { sequence: order.sequence, order_sha256: token.sha256() });
-            machine.put_aside(PlacedOrder {
-                id: order.id,
-                product: order.product,
-                quantity: order.quantity,
-                total: order.price.checked_mul(order.quantity).unwrap_or(order.price),
-                state: OrderState::Queued,
-                provisional: false,
-                reason: None,
-                trouble: None,
-                placed_at: order.issued_at,
-            });
+            machine.put_stray_aside(order, signed);
         }
     }
 

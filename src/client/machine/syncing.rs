@@ -233,7 +233,8 @@ impl Machine {
         let meaning = self.appending.iter().flat_map(|appending| &appending.meaning);
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
         let is_off_chain = broken || behind || left;
-        let follows = is_off_chain && all_answered && !signing && !seeded(Bug::NeverFollow);
+        let nothing_is_left = all_answered && !signing;
+        let follows = is_off_chain && nothing_is_left && !seeded(Bug::NeverFollow);
         let follow = follows.then_some(Follow { last: answer.chain });
         let consumed_sequence = Some(answer.consumed_sequence).filter(|last| *last > self.consumptions.last);
         let synced = Synced {
@@ -245,8 +246,10 @@ impl Machine {
         };
         let keys = self.unsaved_keys();
         // Within an allowance an order in a place that is taken would be spent a second time: not before it is known what
-        // the next one follows. The server gives the same one again.
-        let may_spend = !is_off_chain || follow.is_some();
+        // the next one follows. After damage that, and what is spent already, may be known from orders alone that are not
+        // answered yet. The server gives the same one again.
+        let is_known = self.allowance.is_some() || nothing_is_left;
+        let may_spend = is_known && (!is_off_chain || follow.is_some());
         let allowance = self.new_allowance(&answer.allowances)?.filter(|_| may_spend);
         Ok(Answered { keys, receipts, consumptions, allowance, synced, more: answer.more })
     }

@@ -10,6 +10,7 @@ use crate::client::inventory::Inventory;
 use crate::client::machine::orders::OpenOrders;
 use crate::client::machine::syncing::Link;
 use crate::client::machine::{Machine, OrderState, Output, PlacedOrder};
+use crate::client::record::Signed;
 use crate::client::seal::Sealer;
 use crate::client::view::Update;
 use crate::protocol::account::IssuedLinkCode;
@@ -28,6 +29,8 @@ pub(in crate::client::machine) struct Membership {
     former_devices: BTreeSet<KeyId>,
     /// Orders that were signed for another account, or by another key, and that nothing has answered. They are not sent.
     former_orders: Vec<PlacedOrder>,
+    /// Those of them that are for an account of which the journal has said nothing yet.
+    strays: Vec<Stray>,
     /// The key that is to take the place of the device's.
     pub(in crate::client::machine) next_key: Option<SecretKey>,
     /// Whether the server has said that it does not know that key.
@@ -51,6 +54,16 @@ struct Known {
     devices: Vec<DeviceEntry>,
 }
 
+/// An order of this device for an account of which the journal has said nothing yet: where damage took the word of it, it
+/// may be the account of now. When the server says that it is, the order is written once more with that answer: then, and
+/// only then, it is to be sent.
+#[derive(Clone, Debug)]
+struct Stray {
+    order: Order,
+    signed: Signed,
+    is_written_again: bool,
+}
+
 /// With whose signature to ask where this device belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::client::machine) enum Doubt {
@@ -62,6 +75,12 @@ pub(in crate::client::machine) enum Doubt {
 impl Known {
     fn new(claims: &AccountResponse) -> Self {
         Self { signed_in: claims.signed_in, revoked: claims.is_revoked(), devices: claims.devices.clone() }
+    }
+}
+
+impl Stray {
+    fn is_of(&self, claims: &AccountResponse) -> bool {
+        self.order.account == claims.account && self.order.device == claims.device
     }
 }
 
@@ -121,6 +140,7 @@ impl Machine {
         self.membership.last = Some(token.sha256());
         self.membership.known = Known::new(claims);
         self.enrolled = true;
+        self.place_strays(claims);
         self.mark_revoked();
     }
 
@@ -191,6 +211,44 @@ impl Machine {
         self.membership.former_orders.push(order);
     }
 
+    /// Puts an order aside that is for an account of which the journal has said nothing yet; or it is the same one again.
+    pub(in crate::client::machine) fn put_stray_aside(&mut self, order: Order, signed: Signed) {
+        if let Some(stray) = self.membership.strays.iter_mut().find(|stray| stray.order.id == order.id) {
+            stray.is_written_again = true;
+        } else if !self.is_put_aside(order.id) {
+            self.put_aside(PlacedOrder::signed(order.clone()));
+            self.membership.strays.push(Stray { order, signed, is_written_again: false });
+        }
+    }
+
+    /// The orders of this device for the account of an answer of which the journal has said nothing yet.
+    pub(in crate::client::machine) fn strays_of(&self, claims: &AccountResponse) -> impl Iterator<Item = &Signed> {
+        self.membership.strays.iter().filter(|stray| stray.is_of(claims)).map(|stray| &stray.signed)
+    }
+
+    /// An answer is durable, and with it the orders that are for its account.
+    pub(super) fn strays_are_written_again(&mut self, claims: &AccountResponse) {
+        let own = self.membership.strays.iter_mut().filter(|stray| stray.is_of(claims));
+        own.for_each(|stray| stray.is_written_again = true);
+    }
+
+    /// Orders that were written again for the account of now are to be sent. All others are for another for good.
+    fn place_strays(&mut self, claims: &AccountResponse) {
+        for Stray { order, signed, .. } in mem::take(&mut self.membership.strays)
+            .into_iter()
+            .filter(|stray| stray.is_written_again && stray.is_of(claims))
+        {
+            self.not_put_aside(order.id);
+            let allowance = order.allowance.map(|allowance| allowance.id);
+            self.open_order(PlacedOrder::signed(order), signed.token().sha256(), Some(signed), None, allowance);
+        }
+    }
+
+    /// An order is among those that are to be sent, whatever was said of it before.
+    pub(in crate::client::machine) fn not_put_aside(&mut self, id: OrderId) {
+        self.membership.former_orders.retain(|former| former.id != id);
+    }
+
     /// Drops what was used up and not answered: it was signed for another account, or by another key, so the server would
     /// refuse it, and it is told as if it had.
     fn refuse_pending(&mut self) {
@@ -227,6 +285,7 @@ impl Machine {
             self.membership.news.push(Output::Tell(Update::Order(order)));
         }
         self.membership.former_orders.clear();
+        self.membership.strays.clear();
         // Without them, so that this is not said again at the next start.
         self.compaction_wanted = true;
     }

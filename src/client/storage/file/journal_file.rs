@@ -38,10 +38,8 @@ pub(super) struct JournalFile<F> {
     /// For the bytes of an append: kept, so that a burst does not ask the system for memory.
     buffer: Vec<u8>,
     trust: Trust,
-    /// Whether it is known to hold bytes that are no frame.
-    damaged: bool,
-    /// How many sectors of it the disk cannot read.
-    unreadable: u64,
+    /// What was found in it when it was opened, where it is damaged.
+    damaged: Option<Found>,
 }
 
 /// What an earlier failure left.
@@ -80,8 +78,7 @@ impl<F: DiskFile> JournalFile<F> {
             frames: new.frames,
             buffer: Vec::new(),
             trust: Trust::Name,
-            damaged: false,
-            unreadable: 0,
+            damaged: None,
         };
         disk.rename(NEW, JOURNAL).map_err(failure("renaming", disk.shown(NEW), advice))?;
         sync_names(disk).map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
@@ -93,17 +90,16 @@ impl<F: DiskFile> JournalFile<F> {
     /// count, so [`JournalFile::wipe`] or [`JournalFile::rewrite`] must make it durable first.
     pub(super) fn resume(mut file: F, found: &Found, path: String) -> Result<Self, StorageError> {
         let length = file.length().map_err(failure("reading", path.clone(), "check the disk"))?;
-        let damaged = found.damage.is_some();
+        let damaged = found.damage.is_some().then(|| found.clone());
         Ok(Self {
             file,
             path,
-            end: if damaged { length } else { found.end },
+            end: if damaged.is_some() { length } else { found.end },
             allocated: length.max(found.end),
             frames: FrameWriter::after(found.last_append),
             buffer: Vec::new(),
             trust: Trust::Good,
             damaged,
-            unreadable: found.unreadable,
         })
     }
 
@@ -244,8 +240,7 @@ impl<F: DiskFile> JournalFile<F> {
             frames: new.kept,
             buffer: mem::take(&mut self.buffer),
             trust: Trust::Name,
-            damaged: false,
-            unreadable: 0,
+            damaged: None,
         };
         if !seeded(Bug::SkipFolderSync) {
             sync_names(disk).map_err(failure("making durable", disk.shown(JOURNAL), advice))?;
@@ -290,8 +285,9 @@ impl<F: DiskFile> JournalFile<F> {
         });
         written?;
         match found {
-            Ok(found) if self.damaged && found.unreadable == self.unreadable => {}
-            Ok(found) if !self.damaged && found.damage.is_none() && found.end == self.end => {}
+            // Of a disk that fails, other parts may be missing than those of which the game was told.
+            Ok(found) if self.damaged.as_ref() == Some(&found) => {}
+            Ok(found) if self.damaged.is_none() && found.damage.is_none() && found.end == self.end => {}
             Ok(_) | Err(ReadError::Format(_)) => return Err(io::Error::other("the journal is not what it was")),
             Err(ReadError::Io(error)) => return Err(error),
         }
@@ -381,10 +377,15 @@ pub(super) fn write_report<D: Disk>(disk: &mut D, words: &[String]) -> Result<()
 /// The word that was left of damage. Where the disk cannot read it, other words.
 pub(super) fn read_report<D: Disk>(disk: &mut D) -> Result<Option<Vec<String>>, StorageError> {
     let advice = "check that the file can be read";
-    let opened = disk.open(REPORT, FileAccess::Read).map_err(failure("opening", disk.shown(REPORT), advice))?;
-    let Some(mut file) = opened else { return Ok(None) };
     let mut bytes = vec![0; LONGEST_REPORT];
-    let length = match file.read_full_at(0, &mut bytes) {
+    // What a disk cannot find out for a moment only may not be there.
+    let opened = disk.open(REPORT, FileAccess::Read).or_else(|_| disk.open(REPORT, FileAccess::Read));
+    let read = match opened {
+        Ok(None) => return Ok(None),
+        Ok(Some(mut file)) => file.read_full_at(0, &mut bytes),
+        Err(error) => Err(error),
+    };
+    let length = match read {
         Err(error) if is_of_the_disk(&error) => 0,
         read => read.map_err(failure("reading", disk.shown(REPORT), advice))?,
     };

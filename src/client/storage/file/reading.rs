@@ -115,8 +115,8 @@ impl<F: DiskFile> Source for Reader<'_, F> {
         }
     }
 
-    fn unreadable(&self) -> u64 {
-        self.unreadable.len() as u64
+    fn unreadable(&self) -> Vec<u64> {
+        self.unreadable.clone()
     }
 }
 
@@ -176,13 +176,13 @@ mod tests {
     }
 
     /// Reads all of a file that is asked for from the middle of its first sector; gives what was read of each sector.
-    fn read(file: &mut Failing) -> (io::Result<Vec<u8>>, u64, bool) {
+    fn read(file: &mut Failing) -> (io::Result<Vec<u8>>, usize, bool) {
         let mut reader = Reader::new(file);
         let mut bytes = vec![0; 10 * SECTOR as usize];
         let read = reader.read_at(SECTOR / 2, &mut bytes);
         let sectors =
             read.map(|read| bytes[..read].chunks(SECTOR as usize).map(|sector| sector[sector.len() - 1]).collect());
-        let unreadable = reader.unreadable();
+        let unreadable = reader.unreadable().len();
         (sectors, unreadable, reader.was_unreadable().is_some())
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let mut reader = Reader::new(&mut file);
         let mut header = [0; 16];
         assert_eq!(reader.read_at(0, &mut header).ok(), Some(16));
-        assert_eq!((header, reader.unreadable()), ([UNREADABLE; 16], 1));
+        assert_eq!((header, reader.unreadable()), ([UNREADABLE; 16], vec![0]));
     }
 
     #[test]
@@ -218,6 +218,16 @@ mod tests {
         assert_eq!((unreadable, was_unreadable), (1, true));
         let (read, unreadable, _) = read(&mut file);
         assert_eq!((read.expect("read"), unreadable), (vec![1, 2, 3, 3], 0));
+    }
+
+    #[test]
+    fn journal_that_a_disk_cannot_read_elsewhere_than_before_is_not_found_to_be_the_same() {
+        let found = |lost| {
+            let mut file = Failing::new(4, vec![(lost, u32::MAX)]);
+            crate::client::journal::read(&mut Reader::new(&mut file), &mut |_| {}).expect("a damaged journal")
+        };
+        assert_eq!(found(sector(1)), found(sector(1)));
+        assert_ne!(found(sector(1)), found(sector(2)));
     }
 
     #[test]
@@ -235,7 +245,7 @@ mod tests {
         let mut bytes = [0; 2 * SECTOR as usize];
         let mut reader = Reader::new(&mut file);
         assert_eq!(reader.read_at(0, &mut bytes).ok(), Some(SECTOR as usize));
-        assert_eq!((bytes[0], reader.unreadable(), reader.was_unreadable().is_some()), (UNREADABLE, 1, false));
+        assert_eq!((bytes[0], reader.unreadable().len(), reader.was_unreadable().is_some()), (UNREADABLE, 1, false));
     }
 
     #[cfg(unix)]
