@@ -11,7 +11,7 @@ mod web;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 #[cfg(not(target_family = "wasm"))]
@@ -43,7 +43,7 @@ pub struct Client {
     commands: Option<Sender<Input>>,
     updates: UnboundedReceiver<Vec<Update>>,
     news: Arc<AtomicBool>,
-    has_heard: Arc<AtomicBool>,
+    heard: Arc<AtomicU64>,
     running: Running,
 }
 
@@ -69,12 +69,12 @@ impl Client {
     ) -> std::io::Result<Self> {
         let (commands, inbox) = channel(QUEUE);
         let (outbox, updates) = unbounded_channel();
-        let (news, has_heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let game = ToGame { outbox, news: news.clone(), has_heard: has_heard.clone() };
+        let (news, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let game = ToGame { outbox, news: news.clone(), heard: heard.clone() };
         let running = Running::start(&commands, || async move {
             run(settings, storage, transport, clock, inbox, &game).await;
         })?;
-        Ok(Self { commands: Some(commands), updates, news, has_heard, running })
+        Ok(Self { commands: Some(commands), updates, news, heard, running })
     }
 
     /// Hands a command to the client without waiting.
@@ -103,7 +103,7 @@ impl Client {
             news = self.updates.try_recv().ok();
         }
         if news.as_ref().is_some_and(|news| matches!(news.first(), Some(Update::Opened(_)))) {
-            self.has_heard.store(true, Ordering::Release);
+            self.heard.fetch_add(1, Ordering::Release);
             // So that it is noticed now. A full queue, or a client that has ended, needs no waking.
             let _ = self.command(Input::TimePassed);
         }
@@ -122,8 +122,8 @@ impl Drop for Client {
 struct ToGame {
     outbox: UnboundedSender<Vec<Update>>,
     news: Arc<AtomicBool>,
-    /// Whether the game has taken what it was told when the storage was opened.
-    has_heard: Arc<AtomicBool>,
+    /// How often the game has taken what it was told when a storage was opened.
+    heard: Arc<AtomicU64>,
 }
 
 impl ToGame {
@@ -147,6 +147,7 @@ async fn run(
     let mut told = None;
     let mut wait = FIRST_REOPENING;
     let mut in_doubt = Vec::new();
+    let mut opened_times = 0;
     loop {
         match Session::open_settled(settings.clone(), storage, clock.tick()).await {
             Ok((session, snapshot)) => {
@@ -160,10 +161,10 @@ async fn run(
                 let persistence = session.persistence();
                 let lost = snapshot.lost(std::mem::take(&mut in_doubt));
                 let opened = [Update::Opened(Box::new(snapshot)), Update::Persistence(persistence)];
-                game.has_heard.store(false, Ordering::Release);
+                opened_times += 1;
                 game.tell(opened.into_iter().chain(lost.into_iter().map(Update::Order)).collect());
                 let (transport, clock) = (transport.clone(), clock.clone());
-                let mut worker = Worker { session, transport, clock, game, request: None, persistence };
+                let mut worker = Worker { session, transport, clock, game, opened_times, request: None, persistence };
                 if worker.run(&mut inbox, wait).await == Ended::ByTheGame {
                     return;
                 }
@@ -219,6 +220,8 @@ struct Worker<'a> {
     transport: Option<Arc<dyn Transport>>,
     clock: Arc<dyn Clock>,
     game: &'a ToGame,
+    /// How often the game was told that a storage was opened, this one last.
+    opened_times: u64,
     request: Option<Pending>,
     /// How long the game was told that what is kept stays.
     persistence: Persistence,
@@ -271,7 +274,7 @@ impl Worker<'_> {
 
     async fn step(&mut self, mut inputs: Vec<Input>) {
         // A game that ends before its first frame has heard nothing.
-        if self.game.has_heard.load(Ordering::Acquire) {
+        if self.game.heard.load(Ordering::Acquire) == self.opened_times {
             self.session.told();
         }
         while !inputs.is_empty() {

@@ -218,7 +218,7 @@ impl Opening {
             }
         };
         let Summary { sha256, order: id, says } = summary;
-        machine.chain = Some(ChainHead { sequence: says.sequence, order_sha256: sha256 });
+        machine.follow_order(id, ChainHead { sequence: says.sequence, order_sha256: sha256 });
         if machine.settled.contains_key(&id) {
             return;
         }
@@ -245,7 +245,7 @@ impl Opening {
         let token = signed.token();
         if let Ok(order) = envelope::claims_of_stored::<Order>(&token) {
             let machine = &mut self.machine;
-            machine.chain = Some(ChainHead { sequence: order.sequence, order_sha256: token.sha256() });
+            machine.follow_order(order.id, ChainHead { sequence: order.sequence, order_sha256: token.sha256() });
             machine.put_stray_aside(order, signed);
         }
     }
@@ -381,6 +381,15 @@ impl Opening {
 }
 
 impl Machine {
+    /// The next order follows this one, which is read; unless it was read before, and is written again.
+    fn follow_order(&mut self, id: OrderId, head: ChainHead) {
+        let is_behind = self.chain.is_some_and(|chain| head.sequence <= chain.sequence);
+        let was_read = self.orders.contains(id) || self.is_put_aside(id) || self.settled.contains_key(&id) && is_behind;
+        if !was_read {
+            self.chain = Some(head);
+        }
+    }
+
     /// A receipt that is not believed gives nothing; but its order was answered by somebody, perhaps by a server whose
     /// key this game no longer knows, so it must not be sent, and charged, again.
     fn withhold(&mut self, token: &Token, error: &ReceiptError) -> String {

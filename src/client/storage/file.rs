@@ -10,6 +10,7 @@ mod reading;
 
 use etcetera::BaseStrategy;
 use std::io;
+use std::mem;
 use std::path::Path;
 
 use self::journal_file::{JournalFile, forget_report, is_suspect, mark_suspect, read_report, sync_names, write_report};
@@ -33,6 +34,8 @@ pub struct FileStorage<D: Disk = Folder> {
     why_read_only: Option<WhyReadOnly>,
     /// Whether something failed when it was opened last: the system may take names for durable that are not.
     are_names_in_doubt: bool,
+    /// Whether the last try to open it could not find out whether there is word of damage.
+    is_report_unread: bool,
     keychain: Option<Box<dyn Keychain>>,
     /// Whether this process has put the key into the keychain: it stays in the file until the next one finds it there.
     is_key_in_keychain_since_now: bool,
@@ -79,6 +82,7 @@ impl<D: Disk> FileStorage<D> {
             journal: None,
             why_read_only: None,
             are_names_in_doubt: false,
+            is_report_unread: false,
             keychain: None,
             is_key_in_keychain_since_now: false,
         }
@@ -236,7 +240,11 @@ impl<D: Disk> Storage for FileStorage<D> {
             ReadError::Format(source) => StorageError::Format { path: self.disk.shown(JOURNAL), source },
         })?;
         // An earlier process may have mended damage and ended before it had told it.
-        let report = if access.may_write() { read_report(&mut self.disk)? } else { None };
+        let report = match access.may_write() {
+            true => read_report(&mut self.disk, mem::replace(&mut self.is_report_unread, true))?,
+            false => None,
+        };
+        self.is_report_unread = false;
         let is_damaged = access.may_write() && (found.damage.is_some() || report.is_some());
         let mut troubles = Vec::new();
         // Who only looks may look while another copy writes, and takes for damage what is none.

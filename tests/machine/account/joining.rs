@@ -2,7 +2,8 @@
 
 use bevy_iap::client::machine::Input;
 use bevy_iap::client::{AccountTrouble, AccountWish, Asked, Connection, OfflineGrants, OrderState, Record, Update};
-use bevy_iap::protocol::{AccountAsk, Order, OrderId, SecretKey, Status, Token};
+use bevy_iap::protocol::sync::ChainHead;
+use bevy_iap::protocol::{AccountAsk, Order, OrderId, SecretKey, Sha256, Status, Token};
 
 use super::{
     PATH, account_records, answer, answer_with, ask, ask_after_a_sync, code, entry, joins_other, last_told,
@@ -361,6 +362,25 @@ fn answer_that_a_crash_tears_off_from_the_orders_that_are_for_its_account_leaves
         let world = world.restart();
         assert_eq!(orders_sent(&world), [order_id(1), order_id(2)], "{whole}");
     }
+}
+
+#[test]
+fn what_the_next_order_follows_is_not_moved_back_by_orders_that_are_written_again() {
+    let mut world = World::new(OfflineGrants::Wait);
+    ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
+    answer(&mut world, joins_other);
+    world.answer(&[]);
+    world.buy(1, "shield");
+    // Of the five orders that the server knows damage has taken four, and it has said so.
+    world.head = Some(ChainHead { sequence: 5, order_sha256: Sha256::of("an order that damage took") });
+    world.answer(&[(1, Status::Granted)]);
+    world.records.retain(|record| !matches!(record, Record::Account(_)));
+    let mut world = world.restart();
+    is_told_where_it_belongs(&mut world);
+    world.answer(&[(1, Status::Granted)]);
+    let mut world = world.restart();
+    world.buy(2, "shield");
+    assert_eq!(world.last_order().sequence, 6);
 }
 
 #[test]

@@ -374,16 +374,16 @@ pub(super) fn write_report<D: Disk>(disk: &mut D, words: &[String]) -> Result<()
     written.and_then(|()| sync_names(disk)).map_err(failure("writing", disk.shown(REPORT), advice))
 }
 
-/// The word that was left of damage. Where the disk cannot read it, other words.
-pub(super) fn read_report<D: Disk>(disk: &mut D) -> Result<Option<Vec<String>>, StorageError> {
+/// The word that was left of damage. Where the disk cannot read it, or cannot open it in the last try, other words.
+pub(super) fn read_report<D: Disk>(disk: &mut D, is_last_try: bool) -> Result<Option<Vec<String>>, StorageError> {
     let advice = "check that the file can be read";
     let mut bytes = vec![0; LONGEST_REPORT];
-    // What a disk cannot find out for a moment only may not be there.
-    let opened = disk.open(REPORT, FileAccess::Read).or_else(|_| disk.open(REPORT, FileAccess::Read));
-    let read = match opened {
+    let read = match disk.open(REPORT, FileAccess::Read) {
         Ok(None) => return Ok(None),
         Ok(Some(mut file)) => file.read_full_at(0, &mut bytes),
-        Err(error) => Err(error),
+        Err(error) if is_last_try => Err(error),
+        // There may be none: the disk may say so in a while.
+        Err(error) => return Err(failure("opening", disk.shown(REPORT), advice)(error)),
     };
     let length = match read {
         Err(error) if is_of_the_disk(&error) => 0,
