@@ -170,7 +170,10 @@ fn the_journals_dump_is_what_the_code_writes() {
     let key = SecretKey::from_seed(&[1; 32]);
     let opened = Opened { key: key.clone(), access: Access::ReadWrite, is_damaged: false, troubles: Vec::new() };
     let tick = Tick { elapsed: Duration::ZERO, unix: 0, random: [0; 16] };
-    let (machine, ..) = Machine::opening(settings, key).finish(opened, tick).expect("opens");
+    let mut opening = Machine::opening(settings, key);
+    opening.replay(Record::Order(order_token.clone().into()));
+    let (machine, ..) = opening.finish(opened, tick).expect("opens");
+    // While the order is not answered it is kept, and sealed with it.
     let seal = |record| machine.keep(record).expect("it is kept");
     let records = [
         Record::Identity(Identity { game: order.game, device: order.device, account: order.account }),
