@@ -173,7 +173,8 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
         records.extend(after_damage(frames, cursor));
     }
     let end = end as u64;
-    Some((records, Found { version, end, last_append, is_unfinished, torn, torn_records, damage, unreadable: 0 }))
+    let unreadable = Vec::new();
+    Some((records, Found { version, end, last_append, is_unfinished, torn, torn_records, damage, unreadable }))
 }
 
 /// The place in the feed that a record says.
