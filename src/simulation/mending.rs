@@ -198,3 +198,30 @@ fn word_of_damage_that_cannot_be_read_any_more_keeps_nothing_from_opening_and_is
         damaged.start(content, &mended.told, &kept, false, 1).expect("it opens, and tells");
     }
 }
+
+/// A disk that cannot find out whether there is word of damage may do so in a while; if it never does, the damage is told.
+#[test]
+fn word_of_damage_that_cannot_be_opened_keeps_nothing_from_opening_for_ever_and_is_told_in_other_words() {
+    let mut damaged = Damaged::flipped();
+    damaged.life.record();
+    damaged.life.reopen();
+    let moments = damaged.life.moments();
+    let mended = moments.iter().rfind(|moment| moment.content.file("journal.report").is_some());
+    let mended = mended.expect("word of it is left until it is told");
+    let mut told_in_other_words = 0;
+    for call in 0..40 {
+        let mut life = Life::after(mended.content.clone(), &mended.told, &damaged.life.shop, 1);
+        life.disk.fail(Fault { call, kind: FaultKind::Broken, for_ever: false });
+        life.reopen();
+        if life.may_write() {
+            continue;
+        }
+        let again = life.disk.calls() + call;
+        life.disk.fail(Fault { call: again, kind: FaultKind::Broken, for_ever: false });
+        life.try_again();
+        told_in_other_words += u64::from(life.troubles.iter().any(|trouble| trouble.contains("where is not known")));
+        (0..3).for_each(|_| life.try_again());
+        assert!(life.may_write() && tells(&life), "{call}: {:?}", life.troubles);
+    }
+    assert_eq!(told_in_other_words, 1);
+}
