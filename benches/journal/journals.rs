@@ -167,7 +167,7 @@ fn write_compacted(path: &Path, receipts: u64) {
     let (machine, server) = (&machine, &server());
     let sealed = |number| {
         let token = receipt(number, Sha256::of(number.to_string()), server);
-        machine.keep(Record::Receipt(token.into())).expect("it is kept")
+        machine.keeping()(Record::Receipt(token.into())).expect("it is kept")
     };
     let mut file = UnsyncedFile::create(path);
     let (device, account) = (machine.device(), machine.account().clone());

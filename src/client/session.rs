@@ -235,8 +235,7 @@ impl Session {
             Job::Append(records) => self.storage.append(records).map(|()| None),
             Job::Compact => {
                 let machine = &self.machine;
-                let kept = &mut |record| machine.keep(record);
-                self.storage.compact(kept, &machine.closing_records(tick)).map(|()| None)
+                self.storage.compact(&mut machine.keeping(), &machine.closing_records(tick)).map(|()| None)
             }
             Job::MakeNextKey => self.storage.make_next_key().map(Some),
             Job::TakeNextKey => self.storage.take_next_key().map(|()| None),

@@ -17,7 +17,7 @@ use crate::client::storage::Storage;
 use crate::client::storage::file::FileStorage;
 use crate::client::storage::web::WebStorage;
 use crate::client::{AccountWish, Holdings, OrderState, PlacedOrder, Request, Session, Snapshot, Tick, Update};
-use crate::protocol::{ConsumptionId, Currency, KeyId, Micros, Money, OrderId, Sha256};
+use crate::protocol::{ConsumptionId, Currency, KeyId, LinkCode, Micros, Money, OrderId, Sha256};
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,6 +327,12 @@ impl Life {
         self.answer_requests();
     }
 
+    /// Joins another account, as far as it can be done now.
+    pub(super) fn join(&mut self) {
+        self.step(vec![Input::Account(AccountWish::JoinByCode(LinkCode::new([7; 5])))]);
+        self.answer_requests();
+    }
+
     /// The device as it is now.
     pub(super) fn device(&self) -> Option<KeyId> {
         self.session.as_ref().map(|session| session.machine().device())
@@ -398,7 +404,10 @@ impl Life {
     fn hear(&mut self, update: Update) {
         match update {
             Update::Order(order) => {
+                let Told { unfollowed, doubtful, .. } = &self.told;
+                let may_be_declined = unfollowed.contains(&order.id) || doubtful.contains(&order.id);
                 match order.state {
+                    OrderState::Queued if may_be_declined => {}
                     OrderState::Queued => drop(self.told.queued.insert(order.id)),
                     OrderState::Granted => drop(self.told.granted.insert(order.id)),
                     OrderState::NotSaved => drop(self.told.not_saved.insert(order.id)),

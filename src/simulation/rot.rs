@@ -25,6 +25,8 @@ pub(super) struct Counts {
     /// Those that damage took, and those that the server declines for that, since they follow them.
     lost: u64,
     declined: u64,
+    /// Journals in which damage took which account the device has joined.
+    accounts: u64,
     /// Orders made after the damage, before anything was heard of the server: those that the server may decline, since damage
     /// has taken what they were to follow, and the others.
     doubtful: u64,
@@ -42,6 +44,8 @@ struct Whole {
     frames: Vec<Frame>,
     /// The orders of which the server has not heard, in their order.
     unsent: Vec<OrderId>,
+    /// Whether its device has joined another account, before it bought anything.
+    is_joined: bool,
 }
 
 pub(super) struct Frame {
@@ -51,6 +55,8 @@ pub(super) struct Frame {
     pub(super) order: Option<OrderId>,
     /// Whether it says what the next order follows.
     says_chain: bool,
+    /// Whether it says which account the device has joined.
+    says_account: bool,
 }
 
 /// What must be true of a journal that was damaged.
@@ -64,22 +70,32 @@ struct Expected {
 
 impl Whole {
     /// A journal as it was written; and, with orders that were not sent or without any, as it is when it was written anew.
-    fn all() -> [Self; 3] {
+    fn all() -> [Self; 5] {
         let unsent = [Act::Buy, Act::Consume, Act::BuyThree, Act::Buy, Act::BuyThree];
-        [Self::new(&unsent), Self::new(&[&unsent[..], &[Act::Compact]].concat()), Self::new(&[Act::Compact])]
+        let anew = [&unsent[..], &[Act::Compact]].concat();
+        [
+            Self::new(&unsent, false),
+            Self::new(&anew, false),
+            Self::new(&[Act::Compact], false),
+            Self::new(&unsent, true),
+            Self::new(&anew, true),
+        ]
     }
 
-    fn new(then: &[Act]) -> Self {
+    fn new(then: &[Act], is_joined: bool) -> Self {
         let mut life = Life::new(5);
         let acts = [Act::Buy, Act::Exchange, Act::BuyThree, Act::Exchange, Act::Consume, Act::Buy, Act::Exchange];
         life.reopen();
+        if is_joined {
+            life.join();
+        }
         acts.iter().chain(then).for_each(|act| life.act(*act));
         let content = life.disk.content();
         let journal = content.file("journal.iap").map(<[u8]>::to_vec).unwrap_or_default();
         let frames = frames(&journal);
         let is_unsent = |order: &OrderId| life.state_of(*order).is_some_and(OrderState::is_open);
         let unsent = frames.iter().filter_map(|frame| frame.order).filter(is_unsent).collect();
-        Self { life, content, journal, frames, unsent }
+        Self { life, content, journal, frames, unsent, is_joined }
     }
 
     /// What must be true when these bytes were damaged, and `rotten` is left.
@@ -112,11 +128,12 @@ pub(super) fn frames(journal: &[u8]) -> Vec<Frame> {
             Record::Synced(synced) => synced.follow.is_some(),
             _ => false,
         };
+        let says_account = matches!(record, Record::Account(_));
         let order = match record {
             Record::Order(signed) => envelope::claims_of_stored::<Order>(&signed.token()).ok(),
             _ => None,
         };
-        Frame { bytes, append, order: order.map(|order| order.id), says_chain }
+        Frame { bytes, append, order: order.map(|order| order.id), says_chain, says_account }
     };
     records.into_iter().map(frame).collect()
 }
@@ -155,7 +172,7 @@ pub(super) fn rot(times: u64, seed: u64) -> Result<Counts, String> {
         });
         random.next();
         one(whole, rotten, &hit, random.next(), &mut counts)
-            .map_err(|wrong| format!("{wrong}\nkind {kind} at {at}, {length} bytes"))?;
+            .map_err(|wrong| format!("{wrong}\nkind {kind} at {at}, {length} bytes, joined: {}", whole.is_joined))?;
     }
     Ok(counts)
 }
@@ -194,6 +211,8 @@ fn one(whole: &Whole, rotten: Content, hit: &Range<usize>, seed: u64, counts: &m
     life.used_up_may_be_back();
     let last = whole.frames.iter().zip(&expected.kept).rfind(|(frame, _)| frame.says_chain);
     let is_doubtful = lost > 0 || last.is_some_and(|(_, kept)| !kept);
+    let is_account_lost = whole.frames.iter().zip(&expected.kept).any(|(frame, kept)| frame.says_account && !kept);
+    counts.accounts += u64::from(is_account_lost);
     life.buy_after_damage(is_doubtful);
     let place = if is_doubtful { &mut counts.doubtful } else { &mut counts.followed };
     *place += 1;
@@ -207,10 +226,13 @@ fn damage_to_a_journal_is_told_and_everything_else_in_it_and_all_that_the_server
     let (times, seed) = (if is_full_run() { 20_000 } else { 200 }, 20_260_103);
     let counts = rot(times, seed).unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("seed {seed}: {counts:?}");
-    let Counts { journals, cut_short, unreadable, before, after, lost, declined, doubtful, followed } = counts;
+    let Counts { journals, cut_short, unreadable, before, after, lost, declined, accounts, doubtful, followed } =
+        counts;
     assert_eq!(journals, times);
     assert!(
-        [cut_short, unreadable, before, after, lost, declined, doubtful, followed].into_iter().all(|count| count > 0),
+        [cut_short, unreadable, before, after, lost, declined, accounts, doubtful, followed]
+            .iter()
+            .all(|count| *count > 0),
         "{counts:?}"
     );
 }

@@ -1,10 +1,10 @@
-//! A server in a few lines that keeps true books of what it was asked: one device, whose key may be replaced, one product,
-//! no limit to the wallet.
+//! A server in a few lines that keeps true books of what it was asked: one device, whose key may be replaced and which may
+//! join another account before it buys anything, one product, no limit to the wallet.
 
 use std::collections::BTreeMap;
 
 use crate::client::{Request, Response};
-use crate::protocol::sync::{ChainHead, MAX_RECEIPTS, SyncRequest, SyncResponse};
+use crate::protocol::sync::{ChainHead, MAX_RECEIPTS, SyncError, SyncRequest, SyncResponse};
 use crate::protocol::{
     AccountAsk, AccountId, AccountRequest, AccountResponse, Consumption, ConsumptionId, ConsumptionReason,
     ConsumptionReceipt, ConsumptionStatus, DeviceEntry, GameId, Grant, KeyId, Order, OrderId, PublicKey, Reason,
@@ -18,6 +18,8 @@ pub(super) struct Shop {
     device: Option<PublicKey>,
     /// The keys whose place it took.
     revoked: Vec<PublicKey>,
+    /// Another account than that of the first key, which the device has joined before it bought anything.
+    joined: Option<AccountId>,
     answers: BTreeMap<OrderId, (Sha256, Token)>,
     feed: Vec<Token>,
     chain: Option<ChainHead>,
@@ -44,6 +46,7 @@ impl Shop {
             key: SecretKey::from_seed(&[2; 32]),
             device: None,
             revoked: Vec::new(),
+            joined: None,
             answers: BTreeMap::new(),
             feed: Vec::new(),
             chain: None,
@@ -112,8 +115,10 @@ impl Shop {
             return Ok(problem("device-revoked", 403));
         }
         let account = self.account();
-        let sync =
-            SyncRequest::verify(&token, key, &account, &game()).map_err(|error| format!("a bad request: {error}"))?;
+        let sync = match SyncRequest::verify(&token, key, &account, &game()) {
+            Err(SyncError::WrongAccount { .. }) if self.joined.is_some() => return Ok(problem("wrong-account", 422)),
+            sync => sync.map_err(|error| format!("a bad request: {error}"))?,
+        };
         let mut receipts = Vec::new();
         for order in &sync.orders {
             let claims =
@@ -180,8 +185,11 @@ impl Shop {
         Ok(())
     }
 
-    /// The account of the first key.
+    /// The account of the first key, or the one that was joined.
     fn account(&self) -> AccountId {
+        if let Some(joined) = &self.joined {
+            return joined.clone();
+        }
         let first = self.revoked.first().or(self.device.as_ref());
         first.unwrap_or(&self.key.public()).id().guest_account()
     }
@@ -202,6 +210,9 @@ impl Shop {
         let question =
             AccountRequest::verify(token, key, &game()).map_err(|error| format!("a bad question: {error}"))?;
         let mut device = asker;
+        if let AccountAsk::JoinByCode { .. } = question.ask {
+            self.joined = Some(SecretKey::from_seed(&[55; 32]).id().guest_account());
+        }
         if let AccountAsk::ReplaceKey { enrolment } = question.ask {
             let (new, _) = enrolment
                 .verify_into(&self.account(), &game())

@@ -174,7 +174,8 @@ fn the_journals_dump_is_what_the_code_writes() {
     opening.replay(Record::Order(order_token.clone().into()));
     let (machine, ..) = opening.finish(opened, tick).expect("opens");
     // While the order is not answered it is kept, and sealed with it.
-    let seal = |record| machine.keep(record).expect("it is kept");
+    let mut keep = machine.keeping();
+    let mut seal = |record| keep(record).expect("it is kept");
     let records = [
         Record::Identity(Identity { game: order.game, device: order.device, account: order.account }),
         seal(Record::Order(order_token.into())),

@@ -4,6 +4,7 @@ mod failing;
 mod joining;
 mod keys;
 mod revoked;
+mod word_lost;
 
 use bevy_iap::client::machine::Input;
 use bevy_iap::client::{AccountTrouble, AccountView, AccountWish, Asked, OfflineGrants, Record, Response, Update};

@@ -251,7 +251,7 @@ impl World {
 
     /// Writes the journal anew, as a storage would.
     pub fn compact(&mut self) {
-        let kept = std::mem::take(&mut self.records).into_iter().filter_map(|record| self.machine.keep(record));
+        let kept = std::mem::take(&mut self.records).into_iter().filter_map(self.machine.keeping());
         self.records = kept.chain(self.machine.closing_records(self.tick())).collect();
         self.machine.handle(Input::Compacted, self.tick());
     }

@@ -157,7 +157,7 @@ impl World {
         if self.appending.is_some() || self.uncertain {
             return None;
         }
-        let kept = mem::take(&mut self.records).into_iter().filter_map(|record| self.machine.keep(record));
+        let kept = mem::take(&mut self.records).into_iter().filter_map(self.machine.keeping());
         self.records = kept.chain(self.machine.closing_records(self.tick())).collect();
         Some(Input::Compacted)
     }

@@ -151,10 +151,6 @@ impl Machine {
     /// Adds to a batch what it takes for `waiting` to become durable.
     fn prepare(&self, waiting: Waiting, batch: &mut Batch, tick: Tick, outputs: &mut Vec<Output>) {
         let waiting = match waiting {
-            Waiting::Purchase(terms) if self.membership.is_revoked() => {
-                let trouble = "this device was removed from its account";
-                return outputs.push(Output::Tell(Update::Order(not_saved(&terms, trouble, tick))));
-            }
             Waiting::Purchase(terms) => match self.sign(&terms, batch, tick) {
                 Ok((order, token)) => {
                     let records = &mut batch.records;
@@ -218,6 +214,17 @@ impl Machine {
     }
 
     fn sign(&self, terms: &Terms, batch: &Batch, tick: Tick) -> Result<(Order, Token), String> {
+        if self.membership.is_revoked() {
+            return Err("this device was removed from its account".to_owned());
+        }
+        if self.membership.is_place_unknown && !self.settings.server_keys.is_empty() {
+            // It would be lost with the account that it is not of.
+            return Err(
+                "what the store said of this device's account cannot be read on this device any more, and the \
+                        store was not reached since; go online, and order it then"
+                    .to_owned(),
+            );
+        }
         let chain = batch.chain;
         let order = Order {
             id: terms.id,

@@ -46,14 +46,23 @@ impl Machine {
         outputs.push(Output::Tell(Update::Trouble(trouble)));
     }
 
-    /// What is to be kept of a record when the journal is written anew. What was verified at the start for want of a
-    /// seal gets one.
-    pub fn keep(&self, record: Record) -> Option<Record> {
+    /// What is to be kept of each record when the journal is written anew, asked from its first to its last. What was
+    /// verified at the start for want of a seal gets one.
+    pub fn keeping(&self) -> impl FnMut(Record) -> Option<Record> + '_ {
+        let mut is_joined = self.membership.joined.is_none();
+        move |record| {
+            is_joined |= matches!(&record, Record::Account(token) if self.membership.joined == Some(token.sha256()));
+            self.keep(record, is_joined)
+        }
+    }
+
+    /// The same of a record that comes after the answer by which the device joined its account, or before it.
+    fn keep(&self, record: Record, is_joined: bool) -> Option<Record> {
         match record {
             // Every list, since each vouches for the receipts after it.
             Record::Identity(_) | Record::Keys(_) => Some(record),
             Record::Order(signed) => self.keep_order(signed).map(Record::Order),
-            Record::Receipt(signed) => self.keep_receipt(signed).map(Record::Receipt),
+            Record::Receipt(signed) => self.keep_receipt(signed, is_joined).map(Record::Receipt),
             Record::Account(ref token) => self.is_account_kept(token).then_some(record),
             Record::Provisional(ref provisional) => {
                 let open = self.orders.get(provisional.order)?;
@@ -99,13 +108,14 @@ impl Machine {
         self.is_waiting_to_be_counted(&claims).then_some(token)
     }
 
-    fn keep_receipt(&self, signed: Signed) -> Option<Signed> {
+    /// What came before the device joined its account, or came back to it, has come again with its feed.
+    fn keep_receipt(&self, signed: Signed, is_joined: bool) -> Option<Signed> {
         if self.sealer.open_receipt(&signed).is_some() {
-            return Some(signed);
+            return is_joined.then_some(signed);
         }
         let token = signed.token();
         match Receipt::verify_for(&token, &self.keys.vouched(), &self.settings.game, &self.account) {
-            Ok(claims) => Some(self.seal_receipt(&claims, &token)),
+            Ok(claims) => is_joined.then(|| self.seal_receipt(&claims, &token)),
             // What was bought there is there.
             Err(ReceiptError::WrongAccount { .. }) => None,
             // Its server's key may be trusted again by another version of the game.

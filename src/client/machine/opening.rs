@@ -37,6 +37,9 @@ pub struct Opening {
     broken_seals: u64,
     /// What is wrong with a list of keys.
     list_trouble: Option<String>,
+    /// What is wrong with the first receipt that is not believed; nothing if the device was said to be in another account
+    /// after it, all of which comes from the server.
+    receipt_trouble: Option<String>,
     /// What is wrong with the last answer that says where the device belongs: what follows may be of another account.
     account_trouble: Option<String>,
     /// The device that the last answer which is not believed names.
@@ -107,6 +110,7 @@ impl Machine {
             verified: 0,
             broken_seals: 0,
             list_trouble: None,
+            receipt_trouble: None,
             account_trouble: None,
             named_device: None,
             torn: None,
@@ -260,9 +264,14 @@ impl Opening {
                 (summary, sealed, None)
             }
             None => {
-                self.broken_seals += u64::from(!signed.seal().is_empty() && !is_of_former_device);
                 let token = signed.token();
-                match Receipt::verify_for(&token, &machine.keys.vouched(), &machine.settings.game, &machine.account) {
+                let read =
+                    Receipt::verify_for(&token, &machine.keys.vouched(), &machine.settings.game, &machine.account);
+                // Its seal is another account's, of which damage has perhaps taken the word.
+                let is_elsewhere = matches!(read, Err(ReceiptError::WrongAccount { .. }));
+                machine.membership.is_place_unknown |= is_elsewhere;
+                self.broken_seals += u64::from(!signed.seal().is_empty() && !is_of_former_device && !is_elsewhere);
+                match read {
                     Ok(claims) => {
                         self.verified += u64::from(claims.status.is_final());
                         let summary = ReceiptSummary::new(&claims, &token);
@@ -271,9 +280,7 @@ impl Opening {
                     }
                     Err(error) => {
                         let trouble = machine.withhold(&token, &error);
-                        if machine.withheld.len() == 1 {
-                            self.troubles.push(trouble);
-                        }
+                        self.receipt_trouble.get_or_insert(trouble);
                         return;
                     }
                 }
@@ -332,6 +339,7 @@ impl Opening {
         let identity = self.take_the_place_that_is_lost(opened.is_damaged);
         let mut first = Vec::from_iter(self.identity()?.or(identity));
         first.extend(self.spend_what_is_torn().filter(|_| !seeded(Bug::ForgetTorn)));
+        self.troubles.extend(self.receipt_trouble.take());
         if let Some(trouble) = self.list_trouble.take().filter(|_| self.machine.keys.number() == 0) {
             self.troubles.push(format!("in the journal, {trouble}"));
         }
@@ -398,9 +406,9 @@ impl Machine {
         // One that names no order is as little to be thrown away: another version of the game may read it.
         let nameless = || OrderId(*token.sha256().0.first_chunk().unwrap_or(&[0; 16]));
         self.withheld.insert(claims.as_ref().map_or_else(|_| nameless(), |claims| claims.order));
-        if let Ok(claims) = claims
-            && let Some(open) = self.orders.get_mut(claims.order)
-        {
+        let Ok(claims) = claims else { return trouble };
+        self.was_answered(claims.order);
+        if let Some(open) = self.orders.get_mut(claims.order) {
             open.unanswered = None;
             open.order.state = OrderState::Unverified;
             open.order.provisional = false;

@@ -2,14 +2,13 @@
 
 use bevy_iap::client::machine::Input;
 use bevy_iap::client::{AccountTrouble, AccountWish, Asked, Connection, OfflineGrants, OrderState, Record, Update};
-use bevy_iap::protocol::sync::ChainHead;
-use bevy_iap::protocol::{AccountAsk, Order, OrderId, SecretKey, Sha256, Status, Token};
+use bevy_iap::protocol::{AccountAsk, SecretKey, Status, Token};
 
 use super::{
     PATH, account_records, answer, answer_with, ask, ask_after_a_sync, code, entry, joins_other, last_told,
     other_account, problem, question, told,
 };
-use crate::world::{World, game, order_id};
+use crate::world::{World, order_id};
 
 /// A device that owns a shield as a guest, and has just been answered that it is in the other account now.
 fn joined() -> World {
@@ -276,127 +275,6 @@ fn a_device_finds_out_by_itself_where_it_belongs_whatever_else_is_asked() {
     assert_eq!((world.path(), question(&world).account), (PATH, other_account()));
     answer(&mut world, joins_other);
     assert_eq!(last_told(&world).0, Asked::JoinByCode);
-}
-
-/// A device that has joined the other account and ordered for it since, and whose journal does not say so any more.
-fn joined_as_damage_left_it(policy: OfflineGrants) -> World {
-    let mut world = World::new(policy);
-    ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
-    answer(&mut world, joins_other);
-    world.answer(&[]);
-    world.buy(1, "shield");
-    world.buy(2, "shield");
-    world.records.retain(|record| !matches!(record, Record::Account(_)));
-    world.restart()
-}
-
-/// The server tells it where it belongs.
-fn is_told_where_it_belongs(world: &mut World) {
-    assert!(world.sync_request().orders.is_empty(), "they are for another account, as far as is known");
-    world.input(Input::Answered(problem("wrong-account", 422)));
-    answer(world, joins_other);
-}
-
-fn orders_sent(world: &World) -> Vec<OrderId> {
-    let read = |token: &Token| Order::verify(token, world.key.public(), &other_account(), &game());
-    world.sync_request().orders.iter().map(|token| read(token).expect("for the account of now").id).collect()
-}
-
-#[test]
-fn orders_for_an_account_of_which_damage_took_the_word_are_sent_to_it() {
-    let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
-    is_told_where_it_belongs(&mut world);
-    for _ in 0..3 {
-        assert_eq!(orders_sent(&world), [order_id(1), order_id(2)]);
-        assert!([1, 2].iter().all(|&number| world.state(number).is_some_and(OrderState::is_open)));
-        assert!(world.orders.values().all(|order| order.trouble.is_none()), "{:?}", world.orders);
-        world.compact();
-        world = world.restart();
-        assert!(world.troubles.is_empty(), "{:?}", world.troubles);
-    }
-    world.buy(3, "shield");
-    assert_eq!(world.last_order().sequence, 3, "it follows them");
-    world.answer(&[(1, Status::Granted), (2, Status::Granted)]);
-    assert_eq!(
-        (world.state(1), world.state(2), world.left("shield")),
-        (Some(OrderState::Granted), Some(OrderState::Granted), 2)
-    );
-    world.compact();
-    let orders = |world: &World| world.records.iter().filter(|record| matches!(record, Record::Order(_))).count();
-    assert_eq!(orders(&world), 1, "the one that is not answered");
-    let world = world.restart();
-    assert!(world.left("shield") == 2 && world.state(3).is_some_and(OrderState::is_open));
-}
-
-#[test]
-fn orders_for_an_account_that_is_found_out_again_count_only_once_that_is_durable() {
-    let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
-    assert!(world.sync_request().orders.is_empty());
-    world.input(Input::Answered(problem("wrong-account", 422)));
-    let response = answer_with(&world, &world.server, joins_other);
-    world.input_undurable(Input::Answered(response));
-    assert!(world.orders.values().all(|order| order.trouble.is_some()), "{:?}", world.orders);
-    // The process is killed before it is durable.
-    let mut world = world.restart();
-    is_told_where_it_belongs(&mut world);
-    assert_eq!(orders_sent(&world), [order_id(1), order_id(2)]);
-}
-
-#[test]
-fn answer_that_a_crash_tears_off_from_the_orders_that_are_for_its_account_leaves_them_as_they_were() {
-    let before = joined_as_damage_left_it(OfflineGrants::Wait).records.len();
-    for whole in 0.. {
-        let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
-        is_told_where_it_belongs(&mut world);
-        if before + whole > world.records.len() {
-            assert_eq!(whole, 4, "two orders, and the answer after them");
-            break;
-        }
-        world.records.truncate(before + whole);
-        let mut world = world.restart();
-        if whole < 3 {
-            is_told_where_it_belongs(&mut world);
-        }
-        assert_eq!(orders_sent(&world), [order_id(1), order_id(2)], "{whole}");
-        assert_eq!(world.history, [order_id(1), order_id(2)], "each is shown once");
-        let world = world.restart();
-        assert_eq!(orders_sent(&world), [order_id(1), order_id(2)], "{whole}");
-    }
-}
-
-#[test]
-fn what_the_next_order_follows_is_not_moved_back_by_orders_that_are_written_again() {
-    let mut world = World::new(OfflineGrants::Wait);
-    ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
-    answer(&mut world, joins_other);
-    world.answer(&[]);
-    world.buy(1, "shield");
-    // Of the five orders that the server knows damage has taken four, and it has said so.
-    world.head = Some(ChainHead { sequence: 5, order_sha256: Sha256::of("an order that damage took") });
-    world.answer(&[(1, Status::Granted)]);
-    world.records.retain(|record| !matches!(record, Record::Account(_)));
-    let mut world = world.restart();
-    is_told_where_it_belongs(&mut world);
-    world.answer(&[(1, Status::Granted)]);
-    let mut world = world.restart();
-    world.buy(2, "shield");
-    assert_eq!(world.last_order().sequence, 6);
-}
-
-#[test]
-fn orders_for_an_account_that_the_device_does_not_belong_to_are_told_once_and_never_turn_up() {
-    let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
-    world.answer(&[]);
-    assert_eq!((world.state(1), world.state(2)), (Some(OrderState::NotSaved), Some(OrderState::NotSaved)));
-    // Only now it joins that account.
-    world.input(Input::SyncNow);
-    is_told_where_it_belongs(&mut world);
-    assert!(world.sync_request().orders.is_empty());
-    assert_eq!((world.state(1), world.state(2)), (Some(OrderState::NotSaved), Some(OrderState::NotSaved)));
-    let mut world = world.restart();
-    assert!(world.sync_request().orders.is_empty() && world.orders.is_empty(), "{:?}", world.orders);
-    world.answer(&[]);
-    assert!(world.restart().orders.is_empty());
 }
 
 #[test]

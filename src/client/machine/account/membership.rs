@@ -25,6 +25,10 @@ pub(in crate::client::machine) struct Membership {
     /// next start needs.
     path: Vec<Sha256>,
     last: Option<Sha256>,
+    /// The one of them by which the device joined the account; none if it began with it.
+    pub(in crate::client::machine) joined: Option<Sha256>,
+    /// Whether the journal does not surely say which account the device belongs to, and the server has not said it since.
+    pub(in crate::client::machine) is_place_unknown: bool,
     /// Those whose place this device took.
     former_devices: BTreeSet<KeyId>,
     /// Orders that were signed for another account, or by another key, and that nothing has answered. They are not sent.
@@ -132,6 +136,7 @@ impl Machine {
         }
         if is_joined {
             self.begin_anew(claims.account.clone());
+            self.membership.joined = Some(token.sha256());
         }
         if is_joined || is_replaced {
             self.renew_sealer();
@@ -139,6 +144,7 @@ impl Machine {
         }
         self.membership.last = Some(token.sha256());
         self.membership.known = Known::new(claims);
+        self.membership.is_place_unknown = false;
         self.enrolled = true;
         self.place_strays(claims);
         self.mark_revoked();
@@ -152,6 +158,7 @@ impl Machine {
     /// news.
     pub(in crate::client::machine) fn doubt_its_place(&mut self) {
         self.membership.known.devices.clear();
+        self.membership.is_place_unknown = true;
         self.membership.doubt = Some(Doubt::ThisKey);
         self.link = Link::Waiting { until: Duration::ZERO, again: None, trouble: String::new() };
     }
@@ -213,12 +220,19 @@ impl Machine {
 
     /// Puts an order aside that is for an account of which the journal has said nothing yet; or it is the same one again.
     pub(in crate::client::machine) fn put_stray_aside(&mut self, order: Order, signed: Signed) {
+        self.membership.is_place_unknown = true;
         if let Some(stray) = self.membership.strays.iter_mut().find(|stray| stray.order.id == order.id) {
             stray.is_written_again = true;
         } else if !self.is_put_aside(order.id) {
             self.put_aside(PlacedOrder::signed(order.clone()));
             self.membership.strays.push(Stray { order, signed, is_written_again: false });
         }
+    }
+
+    /// An order was answered, in whichever account.
+    pub(in crate::client::machine) fn was_answered(&mut self, id: OrderId) {
+        self.membership.strays.retain(|stray| stray.order.id != id);
+        self.not_put_aside(id);
     }
 
     /// The orders of this device for the account of an answer of which the journal has said nothing yet.

@@ -63,6 +63,7 @@ impl Machine {
     /// A sync was answered, and what it brought is durable.
     pub(in crate::client::machine) fn synced(&mut self) {
         self.membership.is_told_unknown = false;
+        self.membership.is_place_unknown = false;
         if let Some(Asking { stage: Stage::Syncing(is_answered), .. }) = &mut self.membership.asking {
             *is_answered = true;
         }

@@ -28,6 +28,7 @@ impl Opening {
             Ok(claims) => {
                 if claims.account != machine.account {
                     self.recent.clear();
+                    self.receipt_trouble = None;
                 }
                 machine.enter(&claims, token);
                 self.account_trouble = None;
