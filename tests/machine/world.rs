@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bevy_iap::client::machine::{Input, Output, Terms};
+use bevy_iap::client::machine::{Input, Opening, Output, Terms};
 use bevy_iap::client::storage::Opened;
 use bevy_iap::client::{
     Access, Connection, Holdings, Machine, OfflineGrants, OrderState, PlacedOrder, Record, Request, Response, Settings,
@@ -85,8 +85,14 @@ impl World {
         set(&mut settings);
         let opened = Opened { key: key.clone(), access: Access::ReadWrite, is_damaged: false, troubles: Vec::new() };
         let tick = Tick { elapsed: Duration::ZERO, unix, random: [1; 16] };
-        let mut opening = Machine::opening(settings, key.clone());
-        records.iter().cloned().for_each(|record| opening.replay(record));
+        let read = |mut opening: Opening| {
+            records.iter().cloned().for_each(|record| opening.replay(record));
+            opening
+        };
+        let mut opening = read(Machine::opening(settings.clone(), key.clone()));
+        if let Some(better) = opening.keys_to_read_it_with() {
+            opening = read(Machine::opening_with(settings, key.clone(), better));
+        }
         next_key.into_iter().for_each(|key| opening.next_key(key));
         let (machine, snapshot, first) = opening.finish(opened, tick).expect("opens");
         let mut world = Self {

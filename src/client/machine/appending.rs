@@ -217,7 +217,7 @@ impl Machine {
         if self.membership.is_revoked() {
             return Err("this device was removed from its account".to_owned());
         }
-        if self.membership.is_place_unknown && !self.settings.server_keys.is_empty() {
+        if self.is_account_unknown() {
             // It would be lost with the account that it is not of.
             return Err(
                 "what the store said of this device's account cannot be read on this device any more, and the \

@@ -16,8 +16,9 @@ impl Machine {
     /// Asks for the journal to be written anew, if more than half of it is needed no longer.
     pub(super) fn compact_next(&mut self, outputs: &mut Vec<Output>) {
         // What was used of a receipt that is not believed now would be forgotten: another version of the game may
-        // believe it.
-        if self.appending.is_some() || !self.access.may_write() || !self.withheld.is_empty() {
+        // believe it. And what is of an account that is not known may be this one's.
+        let is_in_doubt = !self.withheld.is_empty() || self.is_account_unknown();
+        if self.appending.is_some() || !self.access.may_write() || is_in_doubt {
             return;
         }
         let too_many = self.needed().saturating_mul(2).saturating_add(SLACK).max(self.no_compaction_before);

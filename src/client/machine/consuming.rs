@@ -122,7 +122,7 @@ impl Machine {
     ) -> Result<Waiting, Update> {
         let used = batch.used.entry(item.clone()).or_default();
         let refused = Update::Consumed { item: item.clone(), quantity, saved: false };
-        if self.inventory.left(&item) < used.saturating_add(quantity) {
+        if self.is_account_unknown() || self.inventory.left(&item) < used.saturating_add(quantity) {
             return Err(refused);
         }
         let consumption = Consumption {

@@ -37,9 +37,11 @@ pub struct Opening {
     broken_seals: u64,
     /// What is wrong with a list of keys.
     list_trouble: Option<String>,
-    /// What is wrong with the first receipt that is not believed; nothing if the device was said to be in another account
-    /// after it, all of which comes from the server.
-    receipt_trouble: Option<String>,
+    /// What is wrong with the first receipt that is of another account; nothing once it is said which account the device is
+    /// in.
+    elsewhere: Option<String>,
+    /// Whether anything that a server signed was not believed: a list of keys that came later may vouch for it.
+    is_doubted: bool,
     /// What is wrong with the last answer that says where the device belongs: what follows may be of another account.
     account_trouble: Option<String>,
     /// The device that the last answer which is not believed names.
@@ -110,7 +112,8 @@ impl Machine {
             verified: 0,
             broken_seals: 0,
             list_trouble: None,
-            receipt_trouble: None,
+            elsewhere: None,
+            is_doubted: false,
             account_trouble: None,
             named_device: None,
             torn: None,
@@ -267,8 +270,9 @@ impl Opening {
                 let token = signed.token();
                 let read =
                     Receipt::verify_for(&token, &machine.keys.vouched(), &machine.settings.game, &machine.account);
+                self.is_doubted |= read.is_err();
                 // Its seal is another account's, of which damage has perhaps taken the word.
-                let is_elsewhere = matches!(read, Err(ReceiptError::WrongAccount { .. }));
+                let is_elsewhere = read.is_err() && machine.is_of_another_account(&token);
                 machine.membership.is_place_unknown |= is_elsewhere;
                 self.broken_seals += u64::from(!signed.seal().is_empty() && !is_of_former_device && !is_elsewhere);
                 match read {
@@ -278,9 +282,15 @@ impl Opening {
                         machine.open_pending(&claims);
                         (summary, None, Some(claims))
                     }
+                    Err(error @ ReceiptError::WrongAccount { .. }) => {
+                        self.elsewhere.get_or_insert_with(|| not_believed(&error));
+                        return machine.was_answered_by(&token);
+                    }
                     Err(error) => {
                         let trouble = machine.withhold(&token, &error);
-                        self.receipt_trouble.get_or_insert(trouble);
+                        if machine.withheld.len() == 1 {
+                            self.troubles.push(trouble);
+                        }
                         return;
                     }
                 }
@@ -302,9 +312,8 @@ impl Opening {
     /// The server keys to read the whole journal again with: some receipts in it are not believed, and a list that came
     /// after them may vouch for them, as when the game pins other roots than it did.
     pub fn keys_to_read_it_with(&self) -> Option<ServerKeys> {
-        let Machine { withheld, keys, .. } = &self.machine;
-        let is_in_doubt = !withheld.is_empty() || self.account_trouble.is_some();
-        (is_in_doubt && keys.number() > 0).then(|| keys.clone())
+        let keys = &self.machine.keys;
+        (self.is_doubted && keys.number() > 0).then(|| keys.clone())
     }
 
     /// The device whose journal this is, if its key is another than the one that it was read with.
@@ -339,12 +348,15 @@ impl Opening {
         let identity = self.take_the_place_that_is_lost(opened.is_damaged);
         let mut first = Vec::from_iter(self.identity()?.or(identity));
         first.extend(self.spend_what_is_torn().filter(|_| !seeded(Bug::ForgetTorn)));
-        self.troubles.extend(self.receipt_trouble.take());
+        self.troubles.extend(self.elsewhere.take());
         if let Some(trouble) = self.list_trouble.take().filter(|_| self.machine.keys.number() == 0) {
             self.troubles.push(format!("in the journal, {trouble}"));
         }
         if let Some(trouble) = self.account_trouble.take() {
             self.troubles.push(trouble);
+            self.machine.membership.is_place_unknown = true;
+        }
+        if self.machine.membership.is_place_unknown {
             self.machine.doubt_its_place();
         }
         let (receipts, mut orders) = self.recent();
@@ -401,7 +413,7 @@ impl Machine {
     /// A receipt that is not believed gives nothing; but its order was answered by somebody, perhaps by a server whose
     /// key this game no longer knows, so it must not be sent, and charged, again.
     fn withhold(&mut self, token: &Token, error: &ReceiptError) -> String {
-        let trouble = format!("a receipt in the journal is not believed: {error}");
+        let trouble = not_believed(error);
         let claims = envelope::claims_of_stored::<Receipt>(token);
         // One that names no order is as little to be thrown away: another version of the game may read it.
         let nameless = || OrderId(*token.sha256().0.first_chunk().unwrap_or(&[0; 16]));
@@ -419,4 +431,18 @@ impl Machine {
         }
         trouble
     }
+    /// An order was answered in another account, as a receipt says that is not one of this account.
+    fn was_answered_by(&mut self, receipt: &Token) {
+        if let Ok(claims) = envelope::claims_of_stored::<Receipt>(receipt) {
+            self.was_answered(claims.order);
+        }
+    }
+
+    fn is_of_another_account(&self, receipt: &Token) -> bool {
+        envelope::claims_of_stored::<Receipt>(receipt).is_ok_and(|claims| claims.account != self.account)
+    }
+}
+
+fn not_believed(error: &ReceiptError) -> String {
+    format!("a receipt in the journal is not believed: {error}")
 }

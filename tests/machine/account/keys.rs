@@ -265,8 +265,15 @@ fn a_replaced_key_whose_record_was_damaged_opens_now_and_at_the_next_start() {
     for _ in 0..2 {
         world = world.restart();
         assert_eq!((world.machine.device(), world.left("shield")), (device, 1));
+        assert_eq!((question(&world).ask, question(&world).account), (AccountAsk::Show, account.clone()));
+        world.input(World::purchase(9, "shield"));
+        assert_eq!(world.state(9), Some(OrderState::NotSaved), "nobody knows whose it would be");
+    }
+    answer(&mut world, |_| {});
+    for _ in 0..2 {
         assert_eq!((world.sync_request().device, world.sync_request().account), (device, account.clone()));
         world.compact();
+        world = world.restart();
     }
 }
 

@@ -4,10 +4,14 @@
 use bevy_iap::client::machine::Input;
 use bevy_iap::client::{AccountWish, OfflineGrants, OrderState, Record};
 use bevy_iap::protocol::sync::ChainHead;
-use bevy_iap::protocol::{Order, OrderId, SecretKey, Sha256, Status, Token};
+use bevy_iap::protocol::{
+    AccountAsk, DeviceName, KeyList, ListedKey, Order, OrderId, SecretKey, Sha256, Status, Token,
+};
 
-use super::{account_records, answer, answer_with, ask_after_a_sync, code, joins_other, other_account, problem};
-use crate::world::{World, game, order_id};
+use super::{
+    account_records, answer, answer_with, ask, ask_after_a_sync, code, joins_other, other_account, problem, question,
+};
+use crate::world::{SERVER_TIME, World, game, order_id};
 
 /// A device that has joined the other account and ordered for it since, and whose journal does not say so any more.
 fn joined_as_damage_left_it(policy: OfflineGrants) -> World {
@@ -26,10 +30,13 @@ fn lose_the_word(mut world: World) -> World {
     world.restart()
 }
 
-/// The server tells it where it belongs.
+/// The server tells it where it belongs, which it asks at the start, and else when a sync was refused.
 fn is_told_where_it_belongs(world: &mut World) {
-    assert!(world.sync_request().orders.is_empty(), "they are for another account, as far as is known");
-    world.input(Input::Answered(problem("wrong-account", 422)));
+    if world.path() == "/v1/sync" {
+        assert!(world.sync_request().orders.is_empty(), "they are for another account, as far as is known");
+        world.input(Input::Answered(problem("wrong-account", 422)));
+    }
+    assert_eq!(question(world).ask, AccountAsk::Show);
     answer(world, joins_other);
 }
 
@@ -84,8 +91,7 @@ fn once_the_server_has_said_the_account_again_nothing_is_said_of_the_receipts_th
 #[test]
 fn orders_for_an_account_that_is_found_out_again_count_only_once_that_is_durable() {
     let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
-    assert!(world.sync_request().orders.is_empty());
-    world.input(Input::Answered(problem("wrong-account", 422)));
+    assert_eq!(question(&world).ask, AccountAsk::Show);
     let response = answer_with(&world, &world.server, joins_other);
     world.input_undurable(Input::Answered(response));
     assert!(world.orders.values().all(|order| order.trouble.is_some()), "{:?}", world.orders);
@@ -138,6 +144,7 @@ fn what_the_next_order_follows_is_not_moved_back_by_orders_that_are_written_agai
 #[test]
 fn orders_for_an_account_that_the_device_does_not_belong_to_are_told_once_and_never_turn_up() {
     let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
+    answer(&mut world, |_| {});
     world.answer(&[]);
     assert_eq!((world.state(1), world.state(2)), (Some(OrderState::NotSaved), Some(OrderState::NotSaved)));
     // Only now it joins that account.
@@ -207,11 +214,46 @@ fn nothing_is_signed_while_the_word_of_the_account_is_not_believed() {
 }
 
 #[test]
-fn a_device_that_is_in_its_own_account_after_all_sells_again_once_a_sync_was_answered() {
-    let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
+fn a_device_that_is_in_its_own_account_after_all_sells_again_from_then_on() {
+    for is_asked_in_vain in [false, true] {
+        let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
+        if is_asked_in_vain {
+            world.input(Input::Answered(problem("unavailable", 404)));
+        } else {
+            answer(&mut world, |_| {});
+        }
+        world.answer(&[]);
+        world.buy(3, "shield");
+        assert_eq!(world.sync_request().orders.len(), 1);
+        world.compact();
+        let mut world = world.restart();
+        assert!(world.troubles.is_empty(), "{:?}", world.troubles);
+        world.input(Input::NotAnswered("the network is gone".to_owned()));
+        world.buy(4, "shield");
+        assert!(world.state(4).is_some_and(OrderState::is_open), "also without a network");
+    }
+}
+
+#[test]
+fn device_that_came_back_to_its_own_account_is_at_rest_although_damage_took_the_word_of_the_other() {
+    let mut world = World::new(OfflineGrants::Wait);
+    let guest = world.machine.account().clone();
+    ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
+    answer(&mut world, joins_other);
+    world.buy(1, "shield");
+    world.answer(&[(1, Status::Granted)]);
+    let first = world.records.iter().position(|record| matches!(record, Record::Account(_))).expect("it is there");
+    world.input(Input::SyncNow);
+    world.input(Input::Answered(problem("wrong-account", 422)));
+    answer(&mut world, |answer| answer.account = guest.clone());
     world.answer(&[]);
-    world.buy(3, "shield");
-    assert_eq!(world.sync_request().orders.len(), 1);
+    world.records.remove(first);
+    let mut world = world.restart();
+    assert!(world.troubles.is_empty(), "the device is where it was: {:?}", world.troubles);
+    world.buy(2, "shield");
+    assert_eq!((world.last_order().account, world.left("shield")), (guest, 0));
+    world.compact();
+    assert!(!world.records.iter().any(|record| matches!(record, Record::Receipt(_))));
 }
 
 #[test]
@@ -229,4 +271,66 @@ fn receipts_of_before_the_device_joined_its_account_are_left_out_when_the_journa
         assert!(again.troubles.is_empty(), "{:?}", again.troubles);
         world = lose_the_word(again);
     }
+}
+
+/// A list of the keys of `servers`, which the last of them signs.
+fn list_of(servers: &[&SecretKey]) -> Token {
+    let root = servers.last().expect("one signs it");
+    let listed = |server: &&SecretKey| ListedKey::new(server.public(), 0, SERVER_TIME + 1_000_000);
+    let keys = servers.iter().map(listed).collect();
+    let list = KeyList { root: root.id(), game: game(), issued_at: SERVER_TIME, number: 1, keys };
+    list.sign(root).expect("signs")
+}
+
+#[test]
+fn what_was_bought_in_a_joined_account_is_owned_by_a_version_with_other_roots_of_which_one_has_vouched_for_it() {
+    let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
+    is_told_where_it_belongs(&mut world);
+    world.answer(&[(1, Status::Granted), (2, Status::Granted)]);
+    let before = world.records.len();
+    ask(&mut world, AccountWish::Devices);
+    answer(&mut world, |answer| {
+        joins_other(answer);
+        answer.devices[0].name = DeviceName::new("the tablet").ok();
+    });
+    assert_eq!(account_records(&world), 2);
+    let next = SecretKey::from_seed(&[77; 32]);
+    world.records.insert(before, Record::Keys(list_of(&[&world.server, &next])));
+    world.server = next;
+    for _ in 0..2 {
+        world = world.restart();
+        assert_eq!((world.left("shield"), world.machine.account()), (2, &other_account()));
+        assert!(world.troubles.is_empty(), "{:?}", world.troubles);
+        world.compact();
+    }
+}
+
+#[test]
+fn receipts_of_before_a_word_that_is_not_believed_stay_in_the_journal() {
+    let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
+    is_told_where_it_belongs(&mut world);
+    world.answer(&[(1, Status::Granted), (2, Status::Granted)]);
+    let known = world.server.clone();
+    world.server = SecretKey::from_seed(&[77; 32]);
+    let mut world = world.restart();
+    is_told_where_it_belongs(&mut world);
+    world.answer(&[]);
+    world.compact();
+    world.server = known;
+    let world = world.restart();
+    assert_eq!((world.left("shield"), world.machine.account()), (2, &other_account()));
+}
+
+#[test]
+fn nothing_is_signed_where_the_list_that_vouches_for_the_receipts_is_lost_with_the_word_of_their_account() {
+    let mut world = joined_as_damage_left_it(OfflineGrants::Wait);
+    is_told_where_it_belongs(&mut world);
+    world.answer(&[(1, Status::Granted), (2, Status::Granted)]);
+    world.compact();
+    // The receipts are of a key that a list named.
+    world.server = SecretKey::from_seed(&[77; 32]);
+    let mut world = lose_the_word(world);
+    world.input(Input::NotAnswered("the network is gone".to_owned()));
+    world.input(World::purchase(3, "shield"));
+    assert_eq!(world.state(3), Some(OrderState::NotSaved));
 }

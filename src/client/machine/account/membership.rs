@@ -158,7 +158,6 @@ impl Machine {
     /// news.
     pub(in crate::client::machine) fn doubt_its_place(&mut self) {
         self.membership.known.devices.clear();
-        self.membership.is_place_unknown = true;
         self.membership.doubt = Some(Doubt::ThisKey);
         self.link = Link::Waiting { until: Duration::ZERO, again: None, trouble: String::new() };
     }

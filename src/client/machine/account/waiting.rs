@@ -34,6 +34,11 @@ impl Machine {
         asking.is_some_and(|asking| !asking.is_told && asking.wish.holds_purchases(self.device))
     }
 
+    /// Whether nothing is to be signed, since it would be lost with an account that the device is not of.
+    pub(in crate::client::machine) fn is_account_unknown(&self) -> bool {
+        self.membership.is_place_unknown && !self.settings.server_keys.is_empty()
+    }
+
     /// How many of the first things that wait may become durable now. What changes whom orders are signed for does so
     /// alone.
     pub(in crate::client::machine) fn count_to_append(&mut self) -> usize {

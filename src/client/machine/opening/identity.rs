@@ -15,7 +15,10 @@ impl Opening {
                     machine.device = identity.device;
                     machine.account = identity.device.guest_account();
                 }
-                _ => machine.change_device(identity.device),
+                _ => {
+                    machine.change_device(identity.device);
+                    machine.membership.is_place_unknown = true;
+                }
             }
             machine.renew_sealer();
         }
@@ -26,14 +29,19 @@ impl Opening {
         let machine = &mut self.machine;
         match AccountResponse::verify_kept(token, &machine.keys.vouched(), &machine.settings.game) {
             Ok(claims) => {
+                let was_doubted = self.account_trouble.take().is_some();
                 if claims.account != machine.account {
                     self.recent.clear();
-                    self.receipt_trouble = None;
                 }
+                self.elsewhere = None;
                 machine.enter(&claims, token);
-                self.account_trouble = None;
+                if was_doubted {
+                    // It may have been there before, so that what comes before this has not come again.
+                    machine.membership.joined = None;
+                }
             }
             Err(error) => {
+                self.is_doubted = true;
                 let claims = envelope::claims_of_stored::<AccountResponse>(token).ok();
                 self.named_device = claims.map(|claims| claims.device).or(self.named_device);
                 self.account_trouble = Some(format!("in the journal, what the store said of the account: {error}"));
@@ -52,7 +60,7 @@ impl Opening {
         machine.change_device(device);
         machine.renew_sealer();
         machine.enrolled = true;
-        machine.doubt_its_place();
+        machine.membership.is_place_unknown = true;
         self.troubles.push(format!(
             "the journal was the device {found}'s, and nothing in it that is believed says that the key in `device.key`, \
              {device}, took its place; the store is asked, and what was ordered and not sent yet is not sent"
