@@ -431,6 +431,7 @@ impl Machine {
         }
         trouble
     }
+
     /// An order was answered in another account, as a receipt says that is not one of this account.
     fn was_answered_by(&mut self, receipt: &Token) {
         if let Ok(claims) = envelope::claims_of_stored::<Receipt>(receipt) {
