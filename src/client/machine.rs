@@ -157,7 +157,7 @@ pub enum Input {
 pub enum Output {
     /// Append these records, make them durable, and say so.
     Append(Arc<[Record]>),
-    /// Write the journal anew from what [`Machine::keep`] gives, and [`Machine::closing_records`] after it; say so.
+    /// Write the journal anew from what [`Machine::keeping`] gives, and [`Machine::closing_records`] after it; say so.
     Compact,
     /// Have a key that may take the place of the device's, durably, and say so.
     MakeNextKey,
