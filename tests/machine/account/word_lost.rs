@@ -13,12 +13,18 @@ use super::{
 };
 use crate::world::{SERVER_TIME, World, game, order_id};
 
-/// A device that has joined the other account and ordered for it since, and whose journal does not say so any more.
-fn joined_as_damage_left_it(policy: OfflineGrants) -> World {
+/// A device that has joined the other account.
+fn joined(policy: OfflineGrants) -> World {
     let mut world = World::new(policy);
     ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
     answer(&mut world, joins_other);
     world.answer(&[]);
+    world
+}
+
+/// A device that has joined the other account and ordered for it since, and whose journal does not say so any more.
+fn joined_as_damage_left_it(policy: OfflineGrants) -> World {
+    let mut world = joined(policy);
     world.buy(1, "shield");
     world.buy(2, "shield");
     lose_the_word(world)
@@ -125,10 +131,7 @@ fn answer_that_a_crash_tears_off_from_the_orders_that_are_for_its_account_leaves
 
 #[test]
 fn what_the_next_order_follows_is_not_moved_back_by_orders_that_are_written_again() {
-    let mut world = World::new(OfflineGrants::Wait);
-    ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
-    answer(&mut world, joins_other);
-    world.answer(&[]);
+    let mut world = joined(OfflineGrants::Wait);
     world.buy(1, "shield");
     // Of the five orders that the server knows damage has taken four, and it has said so.
     world.head = Some(ChainHead { sequence: 5, order_sha256: Sha256::of("an order that damage took") });
@@ -160,10 +163,7 @@ fn orders_for_an_account_that_the_device_does_not_belong_to_are_told_once_and_ne
 
 #[test]
 fn what_was_answered_in_an_account_of_which_damage_took_the_word_is_neither_shown_as_queued_nor_sent_again() {
-    let mut world = World::new(OfflineGrants::Wait);
-    ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
-    answer(&mut world, joins_other);
-    world.answer(&[]);
+    let mut world = joined(OfflineGrants::Wait);
     (1..=3).for_each(|number| world.buy(number, "shield"));
     world.answer(&[(1, Status::Granted), (2, Status::Declined)]);
     let mut world = lose_the_word(world);
