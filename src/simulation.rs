@@ -10,6 +10,7 @@ mod crashes;
 mod disk;
 mod failures;
 mod formats;
+mod joining;
 mod keychain;
 mod life;
 mod mending;

@@ -84,6 +84,14 @@ pub(crate) enum Bug {
     LeaveNextKey,
     /// A crash before it took it is not mended.
     ForgetNextKey,
+    /// Orders that are left with an account are forgotten.
+    ForgetLeft,
+    /// What came of them is not kept until the game has heard it.
+    ForgetLeftUntold,
+    /// The next order follows them.
+    FollowLeft,
+    /// Which account was joined is left out when the journal is written anew.
+    CompactAccount,
     /// Orders are sent from the newest to the oldest.
     NewestFirst,
     /// The chain goes on from the journal's last order, whatever the server says.
@@ -130,7 +138,7 @@ pub(crate) const fn seeded(_: Bug) -> bool {
 
 #[cfg(test)]
 impl Bug {
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: [Self; 42] = [
         Self::AcknowledgeBeforeSync,
         Self::RetrySync,
         Self::NoCutBack,
@@ -169,6 +177,10 @@ impl Bug {
         Self::TakeKeyBeforeDurable,
         Self::LeaveNextKey,
         Self::ForgetNextKey,
+        Self::ForgetLeft,
+        Self::ForgetLeftUntold,
+        Self::FollowLeft,
+        Self::CompactAccount,
     ];
 
     /// Those of them in what a page keeps in its browser.

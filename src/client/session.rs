@@ -145,8 +145,10 @@ impl Session {
         Ok((Self { machine, storage, is_report_open }, snapshot))
     }
 
-    /// The game has heard what the snapshot says: what was damaged need not be told again.
+    /// The game has heard everything that it was told: what was damaged, and which orders came to nothing, need not be told
+    /// again.
     pub fn told(&mut self) {
+        self.machine.told();
         if std::mem::take(&mut self.is_report_open) {
             self.storage.reported();
         }

@@ -9,6 +9,7 @@ mod thread;
 #[cfg(target_family = "wasm")]
 mod web;
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,7 +28,7 @@ use super::session::{NotOpened, Session};
 use super::sleep::sleep;
 use super::storage::{Persistence, Storage};
 use super::transport::{Pending, Transport};
-use super::view::{Connection, Update};
+use super::view::{Connection, OrderState, Update};
 
 /// How many commands can wait for the thread.
 const QUEUE: usize = 1_024;
@@ -70,7 +71,7 @@ impl Client {
         let (commands, inbox) = channel(QUEUE);
         let (outbox, updates) = unbounded_channel();
         let (news, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let game = ToGame { outbox, news: news.clone(), heard: heard.clone() };
+        let game = ToGame { outbox, news: news.clone(), told: Cell::new(0), kept: Cell::new(0), heard: heard.clone() };
         let running = Running::start(&commands, || async move {
             run(settings, storage, transport, clock, inbox, &game).await;
         })?;
@@ -102,10 +103,12 @@ impl Client {
             // Whatever came between the two lines above is taken now, not at the next news.
             news = self.updates.try_recv().ok();
         }
-        if news.as_ref().is_some_and(|news| matches!(news.first(), Some(Update::Opened(_)))) {
+        if let Some(news) = &news {
             self.heard.fetch_add(1, Ordering::Release);
-            // So that it is noticed now. A full queue, or a client that has ended, needs no waking.
-            let _ = self.command(Input::TimePassed);
+            if news.iter().any(is_kept_until_heard) {
+                // So that it is noticed now. A full queue, or a client that has ended, needs no waking.
+                let _ = self.command(Input::TimePassed);
+            }
         }
         news
     }
@@ -118,16 +121,37 @@ impl Drop for Client {
     }
 }
 
+/// Whether something that the game is told may be kept until it has heard it, for another start to tell it again.
+fn is_kept_until_heard(update: &Update) -> bool {
+    match update {
+        Update::Opened(_) => true,
+        Update::Order(order) => order.state == OrderState::NotSaved,
+        _ => false,
+    }
+}
+
 /// The way to the game.
 struct ToGame {
     outbox: UnboundedSender<Vec<Update>>,
     news: Arc<AtomicBool>,
-    /// How often the game has taken what it was told when a storage was opened.
+    /// How often the game was told something, and at which of these times something last that is kept until then.
+    told: Cell<u64>,
+    kept: Cell<u64>,
+    /// How often it has taken what it was told.
     heard: Arc<AtomicU64>,
 }
 
 impl ToGame {
+    /// Whether the game has heard everything that is kept until then.
+    fn has_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire) >= self.kept.get()
+    }
+
     fn tell(&self, news: Vec<Update>) {
+        self.told.set(self.told.get() + 1);
+        if news.iter().any(is_kept_until_heard) {
+            self.kept.set(self.told.get());
+        }
         // A game that is gone needs no news.
         let _ = self.outbox.send(news);
         self.news.store(true, Ordering::Release);
@@ -147,7 +171,6 @@ async fn run(
     let mut told = None;
     let mut wait = FIRST_REOPENING;
     let mut in_doubt = Vec::new();
-    let mut opened_times = 0;
     loop {
         match Session::open_settled(settings.clone(), storage, clock.tick()).await {
             Ok((session, snapshot)) => {
@@ -161,10 +184,9 @@ async fn run(
                 let persistence = session.persistence();
                 let lost = snapshot.lost(std::mem::take(&mut in_doubt));
                 let opened = [Update::Opened(Box::new(snapshot)), Update::Persistence(persistence)];
-                opened_times += 1;
                 game.tell(opened.into_iter().chain(lost.into_iter().map(Update::Order)).collect());
                 let (transport, clock) = (transport.clone(), clock.clone());
-                let mut worker = Worker { session, transport, clock, game, opened_times, request: None, persistence };
+                let mut worker = Worker { session, transport, clock, game, request: None, persistence };
                 if worker.run(&mut inbox, wait).await == Ended::ByTheGame {
                     return;
                 }
@@ -220,8 +242,6 @@ struct Worker<'a> {
     transport: Option<Arc<dyn Transport>>,
     clock: Arc<dyn Clock>,
     game: &'a ToGame,
-    /// How often the game was told that a storage was opened, this one last.
-    opened_times: u64,
     request: Option<Pending>,
     /// How long the game was told that what is kept stays.
     persistence: Persistence,
@@ -274,7 +294,7 @@ impl Worker<'_> {
 
     async fn step(&mut self, mut inputs: Vec<Input>) {
         // A game that ends before its first frame has heard nothing.
-        if self.game.heard.load(Ordering::Acquire) == self.opened_times {
+        if self.game.has_heard() {
             self.session.told();
         }
         while !inputs.is_empty() {

@@ -17,7 +17,7 @@ use super::digest::Sha256;
 use super::envelope::{self, Claims, EnvelopeError, Token};
 use super::keys::{KeyId, PublicKey, SecretKey, TrustedKeys};
 use super::name::{AccountId, GameId, ReceiptId};
-use super::sync::{Enrolment, SyncError, check_parties};
+use super::sync::{ChainHead, Enrolment, SyncError, check_parties};
 use super::text::serde_as_text;
 
 /// The longest name of a device, in characters.
@@ -180,6 +180,9 @@ pub struct AccountResponse {
     /// The account's devices, in the order in which they joined it, that of the asker among them; of those that were
     /// revoked, the asker alone, which is told of no other then.
     pub devices: Vec<DeviceEntry>,
+    /// The last order in the device's chain: what a device that has joined another account goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<ChainHead>,
     /// The code that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_code: Option<IssuedLinkCode>,

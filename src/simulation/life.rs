@@ -16,8 +16,10 @@ use crate::client::machine::{Input, Settings, Terms};
 use crate::client::storage::Storage;
 use crate::client::storage::file::FileStorage;
 use crate::client::storage::web::WebStorage;
-use crate::client::{AccountWish, Holdings, OrderState, PlacedOrder, Request, Session, Snapshot, Tick, Update};
-use crate::protocol::{ConsumptionId, Currency, KeyId, LinkCode, Micros, Money, OrderId, Sha256};
+use crate::client::{
+    AccountWish, Holdings, OrderState, PlacedOrder, Request, Response, Session, Snapshot, Tick, Update,
+};
+use crate::protocol::{AccountId, ConsumptionId, Currency, KeyId, LinkCode, Micros, Money, OrderId, Sha256};
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +55,12 @@ pub(super) struct Told {
     unfollowed: BTreeSet<OrderId>,
     /// Those that were queued when damage may have taken what they follow: the server may decline them, and charges nothing.
     doubtful: BTreeSet<OrderId>,
+    /// The account that each order was ordered for.
+    made_for: BTreeMap<OrderId, AccountId>,
     use_asked: u64,
-    use_saved: u64,
+    /// How many shields were used up before this life, and what has used up one since, for which account.
+    used_before: u64,
+    used: BTreeMap<ConsumptionId, AccountId>,
     /// Whether it was told of damage, by a copy that may write.
     pub(super) damage: bool,
 }
@@ -65,7 +71,7 @@ impl Told {
         let orders = BTreeSet::from([order]);
         let asked = BTreeMap::from([(order, quantity)]);
         let used = u64::from(quantity) - 1;
-        Self { asked, queued: orders.clone(), granted: orders, use_asked: used, use_saved: used, ..Self::default() }
+        Self { asked, queued: orders.clone(), granted: orders, use_asked: used, used_before: used, ..Self::default() }
     }
 }
 
@@ -90,8 +96,12 @@ pub(super) struct Life {
     not_opened: Option<Box<dyn Storage>>,
     pub(super) troubles: Vec<String>,
     request: Option<Request>,
+    /// What is being used up.
+    using: Option<ConsumptionId>,
     orders: BTreeMap<OrderId, PlacedOrder>,
     holdings: Holdings,
+    /// The account that the game was last told.
+    known_as: Option<AccountId>,
     elapsed: Duration,
     random: Random,
     moments: Option<Vec<Moment>>,
@@ -102,7 +112,12 @@ pub(super) struct Life {
 impl Life {
     /// A client that was never started.
     pub(super) fn new(seed: u64) -> Self {
-        Self::at(SimulatedDisk::default(), Told::default(), Shop::new(), seed)
+        Self::with(Shop::new(), seed)
+    }
+
+    /// The same, with this server.
+    pub(super) fn with(shop: Shop, seed: u64) -> Self {
+        Self::at(SimulatedDisk::default(), Told::default(), shop, seed)
     }
 
     fn at(disk: SimulatedDisk, told: Told, shop: Shop, seed: u64) -> Self {
@@ -115,8 +130,10 @@ impl Life {
             not_opened: None,
             troubles: Vec::new(),
             request: None,
+            using: None,
             orders: BTreeMap::new(),
             holdings: Holdings::default(),
+            known_as: None,
             elapsed: Duration::ZERO,
             random: Random::new(seed),
             moments: None,
@@ -199,7 +216,8 @@ impl Life {
 
     /// What was said of items used up may be lost with damage: then they are back.
     pub(super) fn used_up_may_be_back(&mut self) {
-        self.told.use_saved = 0;
+        self.told.used_before = 0;
+        self.told.used.clear();
     }
 
     /// What another page of the same player was told is true here, too.
@@ -272,14 +290,17 @@ impl Life {
     fn take(&mut self, snapshot: Snapshot) {
         // What the game is shown as queued is acknowledged by that.
         if snapshot.access.may_write() {
-            let queued = snapshot.orders.iter().filter(|order| order.state == OrderState::Queued);
-            self.told.queued.extend(queued.map(|order| order.id));
+            for order in snapshot.orders.iter().filter(|order| order.state == OrderState::Queued) {
+                self.told.queued.insert(order.id);
+                self.told.made_for.entry(order.id).or_insert_with(|| snapshot.account.clone());
+            }
             let granted = snapshot.orders.iter().filter(|order| order.state == OrderState::Granted);
             self.told.granted.extend(granted.map(|order| order.id));
             self.told.damage |= snapshot.troubles.iter().any(|trouble| trouble.contains("was damaged"));
         }
         self.orders = snapshot.orders.into_iter().map(|order| (order.id, order)).collect();
         self.holdings = snapshot.holdings;
+        self.known_as = Some(snapshot.account);
         self.troubles.extend(snapshot.troubles);
     }
 
@@ -317,7 +338,9 @@ impl Life {
         if self.left() > 0 && self.may_write() {
             self.told.use_asked += 1;
             let id = ConsumptionId(self.random.bits());
+            self.using = Some(id);
             self.step(vec![Input::Consume { id, item: "shield".parse().expect("a name"), quantity: 1 }]);
+            self.using = None;
         }
     }
 
@@ -329,8 +352,28 @@ impl Life {
 
     /// Joins another account, as far as it can be done now.
     pub(super) fn join(&mut self) {
-        self.step(vec![Input::Account(AccountWish::JoinByCode(LinkCode::new([7; 5])))]);
+        self.ask_to_join();
         self.answer_requests();
+    }
+
+    /// Asks to join another account, and sends what comes of it no further.
+    pub(super) fn ask_to_join(&mut self) {
+        self.step(vec![Input::Account(AccountWish::JoinByCode(LinkCode::new([7; 5])))]);
+    }
+
+    /// What was sent is lost on the way to the server, or its answer is on the way back. Says whether anything was sent.
+    pub(super) fn lose(&mut self, reaches_the_server: bool) -> bool {
+        let Some(request) = self.request.take() else { return false };
+        if reaches_the_server {
+            let _ = self.ask_the_server(&request);
+        }
+        self.step(vec![Input::NotAnswered("it was lost".to_owned())]);
+        true
+    }
+
+    /// The account as the device knows it.
+    pub(super) fn account(&self) -> Option<&AccountId> {
+        self.session.as_ref().map(|session| session.machine().account())
     }
 
     /// The device as it is now.
@@ -346,12 +389,27 @@ impl Life {
 
     fn answer_requests(&mut self) {
         for _ in 0..6 {
-            let Some(request) = self.request.take() else { return };
-            let key = self.session.as_ref().map(|session| session.machine().public_key());
-            let Some(answer) = key.map(|key| self.shop.answer(&request, key)) else { return };
-            match answer {
-                Ok(response) => self.step(vec![Input::Answered(response)]),
-                Err(wrong) => self.wrong = Some(wrong),
+            if !self.answer_one() {
+                return;
+            }
+        }
+    }
+
+    /// Has the server answer what was sent. Says whether anything was.
+    pub(super) fn answer_one(&mut self) -> bool {
+        let Some(request) = self.request.take() else { return false };
+        let Some(response) = self.ask_the_server(&request) else { return false };
+        self.step(vec![Input::Answered(response)]);
+        true
+    }
+
+    fn ask_the_server(&mut self, request: &Request) -> Option<Response> {
+        let key = self.session.as_ref()?.machine().public_key();
+        match self.shop.answer(request, key) {
+            Ok(response) => Some(response),
+            Err(wrong) => {
+                self.wrong = Some(wrong);
+                None
             }
         }
     }
@@ -379,6 +437,7 @@ impl Life {
         self.remember(&before);
         self.request = step.request.or(self.request.take());
         step.news.into_iter().for_each(|update| self.hear(update));
+        self.session.iter_mut().for_each(Session::told);
         if let Some(overtaken) = self.session.take_if(|session| session.is_overtaken()) {
             let in_doubt = overtaken.machine().orders_in_doubt(tick);
             self.open_storage(overtaken.close(), in_doubt);
@@ -402,8 +461,12 @@ impl Life {
     }
 
     fn hear(&mut self, update: Update) {
+        let account = self.account().cloned();
         match update {
             Update::Order(order) => {
+                if let (OrderState::Queued, Some(account)) = (order.state, account) {
+                    self.told.made_for.entry(order.id).or_insert(account);
+                }
                 let Told { unfollowed, doubtful, .. } = &self.told;
                 let may_be_declined = unfollowed.contains(&order.id) || doubtful.contains(&order.id);
                 match order.state {
@@ -415,8 +478,13 @@ impl Life {
                 }
                 self.orders.insert(order.id, order);
             }
+            Update::Account { outcome: Ok(view), .. } if self.known_as.as_ref() != Some(&view.account) => {
+                // What is true of the account of now is told after this.
+                self.orders.clear();
+                self.known_as = Some(view.account);
+            }
             Update::Holdings(holdings) => self.holdings = holdings,
-            Update::Consumed { quantity, saved: true, .. } => self.told.use_saved += quantity,
+            Update::Consumed { saved: true, .. } => self.told.used.extend(self.using.zip(account)),
             Update::Trouble(trouble) => self.troubles.push(trouble),
             _ => {}
         }

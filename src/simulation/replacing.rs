@@ -7,6 +7,9 @@ use super::life::{Act, Life, Moment};
 use super::random::Random;
 use crate::client::seeded::{Bug, with};
 
+/// How few recoveries are crashed themselves in the slice of `cargo test`: one in so many.
+pub(super) const AGAIN: u64 = 24;
+
 /// A device that owns shields and is about to have its key replaced.
 fn before() -> Life {
     let mut life = Life::new(7);
@@ -41,13 +44,15 @@ pub(super) fn search() -> Option<String> {
     life.record();
     life.replace_key();
     let few = Thoroughness { tear_every: 4_096, at_random: 0 };
-    crash_at(&life.moments(), few, check, &mut Random::new(5)).err().map(|wrong| format!("replacing: {wrong}"))
+    crash_at(&life.moments(), few, AGAIN, check, &mut Random::new(5)).err().map(|wrong| format!("replacing: {wrong}"))
 }
 
-/// Tries every state that a crash at one of these moments may leave; says how many there were.
-fn crash_at(
+/// Tries every state that a crash at one of these moments may leave, and for one of so many a crash in the recovery from it,
+/// `again`; says how many there were.
+pub(super) fn crash_at(
     moments: &[Moment],
     thoroughness: Thoroughness,
+    again: u64,
     check: fn(&mut Life) -> Result<(), String>,
     random: &mut Random,
 ) -> Result<u64, String> {
@@ -62,10 +67,10 @@ fn crash_at(
             life.check().map_err(told)?;
             let recovery = life.moments();
             check(&mut life).map_err(told)?;
-            if thoroughness.at_random > 0 && (is_full_run() || random.is_one_in(24)) {
+            if thoroughness.at_random > 0 && random.is_one_in(again) {
                 let few = Thoroughness { tear_every: 4_096, at_random: 0 };
-                images +=
-                    crash_at(&recovery, few, check, random).map_err(|wrong| told(format!("{wrong}, in recovery")))?;
+                images += crash_at(&recovery, few, again, check, random)
+                    .map_err(|wrong| told(format!("{wrong}, in recovery")))?;
             }
         }
     }
@@ -74,7 +79,7 @@ fn crash_at(
 
 #[test]
 fn no_crash_while_a_key_is_replaced_leaves_a_device_that_the_server_does_not_know() {
-    let tear_every = if is_full_run() { 7 } else { 97 };
+    let (tear_every, again) = if is_full_run() { (7, 1) } else { (97, AGAIN) };
     let mut random = Random::new(20_260_401);
     let mut life = before();
     let old = life.device();
@@ -82,7 +87,7 @@ fn no_crash_while_a_key_is_replaced_leaves_a_device_that_the_server_does_not_kno
     life.replace_key();
     let moments = life.moments();
     assert_ne!(life.device(), old, "{:?}", life.troubles);
-    let images = crash_at(&moments, Thoroughness { tear_every, at_random: 4 }, check, &mut random);
+    let images = crash_at(&moments, Thoroughness { tear_every, at_random: 4 }, again, check, &mut random);
     let images = images.unwrap_or_else(|wrong| panic!("{wrong}"));
     println!("{} moments, {images} states", moments.len());
     assert!(moments.len() > 12 && images > 200, "{} moments, {images} states", moments.len());
@@ -142,7 +147,7 @@ fn forget_names() -> Result<(), String> {
             let moments: Vec<Moment> = life.moments().into_iter().rev().step_by(3).collect();
             let told = |wrong| format!("{wrong}\nafter the call {call}, killed: {is_killed}, again: {again}");
             // A key that is replaced again may be about to have another.
-            crash_at(&moments, few, is_known, &mut random).map_err(told)?;
+            crash_at(&moments, few, AGAIN, is_known, &mut random).map_err(told)?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::failures::fail_every_call;
 use super::life::{Act, Life};
 use super::mending::crash_and_fail;
 use super::rot::rot;
-use super::{pages, replacing};
+use super::{joining, pages, replacing};
 use crate::client::journal::{FrameWriter, header, recover};
 use crate::client::record::{Record, Signed};
 use crate::client::seeded::{Bug, with};
@@ -29,7 +29,7 @@ fn search(failures_first: bool) -> Option<String> {
     let rot = || rot(60, 2).and_then(|_| crash_and_fail(7, 4).map(drop)).err().map(|wrong| format!("rot: {wrong}"));
     let failures =
         |kinds: &[FaultKind], every| fail_every_call(kinds, every, 3).err().map(|wrong| format!("failures: {wrong}"));
-    let others = || two_processes().or_else(forged_seal).or_else(replacing::search);
+    let others = || two_processes().or_else(forged_seal).or_else(replacing::search).or_else(joining::search);
     let some = || failures(&[FaultKind::Broken, FaultKind::Short], 7);
     let lost = || failures(&[FaultKind::SyncLost, FaultKind::Unheard], 2);
     let failures = || some().or_else(lost);

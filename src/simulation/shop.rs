@@ -1,5 +1,5 @@
 //! A server in a few lines that keeps true books of what it was asked: one device, whose key may be replaced and which may
-//! join another account before it buys anything, one product, no limit to the wallet.
+//! join another account, one product, no limit to the wallet.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::protocol::sync::{ChainHead, MAX_RECEIPTS, SyncError, SyncRequest, Syn
 use crate::protocol::{
     AccountAsk, AccountId, AccountRequest, AccountResponse, Consumption, ConsumptionId, ConsumptionReason,
     ConsumptionReceipt, ConsumptionStatus, DeviceEntry, GameId, Grant, KeyId, Order, OrderId, PublicKey, Reason,
-    Receipt, ReceiptId, SecretKey, Sha256, Status, Token, UnixSeconds,
+    Receipt, ReceiptId, SecretKey, Sha256, Status, Token, UnixSeconds, envelope,
 };
 
 /// The books.
@@ -18,18 +18,23 @@ pub(super) struct Shop {
     device: Option<PublicKey>,
     /// The keys whose place it took.
     revoked: Vec<PublicKey>,
-    /// Another account than that of the first key, which the device has joined before it bought anything.
+    /// Another account than that of the first key, which the device has joined.
     joined: Option<AccountId>,
+    /// Whether the account of before has another device, so that it keeps what is its own.
+    is_left_to_another: bool,
     answers: BTreeMap<OrderId, (Sha256, Token)>,
+    /// The feed of the account of now.
     feed: Vec<Token>,
+    /// What it says of the orders that are granted.
+    granted: Vec<Receipt>,
     chain: Option<ChainHead>,
-    /// The orders that were granted, with how often each was charged.
+    /// The orders that were granted, in whichever account, with how often each was charged.
     charged: BTreeMap<OrderId, u32>,
-    /// How many shields were sold.
+    /// How many shields were sold to the account of now.
     sold: u64,
     /// The consumptions that were decided.
     consumed: BTreeMap<ConsumptionId, Sha256>,
-    /// How many shields are used up.
+    /// How many shields are used up in the account of now.
     used: u64,
     consumed_sequence: u64,
     pub(super) time: UnixSeconds,
@@ -47,8 +52,10 @@ impl Shop {
             device: None,
             revoked: Vec::new(),
             joined: None,
+            is_left_to_another: false,
             answers: BTreeMap::new(),
             feed: Vec::new(),
+            granted: Vec::new(),
             chain: None,
             charged: BTreeMap::new(),
             sold: 0,
@@ -66,6 +73,7 @@ impl Shop {
             device: Some(device),
             answers: BTreeMap::from([(claims.id, (sha256, receipt.clone()))]),
             feed: vec![receipt.clone()],
+            granted: vec![envelope::claims_of_stored(receipt).expect("a receipt")],
             chain: Some(ChainHead { sequence: claims.sequence, order_sha256: sha256 }),
             charged: BTreeMap::from([(claims.id, 1)]),
             sold: u64::from(claims.quantity),
@@ -73,6 +81,11 @@ impl Shop {
             time: claims.issued_at + 1_000,
             ..Self::new()
         }
+    }
+
+    /// The same, where the account of the device has another one, which keeps everything when this one joins another.
+    pub(super) fn with_another_device(self) -> Self {
+        Self { is_left_to_another: true, ..self }
     }
 
     pub(super) fn public_key(&self) -> PublicKey {
@@ -83,9 +96,9 @@ impl Shop {
         self.charged.get(&order).copied().unwrap_or_default()
     }
 
-    /// The orders that were granted.
+    /// The orders that were granted, and are the account's of now.
     pub(super) fn granted(&self) -> impl Iterator<Item = OrderId> {
-        self.charged.keys().copied()
+        self.granted.iter().map(|receipt| receipt.order)
     }
 
     /// How many shields are left.
@@ -186,7 +199,7 @@ impl Shop {
     }
 
     /// The account of the first key, or the one that was joined.
-    fn account(&self) -> AccountId {
+    pub(super) fn account(&self) -> AccountId {
         if let Some(joined) = &self.joined {
             return joined.clone();
         }
@@ -199,8 +212,54 @@ impl Shop {
         self.device.map(|key| key.id())
     }
 
+    pub(super) fn is_joined(&self) -> bool {
+        self.joined.is_some()
+    }
+
     pub(super) fn is_key_replaced(&self) -> bool {
         !self.revoked.is_empty()
+    }
+
+    /// The device joins another account, and what its own has moves along, unless another device is left in that. Once.
+    fn join(&mut self, device: KeyId) -> Result<(), String> {
+        if self.joined.is_some() {
+            return Ok(());
+        }
+        let account = SecretKey::from_seed(&[55; 32]).id().guest_account();
+        self.joined = Some(account.clone());
+        self.feed.clear();
+        let granted = std::mem::take(&mut self.granted);
+        if self.is_left_to_another {
+            (self.sold, self.used) = (0, 0);
+            self.consumed.clear();
+            return Ok(());
+        }
+        for last in granted {
+            let id = ReceiptId(Sha256::of([&last.id.0[..], b"moved"].concat()).0[..16].try_into().expect("16 bytes"));
+            let feed = self.feed.len() as u64 + 1;
+            let moved = Receipt { id, account: account.clone(), feed, reason: Some(Reason::Moved), ..last };
+            self.feed.push(moved.sign(&self.key).map_err(|error| error.to_string())?);
+            self.granted.push(moved);
+        }
+        if self.used > 0 {
+            let used_before = ConsumptionReceipt {
+                id: ReceiptId([55; 16]),
+                server: self.key.id(),
+                game: game(),
+                account,
+                issued_at: self.time,
+                feed: self.feed.len() as u64 + 1,
+                consumption: ConsumptionId([55; 16]),
+                consumption_sha256: Sha256::of("used before"),
+                device,
+                item: "shield".parse().expect("a name"),
+                quantity: self.used,
+                status: ConsumptionStatus::Consumed,
+                reason: Some(ConsumptionReason::Moved),
+            };
+            self.feed.push(used_before.sign(&self.key).map_err(|error| error.to_string())?);
+        }
+        Ok(())
     }
 
     fn answer_question(&mut self, token: &Token) -> Result<Response, String> {
@@ -211,7 +270,7 @@ impl Shop {
             AccountRequest::verify(token, key, &game()).map_err(|error| format!("a bad question: {error}"))?;
         let mut device = asker;
         if let AccountAsk::JoinByCode { .. } = question.ask {
-            self.joined = Some(SecretKey::from_seed(&[55; 32]).id().guest_account());
+            self.join(device)?;
         }
         if let AccountAsk::ReplaceKey { enrolment } = question.ask {
             let (new, _) = enrolment
@@ -238,6 +297,7 @@ impl Shop {
             device,
             signed_in: false,
             devices: vec![entry],
+            chain: self.chain,
             link_code: None,
         };
         let token = answer.sign(&self.key).map_err(|error| error.to_string())?;
@@ -281,10 +341,11 @@ impl Shop {
             amount,
             grants: if follows { vec![grant] } else { Vec::new() },
         };
-        let receipt = receipt.sign(&self.key).map_err(|error| error.to_string())?;
-        self.feed.push(receipt.clone());
-        self.answers.insert(order.id, (sha256, receipt.clone()));
-        Ok(receipt)
+        let signed = receipt.sign(&self.key).map_err(|error| error.to_string())?;
+        self.granted.extend(follows.then_some(receipt));
+        self.feed.push(signed.clone());
+        self.answers.insert(order.id, (sha256, signed.clone()));
+        Ok(signed)
     }
 }
 

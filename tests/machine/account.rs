@@ -4,6 +4,7 @@ mod failing;
 mod joining;
 mod keys;
 mod revoked;
+mod roots;
 mod word_lost;
 
 use bevy_iap::client::machine::Input;
@@ -48,6 +49,7 @@ fn answer_with(world: &World, signer: &SecretKey, change: impl FnOnce(&mut Accou
         device,
         signed_in: false,
         devices: vec![entry(device)],
+        chain: world.head,
         link_code: None,
     };
     change(&mut answer);

@@ -68,6 +68,7 @@ fn what_was_mended_is_told_also_where_the_journal_is_read_again_with_the_next_ke
         device,
         signed_in: false,
         devices: vec![DeviceEntry { id: device, name: None, enrolled_at: 0, revoked: false, frozen: false }],
+        chain: None,
         link_code: None,
     };
     let identity = Record::Identity(Identity { game: game(), device: key.id(), account });

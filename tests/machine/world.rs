@@ -230,7 +230,18 @@ impl World {
         if answered && outputs.iter().any(|output| matches!(output, Output::Append(_))) {
             self.input(Input::Appended);
         }
+        let is_not_saved =
+            |output: &Output| matches!(output, Output::Tell(Update::Order(it)) if it.state == OrderState::NotSaved);
+        if outputs.iter().any(is_not_saved) {
+            self.is_heard();
+        }
         outputs
+    }
+
+    /// The game has heard everything.
+    pub fn is_heard(&mut self) {
+        self.machine.told();
+        self.input_undurable(Input::TimePassed);
     }
 
     pub fn input_undurable(&mut self, input: Input) -> Vec<Output> {

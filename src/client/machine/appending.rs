@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::account::Learned;
+use super::account::{Learned, next_in};
 use super::allowance::Spending;
 use super::consuming::Pending;
 use super::not_saved::not_saved;
@@ -206,6 +206,11 @@ impl Machine {
                 // Before the answer, so that a crash that tears it off leaves them as they are.
                 batch.records.extend(self.strays_of(&learned.claims).cloned().map(Record::Order));
                 batch.records.push(Record::Account(learned.token.clone()));
+                if learned.claims.account != self.account {
+                    // Whoever reads this may have known the account before, and counted its feed to some place.
+                    let consumed_sequence = batch.consumed;
+                    batch.records.push(Record::Counted(Counted { consumed_sequence, ..Counted::default() }));
+                }
                 Waiting::Account(learned)
             }
             signed @ (Waiting::SignedOrder { .. } | Waiting::SignedConsumption(_)) => signed,
@@ -225,15 +230,15 @@ impl Machine {
                     .to_owned(),
             );
         }
-        let chain = batch.chain;
+        let (sequence, previous) = next_in(batch.chain);
         let order = Order {
             id: terms.id,
             device: self.device,
             account: self.account.clone(),
             game: self.settings.game.clone(),
             issued_at: tick.unix,
-            sequence: chain.map_or(1, |head| head.sequence.saturating_add(1)),
-            previous: chain.map(|head| head.order_sha256),
+            sequence,
+            previous,
             product: terms.product.clone(),
             quantity: terms.quantity,
             price: terms.price,

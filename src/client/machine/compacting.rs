@@ -80,7 +80,8 @@ impl Machine {
     /// One that is not believed is kept: its server's key may be trusted again by another version of the game.
     fn is_account_kept(&self, token: &Token) -> bool {
         let believed = AccountResponse::verify_kept(token, &self.keys.vouched(), &self.settings.game);
-        self.is_answer_needed(token) || believed.is_err()
+        let is_needed = self.is_answer_needed(token) || self.is_any_put_aside() || believed.is_err();
+        is_needed && !seeded(Bug::CompactAccount)
     }
 
     fn keep_order(&self, signed: Signed) -> Option<Signed> {

@@ -37,6 +37,8 @@ pub struct Opening {
     broken_seals: u64,
     /// What is wrong with a list of keys.
     list_trouble: Option<String>,
+    /// What is wrong with the first receipt of the account that is not believed; nothing once the device has joined another.
+    not_believed: Option<String>,
     /// What is wrong with the first receipt that is of another account; nothing once it is said which account the device is
     /// in.
     elsewhere: Option<String>,
@@ -112,6 +114,7 @@ impl Machine {
             verified: 0,
             broken_seals: 0,
             list_trouble: None,
+            not_believed: None,
             elsewhere: None,
             is_doubted: false,
             account_trouble: None,
@@ -197,7 +200,7 @@ impl Opening {
         let is_of_former_device = self.is_of_former_device();
         let machine = &mut self.machine;
         let verified;
-        let sealed = machine.sealer.open_order(&signed);
+        let sealed = machine.sealer.open_order(&signed).filter(|_| !is_of_former_device);
         let named = sealed.and_then(|summary| self.names.read(&summary.says).map(|named| (summary, named)));
         let (summary, (product, price)) = match named {
             Some(sealed) => sealed,
@@ -208,7 +211,9 @@ impl Opening {
                     true => envelope::claims_of_stored(&token).map_err(OrderError::from),
                     false => Order::verify(&token, machine.key.public(), &machine.account, &machine.settings.game),
                 };
-                if let Err(OrderError::WrongAccount { .. }) = read {
+                // Or the key of now has signed it, which nothing that is believed has said yet to be the device's.
+                let is_ahead = |order: &Order| is_of_former_device && order.device == machine.key.id();
+                if matches!(&read, Err(OrderError::WrongAccount { .. })) || read.as_ref().is_ok_and(is_ahead) {
                     return self.put_aside(signed);
                 }
                 self.broken_seals += u64::from(!signed.seal().is_empty() && !is_of_former_device);
@@ -288,14 +293,13 @@ impl Opening {
                     }
                     Err(error) => {
                         let trouble = machine.withhold(&token, &error);
-                        if machine.withheld.len() == 1 {
-                            self.troubles.push(trouble);
-                        }
+                        self.not_believed.get_or_insert(trouble);
                         return;
                     }
                 }
             }
         };
+        machine.was_answered(summary.order);
         let Some(before) = machine.apply(&summary) else { return };
         // An order that is still open was not decided for good: such receipts are never sealed.
         if let Some(claims) = claims
@@ -348,6 +352,7 @@ impl Opening {
         let identity = self.take_the_place_that_is_lost(opened.is_damaged);
         let mut first = Vec::from_iter(self.identity()?.or(identity));
         first.extend(self.spend_what_is_torn().filter(|_| !seeded(Bug::ForgetTorn)));
+        self.troubles.extend(self.not_believed.take());
         self.troubles.extend(self.elsewhere.take());
         if let Some(trouble) = self.list_trouble.take().filter(|_| self.machine.keys.number() == 0) {
             self.troubles.push(format!("in the journal, {trouble}"));

@@ -31,6 +31,7 @@ fn response(request: &Token) -> AccountResponse {
         device: key(2).id(),
         signed_in: false,
         devices: vec![entry(3, false), entry(2, false)],
+        chain: None,
         link_code: None,
     }
 }

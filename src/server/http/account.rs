@@ -66,6 +66,7 @@ pub(super) async fn account(State(app): State<Arc<App>>, request: Request) -> Re
         device: told.device,
         signed_in: told.signed_in,
         devices: told.devices,
+        chain: told.chain,
         link_code: told.link_code,
     };
     let key = done.key;

@@ -119,6 +119,8 @@ pub struct Membership {
     pub signed_in: bool,
     /// The account's devices, in the order in which they joined it; of those that were revoked, this one alone.
     pub devices: Vec<DeviceEntry>,
+    /// The last order in the device's chain.
+    pub chain: Option<ChainHead>,
     /// The code that was asked for.
     pub link_code: Option<IssuedLinkCode>,
     /// Whether anything was changed.
@@ -193,8 +195,8 @@ pub(crate) struct Member {
     pub(crate) frozen_at: Option<UnixSeconds>,
     pub(crate) revoked_at: Option<UnixSeconds>,
     pub(crate) replaced_by: Option<KeyId>,
-    /// How many orders its chain holds.
-    pub(crate) sequence: u64,
+    /// The last order that its chain holds.
+    pub(crate) chain: Option<ChainHead>,
 }
 
 impl Member {

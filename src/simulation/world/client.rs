@@ -215,6 +215,7 @@ impl Client {
         let wake_at = wake_at.map(|at| self.started + u64::try_from(at.as_millis()).unwrap_or(u64::MAX) + 1);
         self.wake_at = [wake_at.map(|at| at.max(now + 1)), self.reopen_at].into_iter().flatten().min();
         step.news.into_iter().for_each(|update| self.hear(update, now, said));
+        self.session.iter_mut().for_each(Session::told);
         step.request
     }
 

@@ -2,6 +2,7 @@
 
 use bevy_iap::client::machine::Input;
 use bevy_iap::client::{AccountTrouble, AccountWish, Asked, Connection, OfflineGrants, OrderState, Record, Update};
+use bevy_iap::protocol::sync::ChainHead;
 use bevy_iap::protocol::{AccountAsk, SecretKey, Status, Token};
 
 use super::{
@@ -92,6 +93,38 @@ fn a_join_counts_only_once_it_is_durable() {
     answer(&mut world, joins_other);
     assert_eq!(world.machine.account(), &other_account());
     assert_eq!(last_told(&world).0, Asked::Nothing);
+}
+
+#[test]
+fn what_is_ordered_right_after_joining_follows_the_last_order_that_the_server_will_ever_hear_of() {
+    let mut world = World::new(OfflineGrants::Wait);
+    world.buy(1, "shield");
+    let answered = world.sync_request().orders[0].sha256();
+    world.head = Some(ChainHead { sequence: 1, order_sha256: answered });
+    world.answer(&[(1, Status::Granted)]);
+    ask_after_a_sync(&mut world, AccountWish::JoinByCode(code()));
+    world.input(Input::NotAnswered("the network is gone".to_owned()));
+    // The server has done it, so these are refused, and nothing settles them ever.
+    [2, 3].into_iter().for_each(|number| world.buy(number, "shield"));
+    world.wait();
+    if world.path() == "/v1/sync" {
+        world.input(Input::Answered(problem("wrong-account", 422)));
+    }
+    answer(&mut world, joins_other);
+    for is_restarted in [false, true] {
+        if is_restarted {
+            world.compact();
+            world = world.restart();
+        }
+        let number = if is_restarted { 5 } else { 4 };
+        world.buy(number, "shield");
+        let order = world.last_order();
+        assert_eq!(order.account, other_account());
+        assert_eq!(order.sequence, u64::from(number) - 2, "of the four, two were left");
+        if !is_restarted {
+            assert_eq!(order.previous, Some(answered));
+        }
+    }
 }
 
 #[test]
@@ -216,6 +249,27 @@ fn an_order_that_was_put_aside_twice_is_told_as_not_saved_once() {
     assert!(world.orders.is_empty() && world.troubles.is_empty(), "{:?}", world.troubles);
     world.buy(4, "shield");
     assert_eq!(world.last_order().sequence, 1, "it follows what the server was sent, which is nothing");
+}
+
+#[test]
+fn order_that_was_left_behind_never_turns_up_where_the_device_comes_back_before_its_end_is_told() {
+    let mut world = rolled_back(OfflineGrants::Wait);
+    let guest = world.machine.device().guest_account();
+    assert_eq!(world.machine.account(), &other_account());
+    let page = |world: &mut World, more: bool| {
+        let response = world.with_answer(|answer| (answer.cursor, answer.more) = (1, more));
+        world.input(Input::Answered(response));
+    };
+    // The feed goes on, and the player goes back at once.
+    ask(&mut world, AccountWish::JoinByCode(code()));
+    page(&mut world, true);
+    answer(&mut world, |answer| answer.account = guest.clone());
+    world.compact();
+    page(&mut world, false);
+    assert_eq!((world.state(1), world.state(2)), (Some(OrderState::NotSaved), Some(OrderState::NotSaved)));
+    let world = world.restart();
+    assert_eq!(world.machine.account(), &guest);
+    assert!(world.sync_request().orders.is_empty(), "{:?}", world.orders);
 }
 
 /// The server's books were put back from before it took this device in.

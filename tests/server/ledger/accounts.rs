@@ -75,6 +75,7 @@ fn device_is_told_its_account_and_its_devices_in_the_order_in_which_they_joined(
             revoked: false,
             frozen: false,
         }],
+        chain: None,
         link_code: None,
         changed: false,
     };
@@ -182,7 +183,8 @@ fn new_key_takes_the_place_of_the_old_one(desk: &mut Desk, device: &mut Device) 
     assert!(desk.allow(device, None).is_some());
     desk.now += 5;
     let mut next = Device { joined: Some(device.account()), ..Device::new() };
-    let replace = || AccountChange::ReplaceKey { key: next.key.public(), account: device.account() };
+    let (key, account) = (next.key.public(), device.account());
+    let replace = || AccountChange::ReplaceKey { key, account: account.clone() };
     let told = desk.ask(device, replace()).expect("replaces");
     assert_eq!(
         (told.account.clone(), told.device, ids(&told)),
@@ -201,6 +203,8 @@ fn new_key_takes_the_place_of_the_old_one(desk: &mut Desk, device: &mut Device) 
     assert_eq!(desk.settle(&[order]), [Outcome::DeviceRevoked]);
     assert_eq!(desk.standing(&next, 0).chain, None);
     assert_eq!(desk.buy(&mut next, "shield", 1).1.status, Status::Granted);
+    assert_eq!(desk.ask(&next, AccountChange::Show).expect("shows").chain, next.chain);
+    assert_eq!(desk.ask(device, replace()).expect("is answered alike").chain, None, "the old key hears nothing of it");
     assert_eq!(desk.standing(&next, 0).wallet[0].held.value(), 0, "what the old one might have spent is free");
     assert_eq!(desk.feed(&next).len(), 2);
     // Enrolling it again opens no account, and there is no welcome.

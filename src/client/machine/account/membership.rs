@@ -12,9 +12,13 @@ use crate::client::machine::syncing::Link;
 use crate::client::machine::{Machine, OrderState, Output, PlacedOrder};
 use crate::client::record::Signed;
 use crate::client::seal::Sealer;
+use crate::client::seeded::{Bug, seeded};
 use crate::client::view::Update;
 use crate::protocol::account::IssuedLinkCode;
-use crate::protocol::{AccountId, AccountResponse, DeviceEntry, KeyId, Order, OrderId, SecretKey, Sha256, Token};
+use crate::protocol::sync::ChainHead;
+use crate::protocol::{
+    AccountId, AccountResponse, DeviceEntry, KeyId, Order, OrderId, SecretKey, Sha256, Token, envelope,
+};
 
 /// What is known of the account and of the device's place in it.
 #[derive(Debug, Default)]
@@ -33,6 +37,8 @@ pub(in crate::client::machine) struct Membership {
     former_devices: BTreeSet<KeyId>,
     /// Orders that were signed for another account, or by another key, and that nothing has answered. They are not sent.
     former_orders: Vec<PlacedOrder>,
+    /// Those that were told to have come to nothing, and that stay in the journal until the game has heard it.
+    ended_orders: Vec<OrderId>,
     /// Those of them that are for an account of which the journal has said nothing yet.
     strays: Vec<Stray>,
     /// The key that is to take the place of the device's.
@@ -74,6 +80,11 @@ pub(in crate::client::machine) enum Doubt {
     ThisKey,
     /// The device's key was perhaps replaced by this one, and the answer was lost.
     NextKey,
+}
+
+/// The number of the order that follows the last one of a chain, and the digest that it names.
+pub(in crate::client::machine) fn next_in(chain: Option<ChainHead>) -> (u64, Option<Sha256>) {
+    (chain.map_or(1, |head| head.sequence.saturating_add(1)), chain.map(|head| head.order_sha256))
 }
 
 impl Known {
@@ -144,10 +155,27 @@ impl Machine {
         }
         self.membership.last = Some(token.sha256());
         self.membership.known = Known::new(claims);
-        self.membership.is_place_unknown = false;
+        let was_unknown = mem::take(&mut self.membership.is_place_unknown);
         self.enrolled = true;
         self.place_strays(claims);
+        if is_joined || is_replaced || was_unknown {
+            self.follow_from(claims.chain);
+        }
         self.mark_revoked();
+    }
+
+    /// The next order follows the last one that the server has settled, or what is to be sent after it.
+    fn follow_from(&mut self, settled: Option<ChainHead>) {
+        let mut chain = if seeded(Bug::FollowLeft) { self.chain } else { settled.or(self.chain) };
+        for (_, signed) in self.orders.unanswered() {
+            let token = signed.token();
+            if let Ok(order) = envelope::claims_of_stored::<Order>(&token)
+                && (order.sequence, order.previous) == next_in(chain)
+            {
+                chain = Some(ChainHead { sequence: order.sequence, order_sha256: token.sha256() });
+            }
+        }
+        self.chain = chain;
     }
 
     pub(in crate::client::machine) fn renew_sealer(&mut self) {
@@ -203,10 +231,14 @@ impl Machine {
         let left: Vec<_> = self.orders.unanswered().map(|(id, _)| id).collect();
         for id in left {
             let Some(open) = self.orders.remove(id) else { continue };
+            // Nothing settles it any more, so nothing follows it. What the next one does, the server says.
+            self.chain = self.chain.filter(|head| head.order_sha256 != open.sha256 || seeded(Bug::FollowLeft));
             if let Some(bundle) = open.provisional {
                 self.inventory.take_back(id, bundle, true);
             }
-            self.put_aside(open.order);
+            if !seeded(Bug::ForgetLeft) {
+                self.put_aside(open.order);
+            }
         }
     }
 
@@ -295,12 +327,19 @@ impl Machine {
                  in the other"
                     .to_owned(),
             );
+            self.membership.ended_orders.push(order.id);
             self.membership.news.push(Output::Tell(Update::Order(order)));
         }
         self.membership.former_orders.clear();
         self.membership.strays.clear();
-        // Without them, so that this is not said again at the next start.
-        self.compaction_wanted = true;
+        if seeded(Bug::ForgetLeftUntold) {
+            self.told();
+        }
+    }
+
+    /// The game has heard everything that it was told: what has come to nothing need not be told again at the next start.
+    pub fn told(&mut self) {
+        self.compaction_wanted |= !mem::take(&mut self.membership.ended_orders).is_empty();
     }
 
     /// The orders that were put aside, oldest first, but for those that the feed has answered since.
@@ -314,6 +353,11 @@ impl Machine {
         self.membership.needs(token.sha256())
     }
 
+    /// Whether any order is put aside: which account it was for is in the answers.
+    pub(in crate::client::machine) fn is_any_put_aside(&self) -> bool {
+        !self.membership.former_orders.is_empty() || !self.membership.ended_orders.is_empty()
+    }
+
     /// Whether an order is of before this device joined its account, or took the place of another.
     pub(in crate::client::machine) fn is_of_before(&self, order: &Order) -> bool {
         order.account != self.account || self.membership.former_devices.contains(&order.device)
@@ -324,9 +368,10 @@ impl Machine {
         !self.membership.former_orders.is_empty()
     }
 
-    /// Whether an order is one of those that were put aside and are not decided yet.
+    /// Whether an order is one of those that were put aside, whose end the game has not heard yet.
     pub(in crate::client::machine) fn is_put_aside(&self, id: OrderId) -> bool {
-        self.membership.former_orders.iter().any(|former| former.id == id)
+        let Membership { former_orders, ended_orders, .. } = &self.membership;
+        ended_orders.contains(&id) || former_orders.iter().any(|former| former.id == id)
     }
 
     pub(in crate::client::machine) fn was_this_device(&self, device: KeyId) -> bool {

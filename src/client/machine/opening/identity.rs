@@ -32,6 +32,8 @@ impl Opening {
                 let was_doubted = self.account_trouble.take().is_some();
                 if claims.account != machine.account {
                     self.recent.clear();
+                    self.not_believed = None;
+                    self.broken_seals = 0;
                 }
                 self.elsewhere = None;
                 machine.enter(&claims, token);
@@ -63,7 +65,7 @@ impl Opening {
         machine.membership.is_place_unknown = true;
         self.troubles.push(format!(
             "the journal was the device {found}'s, and nothing in it that is believed says that the key in `device.key`, \
-             {device}, took its place; the store is asked, and what was ordered and not sent yet is not sent"
+             {device}, took its place; the store is asked, and what the one before had ordered and not sent is not sent"
         ));
         let game = machine.settings.game.clone();
         Some(Record::Identity(Identity { game, device, account: device.guest_account() }))

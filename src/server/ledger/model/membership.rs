@@ -89,7 +89,7 @@ impl ModelLedger {
                 return Ok(self.told(asker.id));
             }
             AccountChange::ReplaceKey { key, .. } if asker.replaced_by == Some(key.id()) => {
-                let mut told = Membership { account, ..self.told(key.id()) };
+                let mut told = Membership { account, chain: None, ..self.told(key.id()) };
                 told.devices.retain(|entry| entry.id == key.id());
                 told.signed_in = self.members.login_of(&told.account).is_some();
                 return Ok(told);
@@ -215,7 +215,7 @@ impl ModelLedger {
             device: asker.id,
             number: 1 + self.members.moves.iter().filter(|one| one.device == asker.id).count() as i64,
             place: 1 + self.arrivals(&to).moves as i64,
-            sequence: asker.sequence,
+            sequence: membership::sequence(asker.chain),
             closing: alone && self.members.login_of(&from).is_none(),
             from: from.clone(),
             to: to.clone(),
@@ -330,7 +330,7 @@ impl ModelLedger {
             frozen_at: self.frozen.get(&id).copied(),
             revoked_at: known.revoked_at,
             replaced_by: known.replaced_by,
-            sequence: membership::sequence(device.chain),
+            chain: device.chain,
         })
     }
 
@@ -356,6 +356,7 @@ impl ModelLedger {
             device,
             signed_in: self.members.login_of(&account).is_some(),
             devices: membership::told(device, self.members_of(&account)),
+            chain: self.devices.get(&device).and_then(|found| found.chain),
             account,
             link_code: None,
             changed: false,

@@ -108,7 +108,7 @@ impl<F: AccountFacts> Plan<'_, F> {
                 let successor = self.facts.member(key.id())?;
                 let successor = successor.ok_or_else(|| LedgerError::damaged("a device's successor is missing"))?;
                 // The old key hears no more of it than that it was done.
-                let successor = Member { account: member.account.clone(), ..successor };
+                let successor = Member { account: member.account.clone(), chain: None, ..successor };
                 self.told(&successor, vec![successor.clone()])
             }
             _ if member.is_revoked() => Err(Denied::Revoked(member.id).into()),
@@ -134,6 +134,7 @@ impl<F: AccountFacts> Plan<'_, F> {
             device: asker.id,
             signed_in: self.facts.login_of(&asker.account)?.is_some(),
             devices: membership::told(asker.id, members),
+            chain: asker.chain,
             link_code: None,
             changed: false,
         })
@@ -241,7 +242,7 @@ impl<F: AccountFacts> Plan<'_, F> {
         let feed = self.facts.feed_length(account)?;
         self.revoke(member.id, account, Some(key.id()))?;
         members.retain(|one| one.id != member.id);
-        let successor = Member { id: key.id(), enrolled_at: self.now, sequence: 0, ..member };
+        let successor = Member { id: key.id(), enrolled_at: self.now, chain: None, ..member };
         members.push(successor.clone());
         let told = self.told(&successor, members)?;
         self.changes.membership.feeds.push((successor.account.clone(), feed));
@@ -281,7 +282,7 @@ impl<F: AccountFacts> Plan<'_, F> {
             from: from.clone(),
             to: to.clone(),
             place: i64::try_from(arrivals.moves).unwrap_or(i64::MAX).saturating_add(1),
-            sequence: member.sequence,
+            sequence: membership::sequence(member.chain),
             closing,
             code,
             at: self.now,

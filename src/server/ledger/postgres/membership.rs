@@ -23,7 +23,7 @@ use crate::protocol::{AccountId, GameId, KeyId, OrderId, Sha256, Token, UnixSeco
 use crate::server::signing::Signer;
 
 /// The columns of a member.
-const MEMBER: &str = "id, account, place, name, created_at, frozen_at, revoked_at, replaced_by, sequence";
+const MEMBER: &str = "id, account, place, name, created_at, frozen_at, revoked_at, replaced_by, sequence, chain_head";
 
 statements! {
     member = format!("SELECT {MEMBER} FROM devices WHERE id = $1");
@@ -156,7 +156,7 @@ fn member_of(row: &Row) -> Result<Member, LedgerError> {
         frozen_at: row.try_get(5)?,
         revoked_at: row.try_get(6)?,
         replaced_by: optional(7)?.map(values::parsed).transpose()?,
-        sequence: values::count(row.try_get(8)?)?,
+        chain: values::chain(row.try_get(8)?, digest(row, 9)?)?,
     })
 }
 

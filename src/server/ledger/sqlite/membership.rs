@@ -16,7 +16,7 @@ use super::{reading, writing};
 use crate::protocol::{AccountId, KeyId, OrderId, Sha256, Token};
 
 /// The columns of a member.
-const MEMBER: &str = "id, account, place, name, created_at, frozen_at, revoked_at, replaced_by, sequence";
+const MEMBER: &str = "id, account, place, name, created_at, frozen_at, revoked_at, replaced_by, sequence, chain_head";
 
 fn member_of(row: &Row<'_>) -> Result<Member, LedgerError> {
     let optional = |column: usize| row.get::<_, Option<String>>(column);
@@ -29,7 +29,7 @@ fn member_of(row: &Row<'_>) -> Result<Member, LedgerError> {
         frozen_at: row.get(5)?,
         revoked_at: row.get(6)?,
         replaced_by: optional(7)?.as_deref().map(values::parsed).transpose()?,
-        sequence: values::count(row.get(8)?)?,
+        chain: values::chain(row.get(8)?, row.get(9)?)?,
     })
 }
 

@@ -66,7 +66,7 @@ fn order_that_was_signed_for_the_account_before_is_never_settled(desk: &mut Desk
     desk.settle(std::slice::from_ref(&settled));
     let late = device.order("shield", 1);
     let late = verified(device, &late);
-    desk.join(device, &host);
+    assert_eq!(desk.join(device, &host).chain, Some(head(&settled)), "what comes next follows it");
     assert_eq!(desk.settle(&[settled.clone(), late.clone()]), [Outcome::WrongAccount, Outcome::WrongAccount]);
     let place = Place { device: device.id(), account: device.id().guest_account(), cursor: 0 };
     let heard = desk.ledger.standings(&[place]);
