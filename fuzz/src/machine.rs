@@ -371,6 +371,7 @@ impl World {
         while let Some(input) = inputs.pop() {
             self.ticks += 1;
             self.elapsed += Duration::from_secs(1);
+            self.machine.told();
             let outputs = self.machine.handle(input, self.tick());
             // It is told last, but everything else rests on it.
             let mut clocks = outputs.iter().filter_map(|output| match output {

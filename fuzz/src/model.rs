@@ -186,7 +186,7 @@ impl Kind {
             Self::Response => {
                 &[("chain", is_chain_head), ("allowances", is_list_of_texts), ("consumed_sequence", is_unsigned)]
             }
-            Self::Answer => &[("link_code", is_issued_link_code)],
+            Self::Answer => &[("chain", is_chain_head), ("link_code", is_issued_link_code)],
             Self::Proof | Self::Allowance | Self::Consumption | Self::Question | Self::Keys => &[],
         }
     }
