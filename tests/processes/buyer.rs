@@ -161,6 +161,8 @@ impl Game {
                 state.available = available(&snapshot.wallet);
                 state.snapshot = Some(*snapshot);
             }
+            // It is about to make the key, and this one opens in a moment.
+            Update::OpenFailed(trouble) if trouble.contains("another copy of the game is running") => {}
             Update::OpenFailed(trouble) => panic!("{trouble}"),
             Update::Order(order) => {
                 match order.state {

@@ -182,7 +182,8 @@ fn wait_until_open(process: &Process, said: &[String]) -> Vec<String> {
     let is_open = |line: &String| line == "opened" || line == "read-only";
     let mut lines = Vec::new();
     while !said.iter().chain(&lines).any(is_open) {
-        lines.push(process.hear().expect("the process runs on"));
+        let Some(line) = process.hear() else { panic!("the process has ended: {said:?}, {lines:?}") };
+        lines.push(line);
     }
     lines
 }
