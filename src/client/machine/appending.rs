@@ -366,6 +366,7 @@ impl Machine {
     pub(super) fn apply(&mut self, receipt: &ReceiptSummary) -> Option<Before> {
         let (id, feed) = (receipt.order, receipt.says.feed);
         self.withheld.remove(&id);
+        self.was_answered(id);
         if !self.is_news_for(id, feed) {
             self.count_again(receipt);
             return None;

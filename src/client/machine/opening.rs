@@ -212,7 +212,11 @@ impl Opening {
                     false => Order::verify(&token, machine.key.public(), &machine.account, &machine.settings.game),
                 };
                 // Or the key of now has signed it, which nothing that is believed has said yet to be the device's.
-                let is_ahead = |order: &Order| is_of_former_device && order.device == machine.key.id();
+                let is_signed = |order: &Order| {
+                    let game = &machine.settings.game;
+                    Order::verify(&token, machine.key.public(), &order.account, game).is_ok()
+                };
+                let is_ahead = |order: &Order| is_of_former_device && is_signed(order);
                 if matches!(&read, Err(OrderError::WrongAccount { .. })) || read.as_ref().is_ok_and(is_ahead) {
                     return self.put_aside(signed);
                 }
@@ -299,7 +303,6 @@ impl Opening {
                 }
             }
         };
-        machine.was_answered(summary.order);
         let Some(before) = machine.apply(&summary) else { return };
         // An order that is still open was not decided for good: such receipts are never sealed.
         if let Some(claims) = claims

@@ -157,17 +157,21 @@ impl Machine {
         self.membership.known = Known::new(claims);
         let was_unknown = mem::take(&mut self.membership.is_place_unknown);
         self.enrolled = true;
+        // All of them are of the device's chain, whatever becomes of them.
+        let strays = self.membership.strays.iter().filter(|stray| stray.is_of(claims));
+        let mut signed: Vec<_> = strays.map(|stray| stray.signed.clone()).collect();
         self.place_strays(claims);
         if is_joined || is_replaced || was_unknown {
-            self.follow_from(claims.chain);
+            signed.extend(self.orders.unanswered().map(|(_, signed)| signed.clone()));
+            self.follow_from(claims.chain, &signed);
         }
         self.mark_revoked();
     }
 
-    /// The next order follows the last one that the server has settled, or what is to be sent after it.
-    fn follow_from(&mut self, settled: Option<ChainHead>) {
+    /// The next order follows the last one that the server has settled, or what was signed after it, in its order.
+    fn follow_from(&mut self, settled: Option<ChainHead>, signed: &[Signed]) {
         let mut chain = if seeded(Bug::FollowLeft) { self.chain } else { settled.or(self.chain) };
-        for (_, signed) in self.orders.unanswered() {
+        for signed in signed {
             let token = signed.token();
             if let Ok(order) = envelope::claims_of_stored::<Order>(&token)
                 && (order.sequence, order.previous) == next_in(chain)
@@ -317,6 +321,7 @@ impl Machine {
 
     /// The feed was read to its end: what is not in it of the orders that were put aside never will be.
     pub(in crate::client::machine) fn forget_former_orders(&mut self) {
+        self.take_back_own();
         if self.membership.former_orders.is_empty() {
             return;
         }
@@ -334,6 +339,27 @@ impl Machine {
         self.membership.strays.clear();
         if seeded(Bug::ForgetLeftUntold) {
             self.told();
+        }
+    }
+
+    /// Of the orders that were put aside those are to be sent that are of this very device for this very account: the server
+    /// has answered it as that.
+    fn take_back_own(&mut self) {
+        let is_own = |stray: &Stray, machine: &Self| {
+            stray.order.device == machine.device && stray.order.account == machine.account
+        };
+        let (own, others): (Vec<_>, Vec<_>) =
+            mem::take(&mut self.membership.strays).into_iter().partition(|stray| is_own(stray, self));
+        self.membership.strays = others;
+        for Stray { order, signed, .. } in &own {
+            self.not_put_aside(order.id);
+            let (sha256, allowance) = (signed.token().sha256(), order.allowance.map(|allowance| allowance.id));
+            self.open_order(PlacedOrder::signed(order.clone()), sha256, Some(signed.clone()), None, allowance);
+        }
+        if !own.is_empty() {
+            self.sync_wanted = true;
+            let signed: Vec<_> = own.into_iter().map(|stray| stray.signed).collect();
+            self.follow_from(None, &signed);
         }
     }
 

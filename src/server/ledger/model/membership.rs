@@ -356,7 +356,7 @@ impl ModelLedger {
             device,
             signed_in: self.members.login_of(&account).is_some(),
             devices: membership::told(device, self.members_of(&account)),
-            chain: self.devices.get(&device).and_then(|found| found.chain),
+            chain: self.member(device).filter(|member| !member.is_revoked()).and_then(|member| member.chain),
             account,
             link_code: None,
             changed: false,

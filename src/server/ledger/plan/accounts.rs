@@ -134,7 +134,7 @@ impl<F: AccountFacts> Plan<'_, F> {
             device: asker.id,
             signed_in: self.facts.login_of(&asker.account)?.is_some(),
             devices: membership::told(asker.id, members),
-            chain: asker.chain,
+            chain: asker.chain.filter(|_| !asker.is_revoked()),
             link_code: None,
             changed: false,
         })
