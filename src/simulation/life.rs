@@ -1,6 +1,7 @@
 //! A client's life: what it is asked to do, what it told the game, and whether that is still true after whatever
 //! happened.
 
+mod damage;
 mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -214,40 +215,11 @@ impl Life {
         self.open();
     }
 
-    /// What was said of items used up may be lost with damage: then they are back.
-    pub(super) fn used_up_may_be_back(&mut self) {
-        self.told.used_before = 0;
-        self.told.used.clear();
-    }
-
     /// What another page of the same player was told is true here, too.
     pub(super) fn has_also_heard(&mut self, other: &Told) {
         self.told.asked.extend(other.asked.clone());
         self.told.queued.extend(&other.queued);
         self.told.not_saved.extend(&other.not_saved);
-    }
-
-    /// Of the orders that the server has not heard of, given in their order, damage took those that are not there any
-    /// more. The server declines those that come after one of them. Says how many were lost, and how many are declined.
-    pub(super) fn damage_took(&mut self, unsent: &[OrderId]) -> (u64, u64) {
-        let is_lost = |order: &&OrderId| !self.orders.contains_key(order);
-        let lost: BTreeSet<OrderId> = unsent.iter().filter(is_lost).copied().collect();
-        let after = unsent.iter().skip_while(|order| !lost.contains(order)).filter(|order| !lost.contains(order));
-        self.told.unfollowed = after.copied().collect();
-        let Told { queued, unfollowed, .. } = &mut self.told;
-        queued.retain(|order| !lost.contains(order) && !unfollowed.contains(order));
-        (lost.len() as u64, unfollowed.len() as u64)
-    }
-
-    /// Buys something after damage, before anything is heard of the server. Where damage has taken what it is to follow, the
-    /// server may decline it.
-    pub(super) fn buy_after_damage(&mut self, may_be_declined: bool) {
-        let before = self.told.queued.clone();
-        self.buy(1);
-        let new = |order: &&OrderId| may_be_declined && !before.contains(*order);
-        self.told.doubtful = self.told.queued.iter().filter(new).copied().collect();
-        let Told { queued, doubtful, .. } = &mut self.told;
-        queued.retain(|order| !doubtful.contains(order));
     }
 
     /// What has become of an order, as far as the game was told.

@@ -283,14 +283,18 @@ impl Machine {
 
     /// Orders that were written again for the account of now are to be sent. All others are for another for good.
     fn place_strays(&mut self, claims: &AccountResponse) {
-        for Stray { order, signed, .. } in mem::take(&mut self.membership.strays)
-            .into_iter()
-            .filter(|stray| stray.is_written_again && stray.is_of(claims))
-        {
-            self.not_put_aside(order.id);
-            let allowance = order.allowance.map(|allowance| allowance.id);
-            self.open_order(PlacedOrder::signed(order), signed.token().sha256(), Some(signed), None, allowance);
+        for stray in mem::take(&mut self.membership.strays) {
+            if stray.is_written_again && stray.is_of(claims) {
+                self.open_stray(stray);
+            }
         }
+    }
+
+    /// An order that was put aside is to be sent after all.
+    fn open_stray(&mut self, Stray { order, signed, .. }: Stray) {
+        self.not_put_aside(order.id);
+        let (sha256, allowance) = (signed.token().sha256(), order.allowance.map(|allowance| allowance.id));
+        self.open_order(PlacedOrder::signed(order), sha256, Some(signed), None, allowance);
     }
 
     /// An order is among those that are to be sent, whatever was said of it before.
@@ -345,22 +349,17 @@ impl Machine {
     /// Of the orders that were put aside those are to be sent that are of this very device for this very account: the server
     /// has answered it as that.
     fn take_back_own(&mut self) {
-        let is_own = |stray: &Stray, machine: &Self| {
-            stray.order.device == machine.device && stray.order.account == machine.account
-        };
-        let (own, others): (Vec<_>, Vec<_>) =
-            mem::take(&mut self.membership.strays).into_iter().partition(|stray| is_own(stray, self));
+        let is_own = |stray: &Stray| stray.order.device == self.device && stray.order.account == self.account;
+        let strays = mem::take(&mut self.membership.strays);
+        let (own, others): (Vec<_>, Vec<_>) = strays.into_iter().partition(is_own);
         self.membership.strays = others;
-        for Stray { order, signed, .. } in &own {
-            self.not_put_aside(order.id);
-            let (sha256, allowance) = (signed.token().sha256(), order.allowance.map(|allowance| allowance.id));
-            self.open_order(PlacedOrder::signed(order.clone()), sha256, Some(signed.clone()), None, allowance);
+        if own.is_empty() {
+            return;
         }
-        if !own.is_empty() {
-            self.sync_wanted = true;
-            let signed: Vec<_> = own.into_iter().map(|stray| stray.signed).collect();
-            self.follow_from(None, &signed);
-        }
+        let signed: Vec<_> = own.iter().map(|stray| stray.signed.clone()).collect();
+        own.into_iter().for_each(|stray| self.open_stray(stray));
+        self.follow_from(None, &signed);
+        self.sync_wanted = true;
     }
 
     /// The game has heard everything that it was told: what has come to nothing need not be told again at the next start.
