@@ -94,7 +94,7 @@ export class World {
 
   /** Lists the files of the page anew. */
   async stamp() {
-    await run(PAGE, ["stamp", this.site, "--server", this.server, "--key", this.key]);
+    await run(PAGE, ["stamp", this.site, "--server", this.server, `--key=${this.key}`]);
   }
 
   /** Puts up another version of the page, with this title. */
