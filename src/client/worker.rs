@@ -134,8 +134,9 @@ fn is_kept_until_heard(update: &Update) -> bool {
 struct ToGame {
     outbox: UnboundedSender<Vec<Update>>,
     news: Arc<AtomicBool>,
-    /// How often the game was told something, and at which of these times something last that is kept until then.
+    /// How often the game was told something.
     told: Cell<u64>,
+    /// Which of these times was the last with something in it that is kept until the game has heard it.
     kept: Cell<u64>,
     /// How often it has taken what it was told.
     heard: Arc<AtomicU64>,
