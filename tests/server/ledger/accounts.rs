@@ -151,10 +151,12 @@ fn revoked_device_buys_nothing_and_hears_nothing_for_ever(desk: &mut Desk, devic
 fn device_that_revokes_itself_is_answered_alike_again(desk: &mut Desk, device: &mut Device) {
     let mut second = desk.newcomer();
     desk.join(&mut second, device);
+    assert_eq!(desk.buy(&mut second, "shield", 1).1.status, Status::Granted);
     for _ in 0..2 {
         let told = desk.ask(&second, AccountChange::RevokeDevice(second.id())).expect("revokes");
         assert_eq!(ids(&told), [second.id()]);
         assert!(told.devices[0].revoked);
+        assert_eq!(told.chain, None, "nothing of it follows anything");
     }
     let stranger = desk.newcomer();
     let denied = Err(Denied::NotYourDevice(stranger.id()));

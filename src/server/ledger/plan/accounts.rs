@@ -127,14 +127,15 @@ impl<F: AccountFacts> Plan<'_, F> {
         self.told(member, members)
     }
 
-    /// What a device is told of its account with these members.
+    /// What a device is told of its account with these members, of which it is one, as they are from now on.
     fn told(&mut self, asker: &Member, members: Vec<Member>) -> Managed {
+        let live = members.iter().find(|member| member.id == asker.id && !member.is_revoked());
         Ok(Membership {
             account: asker.account.clone(),
             device: asker.id,
             signed_in: self.facts.login_of(&asker.account)?.is_some(),
+            chain: live.and_then(|member| member.chain),
             devices: membership::told(asker.id, members),
-            chain: asker.chain.filter(|_| !asker.is_revoked()),
             link_code: None,
             changed: false,
         })
