@@ -177,23 +177,29 @@ fn expected(bytes: &[u8]) -> Option<(Vec<Record>, Found)> {
     Some((records, Found { version, end, last_append, is_unfinished, torn, torn_records, damage, unreadable }))
 }
 
-/// The place in the feed that a record says.
+/// The place in the feed that a record says: in that of another account, perhaps, it is the beginning.
 fn cursor(record: &Record) -> Option<u64> {
     match record {
         Record::Synced(synced) => Some(synced.cursor),
         Record::Counted(counted) => Some(counted.feed),
+        Record::Account(_) => Some(0),
         _ => None,
     }
 }
 
-/// What a sync said besides its receipts vouches for some that may be gone, so the place in the feed is that of before.
-fn after_damage(frames: Vec<Frame>, cursor: u64) -> Vec<Record> {
-    let kept = |frame: Frame| match frame.record {
-        Record::Synced(synced) => Some(Record::Synced(Synced { cursor, ..synced })),
+/// What a sync said besides its receipts vouches for some that may be gone, so the place in the feed is that of before;
+/// unless an account was joined since.
+fn after_damage(frames: Vec<Frame>, before: u64) -> Vec<Record> {
+    let joined = frames.iter().position(|frame| matches!(frame.record, Record::Account(_)));
+    let kept = |(place, frame): (usize, Frame)| match frame.record {
+        Record::Synced(synced) => {
+            let cursor = if joined.is_some_and(|joined| joined < place) { 0 } else { before };
+            Some(Record::Synced(Synced { cursor, ..synced }))
+        }
         Record::Counted(_) => None,
         record => Some(record),
     };
-    frames.into_iter().filter_map(kept).collect()
+    frames.into_iter().enumerate().filter_map(kept).collect()
 }
 
 fn check(bytes: &[u8]) {
