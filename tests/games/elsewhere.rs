@@ -1,6 +1,6 @@
 //! What was bought, paid or given back elsewhere, noticed by games that are running.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bevy::prelude::*;
 use bevy_iap::client::{Connection, OrderState};
@@ -42,9 +42,19 @@ fn listen(
     told.wallets.extend(wallets.read().flat_map(|news| &news.wallet).map(|balance| balance.available.to_string()));
 }
 
-/// A game that is running, asks for news now and then, and has heard all there is so far.
-fn play(shop: &Shop, save: &str) -> Game {
-    let mut game = shop.play_with(IapPlugin { poll: Duration::from_millis(50), ..shop.plugin(save) });
+/// A game that asks for news now and then.
+fn polling(shop: &Shop, save: &str) -> Game {
+    play(shop, IapPlugin { listen: false, poll: Duration::from_millis(50), ..shop.plugin(save) })
+}
+
+/// A game whose requests the server holds until there is news.
+fn listening(shop: &Shop, save: &str) -> Game {
+    play(shop, IapPlugin { listen: true, poll: Duration::from_secs(3_600), ..shop.plugin(save) })
+}
+
+/// A game that is running, and has heard all there is so far.
+fn play(shop: &Shop, plugin: IapPlugin) -> Game {
+    let mut game = shop.play_with(plugin);
     game.until("it is online", |store| *store.connection() == Connection::Online);
     game.app.init_resource::<Told>().add_systems(Update, listen);
     game.app.update();
@@ -63,7 +73,7 @@ fn pp17_what_another_machine_bought_is_noticed_by_a_game_that_is_running() {
     let shop = Shop::open("1.00EUR");
     shop.play("first").buy_until("shield", OrderState::Granted);
     shop.copy("first", "second");
-    let (mut running, mut other) = (play(&shop, "first"), play(&shop, "second"));
+    let (mut running, mut other) = (polling(&shop, "first"), polling(&shop, "second"));
     assert!(!running.store().owns("double_jump"));
 
     let jump = other.buy_until("double_jump", OrderState::Granted);
@@ -92,7 +102,7 @@ fn pp17_what_another_machine_bought_is_noticed_by_a_game_that_is_running() {
 
     // Who was not there at the time hears it at the next start.
     shop.copy("first", "third");
-    let mut latest = play(&shop, "second");
+    let mut latest = polling(&shop, "second");
     latest.buy_until("day_pass", OrderState::Granted);
     drop(latest);
     let mut third = shop.play("third");
@@ -102,9 +112,27 @@ fn pp17_what_another_machine_bought_is_noticed_by_a_game_that_is_running() {
 }
 
 #[test]
+fn pp17_what_happens_elsewhere_is_heard_by_a_game_that_listens_before_the_server_would_let_it_ask_again() {
+    let shop = Shop::open("1.00EUR");
+    shop.play("first").buy_until("shield", OrderState::Granted);
+    shop.copy("first", "second");
+    let (mut running, mut other) = (listening(&shop, "first"), listening(&shop, "second"));
+    let begun = Instant::now();
+    let jump = other.buy_until("double_jump", OrderState::Granted);
+    running.until("it notices", |store| store.owns("double_jump"));
+    shop.server().refund(jump).expect("refunded");
+    for game in [&mut running, &mut other] {
+        game.until("it notices that too", |store| !store.owns("double_jump"));
+    }
+    // A request is held for 25 seconds where there is no news.
+    assert!(begun.elapsed() < Duration::from_secs(20), "after {:?}", begun.elapsed());
+    shop.audit();
+}
+
+#[test]
 fn pp17_money_that_was_paid_elsewhere_is_noticed_and_can_be_spent() {
     let shop = Shop::open("0.01EUR");
-    let mut game = play(&shop, "save");
+    let mut game = polling(&shop, "save");
     let declined = game.buy_until("double_jump", OrderState::Declined);
     told(&mut game);
     let account = game.store().account().expect("open").clone();

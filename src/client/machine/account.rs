@@ -12,7 +12,7 @@ mod waiting;
 
 use std::time::Duration;
 
-pub(super) use membership::{Doubt, Membership, next_in};
+pub(super) use membership::{Doubt, Membership, Stray, next_in};
 use waiting::Failure;
 
 use super::syncing::{Link, not_believed};

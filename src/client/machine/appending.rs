@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::account::{Learned, next_in};
+use super::account::{Learned, Stray, next_in};
 use super::allowance::Spending;
 use super::consuming::Pending;
 use super::not_saved::not_saved;
@@ -44,6 +44,9 @@ pub(super) struct Answered {
     pub(super) consumptions: Vec<(ConsumptionReceipt, Token)>,
     /// An allowance that is new.
     pub(super) allowance: Option<Spending>,
+    /// Orders that are to be sent, as the answer is for the device and the account that they name, and that nothing in the
+    /// journal has said to be of now.
+    pub(super) own: Vec<Stray>,
     pub(super) synced: Synced,
     /// Whether the feed goes on.
     pub(super) more: bool,
@@ -182,9 +185,11 @@ impl Machine {
                 }
             }
             Waiting::Receipts(answered) => {
-                let Answered { keys, receipts, consumptions, allowance, synced, .. } = &*answered;
+                let Answered { keys, receipts, consumptions, allowance, own, synced, .. } = &*answered;
                 // Before the receipts, which it may vouch for.
                 batch.records.extend(keys.clone().map(Record::Keys));
+                batch.records.extend(own.iter().map(|stray| Record::Order(stray.signed().clone())));
+                batch.chain = own.last().map_or(batch.chain, |stray| Some(stray.head()));
                 batch.chain = synced.follow.map_or(batch.chain, |follow| follow.last);
                 let sealed = receipts.iter().map(|it| self.seal_receipt(&it.claims, &it.token));
                 if synced.cursor < self.cursor {
@@ -325,7 +330,7 @@ impl Machine {
     }
 
     fn settle(&mut self, answered: Answered, outputs: &mut Vec<Output>) {
-        let Answered { keys, receipts, consumptions, synced, more, .. } = answered;
+        let Answered { keys, receipts, consumptions, own, synced, more, .. } = answered;
         if keys.is_some() {
             self.keys_saved = self.keys.number();
         }
@@ -333,6 +338,7 @@ impl Machine {
             self.begin_counting_again();
         }
         self.receipts += receipts.len() as u64;
+        own.into_iter().for_each(|stray| self.open_stray(stray));
         consumptions.iter().for_each(|(receipt, _)| self.take_consumption_receipt(receipt));
         for receipt in receipts {
             let claims = &receipt.claims;
@@ -366,7 +372,7 @@ impl Machine {
     pub(super) fn apply(&mut self, receipt: &ReceiptSummary) -> Option<Before> {
         let (id, feed) = (receipt.order, receipt.says.feed);
         self.withheld.remove(&id);
-        self.was_answered(id);
+        self.not_put_aside(id);
         if !self.is_news_for(id, feed) {
             self.count_again(receipt);
             return None;

@@ -172,6 +172,8 @@ impl Opening {
             Record::Consumption(_) if seeded(Bug::ForgetConsumed) => {}
             Record::Consumption(token) => machine.replay_consumption(token),
             Record::ConsumptionReceipt(token) => machine.replay_consumption_receipt(&token),
+            // Of the account that is not believed.
+            Record::Counted(_) if self.account_trouble.is_some() => {}
             Record::Counted(counted) => machine.take_counted(counted),
             Record::Synced(synced) if self.account_trouble.is_some() => machine.server_time = synced.server_time,
             Record::Synced(synced) => {
@@ -234,6 +236,7 @@ impl Opening {
             }
         };
         let Summary { sha256, order: id, says } = summary;
+        machine.not_put_aside(id);
         machine.follow_order(id, ChainHead { sequence: says.sequence, order_sha256: sha256 });
         if machine.settled.contains_key(&id) {
             return;
@@ -250,7 +253,6 @@ impl Opening {
             placed_at: says.issued_at,
         };
         let unanswered = (!seeded(Bug::ForgetUnanswered)).then_some(signed);
-        machine.not_put_aside(id);
         machine.open_order(order, sha256, unanswered, None, None);
         self.torn = Some(id);
     }
@@ -427,7 +429,7 @@ impl Machine {
         let nameless = || OrderId(*token.sha256().0.first_chunk().unwrap_or(&[0; 16]));
         self.withheld.insert(claims.as_ref().map_or_else(|_| nameless(), |claims| claims.order));
         let Ok(claims) = claims else { return trouble };
-        self.was_answered(claims.order);
+        self.not_put_aside(claims.order);
         if let Some(open) = self.orders.get_mut(claims.order) {
             open.unanswered = None;
             open.order.state = OrderState::Unverified;
@@ -443,7 +445,7 @@ impl Machine {
     /// An order was answered in another account, as a receipt says that is not one of this account.
     fn was_answered_by(&mut self, receipt: &Token) {
         if let Ok(claims) = envelope::claims_of_stored::<Receipt>(receipt) {
-            self.was_answered(claims.order);
+            self.not_put_aside(claims.order);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::account::Question;
+use super::account::{Question, Stray};
 use super::appending::Answered;
 use super::{CLOCK_TOLERANCE, Machine, OrderState, Output, ServerClock, Settings, SignedReceipt, Tick, Waiting};
 use crate::client::record::{Follow, Synced};
@@ -233,7 +233,9 @@ impl Machine {
         let meaning = self.appending.iter().flat_map(|appending| &appending.meaning);
         let signing = meaning.into_iter().any(|it| matches!(it, Waiting::SignedOrder { .. }));
         let is_off_chain = broken || behind || left;
-        let nothing_is_left = all_answered && !signing;
+        let is_answered = |stray: &&Stray| receipts.iter().any(|it| it.claims.order == stray.id());
+        let own: Vec<_> = self.own_strays().filter(|stray| !is_answered(stray)).cloned().collect();
+        let nothing_is_left = all_answered && !signing && own.is_empty();
         let follows = is_off_chain && nothing_is_left && !seeded(Bug::NeverFollow);
         let follow = follows.then_some(Follow { last: answer.chain });
         let consumed_sequence = Some(answer.consumed_sequence).filter(|last| *last > self.consumptions.last);
@@ -251,7 +253,7 @@ impl Machine {
         let is_known = self.allowance.is_some() || nothing_is_left;
         let may_spend = is_known && (!is_off_chain || follow.is_some());
         let allowance = self.new_allowance(&answer.allowances)?.filter(|_| may_spend);
-        Ok(Answered { keys, receipts, consumptions, allowance, synced, more: answer.more })
+        Ok(Answered { keys, receipts, consumptions, allowance, own, synced, more: answer.more })
     }
 
     /// The signed text of an answer; a list of keys before it is taken.
@@ -284,12 +286,13 @@ impl Machine {
 
     /// Whether an answer says anything that the journal does not: most polls bring nothing, and must cost no disk.
     fn is_news(&self, answered: &Answered) -> bool {
-        let Answered { keys, receipts, consumptions, allowance, synced, more } = answered;
+        let Answered { keys, receipts, consumptions, allowance, own, synced, more } = answered;
         let same = synced.cursor == self.cursor && synced.wallet == self.wallet && synced.follow.is_none();
         keys.is_some()
             || allowance.is_some()
             || !receipts.is_empty()
             || !consumptions.is_empty()
+            || !own.is_empty()
             || synced.consumed_sequence.is_some()
             || !same
             || *more

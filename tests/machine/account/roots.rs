@@ -11,6 +11,7 @@ use bevy_iap::protocol::{
 use super::{
     account_records, answer, answer_with, ask, ask_after_a_sync, code, entry, joins_other, other_account, question,
 };
+use crate::allowance::{allowance, give};
 use crate::world::{SERVER_TIME, World, game, order_id};
 
 /// A list of the keys of `servers`, which the last of them signs.
@@ -125,12 +126,16 @@ fn order_of_a_key_that_nothing_believed_says_to_be_the_devices_is_sent_once_the_
     }
 }
 
-/// The next start of a version with other roots, with an order of a key of which nothing that is believed says that it took
-/// the device's place; what was asked about that is lost, and the sync after it is under way.
-fn asked_in_vain(change: impl FnOnce(&mut World)) -> (World, Token) {
+/// A device that has ordered something with another key than its first.
+fn bought_with_another_key() -> World {
     let mut world = with_another_key(World::new(OfflineGrants::Wait));
     world.buy(1, "shield");
-    change(&mut world);
+    world
+}
+
+/// The next start of a version with other roots, with an order of a key of which nothing that is believed says that it took
+/// the device's place; what was asked about that is lost, and the sync after it is under way.
+fn asked_in_vain(world: World) -> (World, Token) {
     let (mut world, list) = update(world);
     assert_eq!(question(&world).ask, AccountAsk::Show);
     world.input(Input::NotAnswered("the network is gone".to_owned()));
@@ -141,7 +146,7 @@ fn asked_in_vain(change: impl FnOnce(&mut World)) -> (World, Token) {
 
 #[test]
 fn order_of_a_key_that_the_server_answers_a_sync_of_is_sent_and_nothing_else_takes_its_place() {
-    let (mut world, _) = asked_in_vain(|_| {});
+    let (mut world, _) = asked_in_vain(bought_with_another_key());
     world.answer(&[]);
     assert_eq!(world.sync_request().orders.len(), 1);
     world.buy(2, "shield");
@@ -151,8 +156,88 @@ fn order_of_a_key_that_the_server_answers_a_sync_of_is_sent_and_nothing_else_tak
 }
 
 #[test]
+fn order_of_a_key_that_the_server_answers_a_sync_of_keeps_its_place_where_the_feed_has_more_pages() {
+    let (mut world, _) = asked_in_vain(bought_with_another_key());
+    page(&mut world, &[], 0, true);
+    world.buy(2, "shield");
+    assert_eq!((world.last_order().sequence, world.sync_request().orders.len()), (2, 1));
+    page(&mut world, &[], 0, false);
+    assert_eq!(world.sync_request().orders.len(), 2);
+}
+
+#[test]
+fn order_of_a_key_that_the_server_answers_a_sync_of_is_sent_before_what_follows_it_also_after_a_restart() {
+    for is_answered in [false, true] {
+        let world = bought_with_another_key();
+        let first = world.last_order_token().sha256();
+        let (mut world, list) = asked_in_vain(world);
+        let (device, account) = (world.key.id(), world.machine.account().clone());
+        world.answer(&[]);
+        let mut world = world.restart();
+        world.input(Input::NotAnswered("the network is gone".to_owned()));
+        world.wait();
+        assert_eq!(world.sync_request().orders.iter().map(Token::sha256).collect::<Vec<_>>(), [first]);
+        page(&mut world, &[], 0, true);
+        world.buy(2, "shield");
+        let second = world.last_order_token().sha256();
+        assert_eq!(world.last_order().previous, Some(first));
+        let mut world = world.restart();
+        if is_answered {
+            answer_with_list(&mut world, &list, |answer| {
+                answer.account = account.clone();
+                (answer.device, answer.devices) = (device, vec![entry(device)]);
+            });
+        } else {
+            world.input(Input::NotAnswered("the network is gone".to_owned()));
+            world.wait();
+        }
+        let sent: Vec<_> = world.sync_request().orders.iter().map(Token::sha256).collect();
+        assert_eq!(sent, [first, second], "answered: {is_answered}");
+    }
+}
+
+#[test]
+fn what_an_order_of_a_key_has_spent_is_not_spent_again_where_a_sync_says_that_the_key_is_the_devices() {
+    let mut world = with_another_key(World::new(OfflineGrants::Allowance));
+    let own = allowance(&world, 1, |_| {});
+    give(&mut world, own);
+    world.buy(1, "shield");
+    assert_eq!(world.last_order().allowance.map(|spent| spent.orders), Some(1));
+    let (mut world, _) = asked_in_vain(world);
+    let again = allowance(&world, 1, |_| {});
+    give(&mut world, again);
+    world.buy(2, "shield");
+    assert_eq!((world.last_order().sequence, world.last_order().allowance), (2, None));
+    world.answer(&[(1, Status::Granted), (2, Status::Granted)]);
+    assert_eq!(world.left("shield"), 2);
+}
+
+#[test]
+fn what_was_used_up_stays_so_where_the_word_of_an_account_that_was_joined_later_is_not_believed() {
+    let mut world = World::new(OfflineGrants::Wait);
+    [1, 2].into_iter().for_each(|number| world.buy(number, "shield"));
+    world.answer(&[(1, Status::Granted), (2, Status::Granted)]);
+    world.consume(9, "shield", 1);
+    let used = world.consumption_receipt(9, 3, |_| {});
+    world.input(Input::SyncNow);
+    page(&mut world, &[&used], 3, false);
+    assert_eq!(world.left("shield"), 1);
+    let first = world.server.clone();
+    let (mut world, list) = update(world);
+    world.input(Input::NotAnswered("the network is gone".to_owned()));
+    ask(&mut world, AccountWish::Devices);
+    world.wait();
+    answer_with_list(&mut world, &list, joins_other);
+    assert_eq!((world.machine.account(), world.left("shield")), (&other_account(), 0));
+    // The version of before again, which knows nothing of that list.
+    world.server = first;
+    let world = world.restart();
+    assert_eq!((world.machine.account() == &other_account(), world.left("shield")), (false, 1));
+}
+
+#[test]
 fn order_that_was_answered_before_the_server_said_whose_it_is_counts_once() {
-    let (mut world, list) = asked_in_vain(|_| {});
+    let (mut world, list) = asked_in_vain(bought_with_another_key());
     let (device, account) = (world.key.id(), world.machine.account().clone());
     let receipt = world.receipt_with(1, |_| {}, &world.server);
     ask(&mut world, AccountWish::Devices);
@@ -168,10 +253,10 @@ fn order_that_was_answered_before_the_server_said_whose_it_is_counts_once() {
 
 #[test]
 fn order_that_only_says_that_it_is_of_the_key_of_now_is_never_sent() {
-    let (mut world, _) = asked_in_vain(|world| {
-        let forged = Order { id: order_id(2), ..world.last_order() }.sign(&SecretKey::from_seed(&[66; 32]));
-        world.records.push(Record::Order(forged.expect("signs").into()));
-    });
+    let mut world = bought_with_another_key();
+    let forged = Order { id: order_id(2), ..world.last_order() }.sign(&SecretKey::from_seed(&[66; 32]));
+    world.records.push(Record::Order(forged.expect("signs").into()));
+    let (mut world, _) = asked_in_vain(world);
     world.answer(&[]);
     assert_eq!(world.sync_request().orders.len(), 1, "the one that it has signed");
 }

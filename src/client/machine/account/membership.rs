@@ -37,10 +37,10 @@ pub(in crate::client::machine) struct Membership {
     former_devices: BTreeSet<KeyId>,
     /// Orders that were signed for another account, or by another key, and that nothing has answered. They are not sent.
     former_orders: Vec<PlacedOrder>,
-    /// Those that were told to have come to nothing, and that stay in the journal until the game has heard it.
-    ended_orders: Vec<OrderId>,
     /// Those of them that are for an account of which the journal has said nothing yet.
     strays: Vec<Stray>,
+    /// Those that were told to have come to nothing, and that stay in the journal until the game has heard it.
+    ended_orders: Vec<OrderId>,
     /// The key that is to take the place of the device's.
     pub(in crate::client::machine) next_key: Option<SecretKey>,
     /// Whether the server has said that it does not know that key.
@@ -65,10 +65,10 @@ struct Known {
 }
 
 /// An order of this device for an account of which the journal has said nothing yet: where damage took the word of it, it
-/// may be the account of now. When the server says that it is, the order is written once more with that answer: then, and
-/// only then, it is to be sent.
+/// may be the account of now; or with a key of which the journal has not said that it is the device's. When the server says
+/// that it is, the order is written once more with that answer: then, and only then, it is to be sent.
 #[derive(Clone, Debug)]
-struct Stray {
+pub(in crate::client::machine) struct Stray {
     order: Order,
     signed: Signed,
     is_written_again: bool,
@@ -94,6 +94,19 @@ impl Known {
 }
 
 impl Stray {
+    pub(in crate::client::machine) fn id(&self) -> OrderId {
+        self.order.id
+    }
+
+    /// What follows it in the chain.
+    pub(in crate::client::machine) fn head(&self) -> ChainHead {
+        ChainHead { sequence: self.order.sequence, order_sha256: self.signed.token().sha256() }
+    }
+
+    pub(in crate::client::machine) fn signed(&self) -> &Signed {
+        &self.signed
+    }
+
     fn is_of(&self, claims: &AccountResponse) -> bool {
         self.order.account == claims.account && self.order.device == claims.device
     }
@@ -264,12 +277,6 @@ impl Machine {
         }
     }
 
-    /// An order was answered, in whichever account.
-    pub(in crate::client::machine) fn was_answered(&mut self, id: OrderId) {
-        self.membership.strays.retain(|stray| stray.order.id != id);
-        self.not_put_aside(id);
-    }
-
     /// The orders of this device for the account of an answer of which the journal has said nothing yet.
     pub(in crate::client::machine) fn strays_of(&self, claims: &AccountResponse) -> impl Iterator<Item = &Signed> {
         self.membership.strays.iter().filter(|stray| stray.is_of(claims)).map(|stray| &stray.signed)
@@ -290,15 +297,23 @@ impl Machine {
         }
     }
 
+    /// The orders that were put aside and that are of this very device for this very account: the server's answer to a sync
+    /// says that it is.
+    pub(in crate::client::machine) fn own_strays(&self) -> impl Iterator<Item = &Stray> {
+        let is_own = |stray: &&Stray| stray.order.device == self.device && stray.order.account == self.account;
+        self.membership.strays.iter().filter(is_own)
+    }
+
     /// An order that was put aside is to be sent after all.
-    fn open_stray(&mut self, Stray { order, signed, .. }: Stray) {
+    pub(in crate::client::machine) fn open_stray(&mut self, Stray { order, signed, .. }: Stray) {
         self.not_put_aside(order.id);
         let (sha256, allowance) = (signed.token().sha256(), order.allowance.map(|allowance| allowance.id));
         self.open_order(PlacedOrder::signed(order), sha256, Some(signed), None, allowance);
     }
 
-    /// An order is among those that are to be sent, whatever was said of it before.
+    /// An order was answered, in whichever account, or is among those that are to be sent, whatever was said of it before.
     pub(in crate::client::machine) fn not_put_aside(&mut self, id: OrderId) {
+        self.membership.strays.retain(|stray| stray.order.id != id);
         self.membership.former_orders.retain(|former| former.id != id);
     }
 
@@ -325,7 +340,6 @@ impl Machine {
 
     /// The feed was read to its end: what is not in it of the orders that were put aside never will be.
     pub(in crate::client::machine) fn forget_former_orders(&mut self) {
-        self.take_back_own();
         if self.membership.former_orders.is_empty() {
             return;
         }
@@ -344,22 +358,6 @@ impl Machine {
         if seeded(Bug::ForgetLeftUntold) {
             self.told();
         }
-    }
-
-    /// Of the orders that were put aside those are to be sent that are of this very device for this very account: the server
-    /// has answered it as that.
-    fn take_back_own(&mut self) {
-        let is_own = |stray: &Stray| stray.order.device == self.device && stray.order.account == self.account;
-        let strays = mem::take(&mut self.membership.strays);
-        let (own, others): (Vec<_>, Vec<_>) = strays.into_iter().partition(is_own);
-        self.membership.strays = others;
-        if own.is_empty() {
-            return;
-        }
-        let signed: Vec<_> = own.iter().map(|stray| stray.signed.clone()).collect();
-        own.into_iter().for_each(|stray| self.open_stray(stray));
-        self.follow_from(None, &signed);
-        self.sync_wanted = true;
     }
 
     /// The game has heard everything that it was told: what has come to nothing need not be told again at the next start.

@@ -17,6 +17,7 @@ impl Opening {
                 }
                 _ => {
                     machine.change_device(identity.device);
+                    machine.enrolled = true;
                     machine.membership.is_place_unknown = true;
                 }
             }
