@@ -172,8 +172,6 @@ impl Opening {
             Record::Consumption(_) if seeded(Bug::ForgetConsumed) => {}
             Record::Consumption(token) => machine.replay_consumption(token),
             Record::ConsumptionReceipt(token) => machine.replay_consumption_receipt(&token),
-            // Of the account that is not believed.
-            Record::Counted(_) if self.account_trouble.is_some() => {}
             Record::Counted(counted) => machine.take_counted(counted),
             Record::Synced(synced) if self.account_trouble.is_some() => machine.server_time = synced.server_time,
             Record::Synced(synced) => {

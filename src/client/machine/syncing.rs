@@ -235,7 +235,9 @@ impl Machine {
         let is_off_chain = broken || behind || left;
         let is_answered = |stray: &&Stray| receipts.iter().any(|it| it.claims.order == stray.id());
         let own: Vec<_> = self.own_strays().filter(|stray| !is_answered(stray)).cloned().collect();
-        let nothing_is_left = all_answered && !signing && own.is_empty();
+        // The server is not beyond those that it has yet to be sent.
+        let is_ahead = |stray: &Stray| Some(stray.head().sequence) > answer.chain.map(|head| head.sequence);
+        let nothing_is_left = all_answered && !signing && !own.iter().any(is_ahead);
         let follows = is_off_chain && nothing_is_left && !seeded(Bug::NeverFollow);
         let follow = follows.then_some(Follow { last: answer.chain });
         let consumed_sequence = Some(answer.consumed_sequence).filter(|last| *last > self.consumptions.last);

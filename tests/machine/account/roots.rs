@@ -213,26 +213,26 @@ fn what_an_order_of_a_key_has_spent_is_not_spent_again_where_a_sync_says_that_th
 }
 
 #[test]
-fn what_was_used_up_stays_so_where_the_word_of_an_account_that_was_joined_later_is_not_believed() {
-    let mut world = World::new(OfflineGrants::Wait);
-    [1, 2].into_iter().for_each(|number| world.buy(number, "shield"));
-    world.answer(&[(1, Status::Granted), (2, Status::Granted)]);
-    world.consume(9, "shield", 1);
-    let used = world.consumption_receipt(9, 3, |_| {});
-    world.input(Input::SyncNow);
-    page(&mut world, &[&used], 3, false);
-    assert_eq!(world.left("shield"), 1);
-    let first = world.server.clone();
-    let (mut world, list) = update(world);
+fn nothing_follows_an_order_of_a_key_that_the_server_is_already_beyond() {
+    let mut world = bought_with_another_key();
+    let first = world.last_order();
+    world.buy(2, "shield");
+    let head = ChainHead { sequence: 2, order_sha256: world.last_order_token().sha256() };
+    // Damage has taken the second.
+    let is_second =
+        |record: &Record| matches!(record, Record::Order(signed) if signed.token().sha256() == head.order_sha256);
+    world.records.retain(|record| !is_second(record));
+    let (mut world, _) = asked_in_vain(world);
+    world.head = Some(head);
+    page(&mut world, &[], 0, true);
+    world.buy(3, "shield");
+    assert_eq!((first.sequence, world.last_order().sequence), (1, 3));
+    let mut world = world.restart();
     world.input(Input::NotAnswered("the network is gone".to_owned()));
-    ask(&mut world, AccountWish::Devices);
     world.wait();
-    answer_with_list(&mut world, &list, joins_other);
-    assert_eq!((world.machine.account(), world.left("shield")), (&other_account(), 0));
-    // The version of before again, which knows nothing of that list.
-    world.server = first;
-    let world = world.restart();
-    assert_eq!((world.machine.account() == &other_account(), world.left("shield")), (false, 1));
+    page(&mut world, &[], 0, false);
+    world.buy(4, "shield");
+    assert_eq!(world.last_order().sequence, 4);
 }
 
 #[test]
