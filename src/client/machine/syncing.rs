@@ -235,7 +235,7 @@ impl Machine {
         let is_off_chain = broken || behind || left;
         let is_answered = |stray: &&Stray| receipts.iter().any(|it| it.claims.order == stray.id());
         let own: Vec<_> = self.own_strays().filter(|stray| !is_answered(stray)).cloned().collect();
-        // The server is not beyond those that it has yet to be sent.
+        // The server has yet to be sent those that it is not beyond.
         let is_ahead = |stray: &Stray| Some(stray.head().sequence) > answer.chain.map(|head| head.sequence);
         let nothing_is_left = all_answered && !signing && !own.iter().any(is_ahead);
         let follows = is_off_chain && nothing_is_left && !seeded(Bug::NeverFollow);

@@ -98,7 +98,7 @@ impl Stray {
         self.order.id
     }
 
-    /// What follows it in the chain.
+    /// The head of the chain in which it is the last order.
     pub(in crate::client::machine) fn head(&self) -> ChainHead {
         ChainHead { sequence: self.order.sequence, order_sha256: self.signed.token().sha256() }
     }
