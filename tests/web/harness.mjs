@@ -178,10 +178,11 @@ export class Player {
 
   listen() {
     this.news = new EventEmitter();
-    /** The last that was told, all that was told since the page was loaded, and what the browser logged beside it. */
-    this.state = undefined;
-    this.heard = [];
+    /** What the browser logged beside what was told. */
     this.log = [];
+    this.forget();
+    // A page that is left may tell something still while the next one is asked for.
+    this.page.on("framenavigated", (frame) => frame === this.page.mainFrame() && this.forget());
     this.page.on("console", (message) => {
       const text = message.text();
       if (text.startsWith("{")) {
@@ -195,10 +196,14 @@ export class Player {
     this.page.on("pageerror", (error) => this.log.push(`uncaught: ${error.message}`));
   }
 
-  /** Loads the page, and waits until the game runs and has opened its journal, or has said that it cannot. */
-  async load(go) {
+  forget() {
+    /** The last that was told, and all that was told since the page was loaded. */
     this.state = undefined;
     this.heard = [];
+  }
+
+  /** Loads the page, and waits until the game runs and has opened its journal, or has said that it cannot. */
+  async load(go) {
     await go();
     const hasLooked = ({ device, availability }) => device || /could not be opened/.test(availability);
     await this.until("the title", (state) => state.screen === "Title" && hasLooked(state));

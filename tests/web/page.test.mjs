@@ -157,6 +157,8 @@ test("a new version is taken by one reload, and by none while another tab plays 
   await world.publish("The third version");
   await two.reload();
   assert.equal(await two.page.title(), "The second version");
+  // What the page tells that is left is not taken for what the next one tells.
+  await two.page.evaluate((line) => setInterval(() => console.log(line), 1), JSON.stringify(two.state));
   await one.page.close();
   await two.reload();
   assert.equal(await two.page.title(), "The third version");
